@@ -1,0 +1,108 @@
+//! What a data plane counted: exact, by country and by [`Reason`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::country::CountryId;
+
+/// Why a packet got its verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Reason {
+    /// Not IPv4 or IPv6, or no readable IP header: nothing to judge.
+    NotIp = 0,
+    /// Not to a protected port.
+    OutOfScope = 1,
+    /// A local source.
+    Local = 2,
+    /// Multicast or loopback as a source on a wire: impossible, so forged.
+    Martian = 3,
+    /// An exemption of the operator.
+    Exemption = 4,
+    /// The PBX itself sent a request there.
+    Peer = 5,
+    /// A ban.
+    Ban = 6,
+    /// The country decided.
+    Country = 7,
+    /// The country is unknown, and the policy's `unknown` decided.
+    Unknown = 8,
+    /// A hosting network.
+    Hosting = 9,
+}
+
+impl Reason {
+    /// Every reason, in the order of its number.
+    pub const ALL: [Self; 10] = [
+        Self::NotIp,
+        Self::OutOfScope,
+        Self::Local,
+        Self::Martian,
+        Self::Exemption,
+        Self::Peer,
+        Self::Ban,
+        Self::Country,
+        Self::Unknown,
+        Self::Hosting,
+    ];
+}
+
+/// Packets and bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Packets; a merged buffer counts as the packets it was merged from.
+    pub packets: u64,
+    /// Bytes from the link header on.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
+/// Verdicts of one country.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CountryCounters {
+    /// Passed by the policy.
+    pub passed: Traffic,
+    /// Dropped.
+    pub dropped: Traffic,
+    /// Passed while observing, would have been dropped.
+    pub would_drop: Traffic,
+}
+
+/// Everything counted since the programs were attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counters {
+    /// By country index; packets that were judged by the world table.
+    pub by_country: Vec<CountryCounters>,
+    /// By [`Reason`] as a number, whatever the verdict.
+    pub by_reason: [Traffic; Reason::ALL.len()],
+    /// Drops whose sample was skipped, by rate limit or a full buffer.
+    pub skipped_events: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            by_country: vec![CountryCounters::default(); crate::country::CODES.len()],
+            by_reason: Default::default(),
+            skipped_events: 0,
+        }
+    }
+}
+
+impl Counters {
+    /// The counters of one country.
+    pub fn country(&self, country: CountryId) -> &CountryCounters {
+        &self.by_country[country.index()]
+    }
+
+    /// The counters of one reason.
+    pub fn reason(&self, reason: Reason) -> Traffic {
+        self.by_reason[reason as usize]
+    }
+}

@@ -1,0 +1,16 @@
+//! The pure heart of GeoFilter: no I/O, no clock, no async, no unsafe.
+//!
+//! Reading order: [`country`] names the countries, [`steps`] holds a function over the address space,
+//! [`world`] maps every address to a country, [`policy`] is what the operator chose, [`packet`] reads a
+//! frame and [`decide`] judges it. [`desired`] is what a data plane is asked to do, [`counters`] and
+//! [`event`] are what it reports.
+
+#![forbid(unsafe_code)]
+
+pub mod counters;
+pub mod country;
+pub mod desired;
+pub mod event;
+pub mod policy;
+pub mod steps;
+pub mod world;

@@ -1,0 +1,38 @@
+//! The root edge: everything that touches the kernel. [`Backend`] is the one seam to it; [`memory`]
+//! is the backend without a kernel.
+
+pub mod error;
+pub mod memory;
+
+use geofilter_core::counters::Counters;
+use geofilter_core::desired::{Desired, Observed};
+use geofilter_core::event::DropEvent;
+use geofilter_core::world::World;
+
+pub use error::Error;
+
+/// A data plane. It takes the whole desired state, applies it atomically, reads it back, and errs
+/// where what it observes differs. After an error what was in force before is still in force.
+pub trait Backend: Send {
+    /// Attaches to the interfaces, judging by `desired` from the first packet on; what an earlier
+    /// agent left pinned is taken over without a gap.
+    fn attach(&mut self, world: &World, desired: &Desired) -> Result<Observed, Error>;
+
+    /// Replaces the policy. Attached only.
+    fn apply(&mut self, desired: &Desired) -> Result<Observed, Error>;
+
+    /// Replaces the world table. Attached only.
+    fn swap_world(&mut self, world: &World) -> Result<(), Error>;
+
+    /// Reads back what the kernel holds; `None` when nothing is attached, also not by an earlier agent.
+    fn observe(&mut self) -> Result<Option<Observed>, Error>;
+
+    /// Reads the counters. Attached only.
+    fn counters(&mut self) -> Result<Counters, Error>;
+
+    /// Hands over the sampled drops since the last call and renews the sampling budget.
+    fn drain_events(&mut self, sink: &mut dyn FnMut(DropEvent)) -> Result<(), Error>;
+
+    /// Flips to pass, then detaches everything and removes every trace. Succeeds when nothing is attached.
+    fn detach(&mut self) -> Result<(), Error>;
+}

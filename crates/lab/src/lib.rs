@@ -1,0 +1,1 @@
+//! Tests only: network namespaces, packet makers and what end-to-end tests share.
