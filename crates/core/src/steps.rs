@@ -105,6 +105,13 @@ impl<A: Address, V: Copy + Eq> Steps<A, V> {
         self.starts.iter().copied().zip(self.values.iter().copied())
     }
 
+    /// The same borders with other values; neighbours that become equal are merged.
+    pub fn map<W: Copy + Eq>(&self, mut value: impl FnMut(V) -> W) -> Steps<A, W> {
+        let mut mapped = Steps { starts: Vec::with_capacity(self.len()), values: Vec::new() };
+        self.iter().for_each(|(start, old)| mapped.push(start, value(old)));
+        mapped
+    }
+
     fn position(&self, address: A) -> usize {
         self.starts.partition_point(|start| *start <= address) - 1
     }

@@ -1,5 +1,6 @@
 //! [`World`]: the policy-free table that maps every address to an [`Entry`].
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::country::CountryId;
@@ -38,7 +39,52 @@ pub struct World {
     v6: Steps<u128, EntryId>,
 }
 
+/// More distinct entries than an [`EntryId`] of the kernel's table can name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the world table has {found} distinct entries, more than the {MAX_ENTRIES} that fit")]
+pub struct TooManyEntries {
+    /// How many there are.
+    pub found: usize,
+}
+
+/// How many distinct entries a table may have: the upper half of [`EntryId`] is the kernel table's own.
+pub const MAX_ENTRIES: usize = 1 << 15;
+
+/// 2000::/3, the only IPv6 space that is allocated for global use.
+const GLOBAL_V6: (u128, u128) = (0x2000 << 112, (0x4000 << 112) - 1);
+
 impl World {
+    /// Builds the table; IPv6 outside 2000::/3 becomes unknown.
+    ///
+    /// # Errors
+    /// [`TooManyEntries`] if more than [`MAX_ENTRIES`] distinct entries occur.
+    pub fn from_steps(
+        v4: &Steps<u32, Entry>,
+        v6: &Steps<u128, Entry>,
+    ) -> Result<Self, TooManyEntries> {
+        let mut entries = vec![Entry::UNKNOWN];
+        let mut ids = HashMap::from([(Entry::UNKNOWN, 0)]);
+        let mut id = |entry: Entry| {
+            *ids.entry(entry).or_insert_with(|| {
+                entries.push(entry);
+                entries.len() - 1
+            }) as EntryId
+        };
+        let v4 = v4.map(&mut id);
+        let mut global = Steps::constant(Entry::UNKNOWN);
+        let (first, last) = GLOBAL_V6;
+        global.push(first, v6.get(first));
+        v6.iter()
+            .filter(|(start, _)| (first..=last).contains(start))
+            .for_each(|(start, entry)| global.push(start, entry));
+        global.push(last + 1, Entry::UNKNOWN);
+        let v6 = global.map(&mut id);
+        match entries.len() {
+            found if found > MAX_ENTRIES => Err(TooManyEntries { found }),
+            _ => Ok(Self { entries, v4, v6 }),
+        }
+    }
+
     /// The entry of an address exactly as given: tunnels are not looked through here.
     pub fn lookup(&self, address: IpAddr) -> Entry {
         let id = match address {
