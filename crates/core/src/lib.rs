@@ -2,15 +2,18 @@
 //!
 //! Reading order: [`country`] names the countries, [`steps`] holds a function over the address space,
 //! [`world`] maps every address to a country, [`policy`] is what the operator chose, [`packet`] reads a
-//! frame and [`decide`] judges it. [`desired`] is what a data plane is asked to do, [`counters`] and
+//! frame and [`decide`] judges it. [`dxr`] is the table as the kernel searches it. [`desired`] is what a data plane is asked to do, [`counters`] and
 //! [`event`] are what it reports.
 
 #![forbid(unsafe_code)]
 
 pub mod counters;
 pub mod country;
+pub mod decide;
 pub mod desired;
+pub mod dxr;
 pub mod event;
+pub mod packet;
 pub mod policy;
 pub mod steps;
 pub mod world;
