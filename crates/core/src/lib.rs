@@ -1,7 +1,7 @@
 //! The pure heart of GeoFilter: no I/O, no clock, no async, no unsafe.
 //!
 //! Reading order: [`country`] names the countries, [`steps`] holds a function over the address space,
-//! [`world`] maps every address to a country, [`policy`] is what the operator chose, [`packet`] reads a
+//! [`world`] maps every address to a country and [`geodata`] builds it from its sources, [`policy`] is what the operator chose, [`packet`] reads a
 //! frame and [`decide`] judges it. [`desired`] is what a data plane is asked to do, [`counters`] and
 //! [`event`] are what it reports.
 
@@ -11,6 +11,7 @@ pub mod counters;
 pub mod country;
 pub mod desired;
 pub mod event;
+pub mod geodata;
 pub mod policy;
 pub mod steps;
 pub mod world;
