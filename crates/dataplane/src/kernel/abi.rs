@@ -47,7 +47,7 @@ pub(crate) struct ChunkTable<S> {
 }
 
 /// `struct gf_bank`
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct BankTable {
     generation: u64,
@@ -176,18 +176,16 @@ impl BankTable {
             }
         }
     }
+}
 
-    pub(crate) fn generation(&self) -> Generation {
-        Generation(self.generation)
-    }
-
-    pub(crate) fn action(&self) -> Action {
-        match self.action {
-            0 => Action::Pass,
-            1 => Action::Observe,
-            _ => Action::Enforce,
-        }
-    }
+/// Generation and action, from the first two words of a `struct gf_bank`.
+pub(crate) fn unpack_bank_head(words: [u64; 2]) -> (Generation, Action) {
+    let action = match words[1].to_ne_bytes()[0] {
+        0 => Action::Pass,
+        1 => Action::Observe,
+        _ => Action::Enforce,
+    };
+    (Generation(words[0]), action)
 }
 
 fn is_drop(verdict: Verdict) -> u8 {

@@ -1,7 +1,9 @@
 //! [`Control`]: the banks and the control word. A bank is written whole while no packet can see it,
 //! then one store of the word puts it in force.
 
-use geofilter_core::desired::{Bank, BootTime, Desired, Generation};
+use std::sync::atomic::Ordering;
+
+use geofilter_core::desired::{Action, Bank, BootTime, Desired, Generation};
 
 use crate::Error;
 use crate::kernel::abi::{self, BANKS, BankTable, Word};
@@ -13,10 +15,15 @@ const WORD: usize = 0;
 const DEADLINE: usize = 1;
 const ABI: usize = 2;
 
+/// What tells a bank from others.
+type BankHead = (Generation, Action);
+
 /// The policy in the kernel.
 pub(crate) struct Control {
     control: Mapped<abi::Control>,
     banks: Mapped<BankTable>,
+    /// What this process wrote into each bank.
+    written: [Option<Bank>; BANKS],
     /// Banks that a packet may still be judged by, although the word no longer names them.
     cooling: [bool; BANKS],
 }
@@ -24,12 +31,12 @@ pub(crate) struct Control {
 impl Control {
     /// Takes over the banks; whatever the word does not name may still be in use.
     pub(crate) fn new(control: Mapped<abi::Control>, banks: Mapped<BankTable>) -> Self {
-        Self { control, banks, cooling: [true; BANKS] }
+        Self { control, banks, written: Default::default(), cooling: [true; BANKS] }
     }
 
     /// Version of the layout that the maps were filled with; 0 if they are new.
     pub(crate) fn abi(&self) -> u64 {
-        self.control.read(0).abi
+        self.read_word(ABI)
     }
 
     /// Says that the maps are filled.
@@ -39,7 +46,7 @@ impl Control {
 
     /// The word in force.
     pub(crate) fn word(&self) -> Word {
-        Word::unpack(self.control.read(0).word)
+        Word::unpack(self.read_word(WORD))
     }
 
     /// Puts a policy in force, judged by the table in the slot.
@@ -76,25 +83,34 @@ impl Control {
         Ok(())
     }
 
-    /// The bank in force, and the one after the deadline.
-    pub(crate) fn read(&self) -> (Box<BankTable>, Option<(Box<BankTable>, BootTime)>) {
+    /// Generation and action of the bank in force, and of the one after the deadline.
+    pub(crate) fn read(&self) -> (BankHead, Option<(Generation, Action, BootTime)>) {
         let word = self.word();
-        let deadline = BootTime(self.control.read(0).deadline);
-        let fallback = word.timed.then(|| (self.banks.read(word.fallback), deadline));
-        (self.banks.read(word.active), fallback)
+        let fallback = word.timed.then(|| {
+            let (generation, action) = self.read_bank(word.fallback);
+            (generation, action, BootTime(self.read_word(DEADLINE)))
+        });
+        (self.read_bank(word.active), fallback)
     }
 
     /// The highest generation in any bank.
     pub(crate) fn newest(&self) -> Generation {
-        (0..BANKS).map(|bank| self.banks.read(bank).generation()).max().unwrap_or_default()
+        (0..BANKS).map(|bank| self.read_bank(bank).0).max().unwrap_or_default()
+    }
+
+    fn read_word(&self, word: usize) -> u64 {
+        self.control.word(0, word).load(Ordering::Acquire)
+    }
+
+    fn read_bank(&self, bank: usize) -> BankHead {
+        let word = |at| self.banks.word(bank, at).load(Ordering::Acquire);
+        abi::unpack_bank_head([word(0), word(1)])
     }
 
     /// A bank with this content: one that has it already, else a free one, written now.
     fn place(&mut self, bank: &Bank, taken: &mut [bool; BANKS]) -> Result<usize, Error> {
-        let table = BankTable::new(bank);
-        if let Some(same) =
-            (0..BANKS).find(|same| taken[*same] && *self.banks.read(*same) == *table)
-        {
+        if let Some(same) = (0..BANKS).find(|at| self.written[*at].as_ref() == Some(bank)) {
+            taken[same] = true;
             return Ok(same);
         }
         let free = |cooling: &[bool; BANKS]| (0..BANKS).find(|at| !taken[*at] && !cooling[*at]);
@@ -106,7 +122,8 @@ impl Control {
             }
         };
         taken[at] = true;
-        self.banks.write(at, &table);
+        self.banks.write(at, &BankTable::new(bank));
+        self.written[at] = Some(bank.clone());
         Ok(at)
     }
 

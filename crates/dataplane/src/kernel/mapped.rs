@@ -49,12 +49,6 @@ impl<T: Pod> Mapped<T> {
         unsafe { std::ptr::copy_nonoverlapping(value, self.at(entry), 1) }
     }
 
-    /// Reads a whole value.
-    pub(crate) fn read(&self, entry: usize) -> Box<T> {
-        // SAFETY: any bit pattern is a `T`, and only this process writes the map.
-        Box::new(unsafe { self.at(entry).read_volatile() })
-    }
-
     /// Lends the value for filling. No program may be using the entry.
     pub(crate) fn fill(&mut self, entry: usize) -> &mut T {
         // SAFETY: any bit pattern is a `T`; the borrow of `self` keeps others out.

@@ -4,6 +4,7 @@
 mod abi;
 mod attach;
 mod control;
+mod judge;
 mod mapped;
 mod pins;
 mod sys;
@@ -12,21 +13,19 @@ mod table;
 use std::path::PathBuf;
 
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
-use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use geofilter_core::counters::Counters;
-use geofilter_core::desired::{
-    Action, Attachment, AttachmentKind, Bank, Desired, Generation, Observed,
-};
+use geofilter_core::desired::{Action, Attachment, Bank, Desired, Generation, Observed};
 use geofilter_core::dxr::Dxr;
 use geofilter_core::event::DropEvent;
-use geofilter_core::policy::{Mode, Policy, Verdict};
+use geofilter_core::policy::{Mode, Policy};
 use geofilter_core::world::World;
 
 use crate::interfaces::{self, Interface};
 use crate::{Backend, Error, Preference, fault};
 use abi::CounterTable;
 use control::Control;
+pub use judge::Judge;
 use mapped::Mapped;
 use pins::Pins;
 use table::Slots;
@@ -75,7 +74,7 @@ impl Kernel {
         Self { names, preference, pins, live: None }
     }
 
-    /// Loads the programs without attaching them anywhere, to judge frames by [`Kernel::run`].
+    /// Loads the programs without attaching them anywhere, to judge frames by a [`Judge`].
     ///
     /// # Errors
     /// As [`Backend::attach`].
@@ -83,28 +82,13 @@ impl Kernel {
         self.attach_to(&[], world, desired)
     }
 
-    /// Judges a frame, repeated, by the loaded program, as if it had arrived on the loopback
-    /// interface of this namespace.
+    /// A handle on the loaded programs, to judge frames without a wire.
     ///
     /// # Errors
-    /// [`Error::NotAttached`] before [`Kernel::load`], [`Error::Load`] if the kernel can't run it.
-    pub fn run(&self, kind: AttachmentKind, frame: &[u8], repeat: u32) -> Result<Verdict, Error> {
+    /// [`Error::NotAttached`] before anything is loaded.
+    pub fn judge(&self) -> Result<Judge, Error> {
         let live = self.live.as_ref().ok_or(Error::NotAttached { operation: "judge a frame" })?;
-        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
-        let fail = |source: aya::programs::ProgramError| Error::Load(source.into());
-        let program = |name| live.programs.program(name).ok_or(Error::Load(name.into()));
-        match kind {
-            AttachmentKind::XdpNative | AttachmentKind::XdpGeneric => {
-                let program: &Xdp = program("gf_xdp")?.try_into().map_err(fail)?;
-                let xdp_drop = 1;
-                Ok(verdict(program.test_run(options).map_err(fail)?.return_value == xdp_drop))
-            }
-            AttachmentKind::Tc | AttachmentKind::Memory => {
-                let program: &SchedClassifier = program("gf_tc")?.try_into().map_err(fail)?;
-                let tc_act_shot = 2;
-                Ok(verdict(program.test_run(options).map_err(fail)?.return_value == tc_act_shot))
-            }
-        }
+        Judge::new(&live.programs).map_err(|source| Error::Load(source.into()))
     }
 
     /// Says what source addresses are local on an interface.
@@ -168,11 +152,7 @@ impl Kernel {
     fn observed(&self) -> Option<Observed> {
         let live = self.live.as_ref()?;
         let (active, fallback) = live.control.read();
-        Some(Observed {
-            attachments: live.attachments.clone(),
-            active: (active.generation(), active.action()),
-            fallback: fallback.map(|(bank, deadline)| (bank.generation(), bank.action(), deadline)),
-        })
+        Some(Observed { attachments: live.attachments.clone(), active, fallback })
     }
 
     /// Reads back, and compares with what was asked for.
@@ -189,10 +169,6 @@ impl Kernel {
         }
         Err(Error::Differs { observed: Box::new(observed) })
     }
-}
-
-fn verdict(dropped: bool) -> Verdict {
-    if dropped { Verdict::Drop } else { Verdict::Pass }
 }
 
 impl Live {
@@ -315,11 +291,8 @@ impl Backend for Kernel {
         }
         let control = open_control(&self.pins)?;
         let (active, fallback) = control.read();
-        Ok(Some(Observed {
-            attachments: links.into_iter().filter_map(attachment).collect(),
-            active: (active.generation(), active.action()),
-            fallback: fallback.map(|(bank, deadline)| (bank.generation(), bank.action(), deadline)),
-        }))
+        let attachments = links.into_iter().filter_map(attachment).collect();
+        Ok(Some(Observed { attachments, active, fallback }))
     }
 
     fn counters(&mut self) -> Result<Counters, Error> {

@@ -4,22 +4,22 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRng;
 
 /// Draws from the generator that proptest seeds and prints.
-pub struct Draw<'a>(pub &'a mut TestRng);
+pub(crate) struct Draw<'a>(pub(crate) &'a mut TestRng);
 
 impl Draw<'_> {
-    pub fn below(&mut self, limit: u32) -> u32 {
-        (u64::from(self.0.random::<u32>()) * u64::from(limit) >> 32) as u32
+    pub(crate) fn below(&mut self, limit: u32) -> u32 {
+        ((u64::from(self.0.random::<u32>()) * u64::from(limit)) >> 32) as u32
     }
 
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u32) as usize]
     }
 
-    pub fn chance(&mut self, percent: u32) -> bool {
+    pub(crate) fn chance(&mut self, percent: u32) -> bool {
         self.below(100) < percent
     }
 
-    pub fn bits(&mut self) -> u64 {
+    pub(crate) fn bits(&mut self) -> u64 {
         self.0.random()
     }
 }
@@ -60,7 +60,7 @@ fn source_v6(draw: &mut Draw<'_>, v4: &[u32], v6: &[u128]) -> u128 {
 }
 
 /// An Ethernet frame; one in eight is cut short.
-pub fn frame(draw: &mut Draw<'_>, v4: &[u32], v6: &[u128]) -> Vec<u8> {
+pub(crate) fn frame(draw: &mut Draw<'_>, v4: &[u32], v6: &[u128]) -> Vec<u8> {
     let mut frame = vec![2; 12];
     for _ in 0..draw.pick(&[0, 0, 0, 0, 1, 1, 2, 3]) {
         frame.extend(draw.pick::<u16>(&[0x8100, 0x88a8]).to_be_bytes());

@@ -1,0 +1,53 @@
+//! [`Judge`]: the loaded programs judging a frame that no wire brought.
+
+use aya::Ebpf;
+use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions, Xdp};
+use aya_obj::programs::XdpAttachType;
+use geofilter_core::desired::AttachmentKind;
+use geofilter_core::policy::Verdict;
+
+use crate::Error;
+
+const XDP_DROP: u32 = 1;
+const TC_ACT_SHOT: u32 = 2;
+
+/// A handle on the loaded programs. It judges through `BPF_PROG_TEST_RUN`, in the kernel and by the
+/// policy in force, from any thread; the frame counts as arrived on the loopback interface.
+pub struct Judge {
+    xdp: Xdp,
+    tc: SchedClassifier,
+}
+
+impl Judge {
+    pub(crate) fn new(programs: &Ebpf) -> Result<Self, ProgramError> {
+        let info = |name| match programs.program(name) {
+            Some(program) => program.info(),
+            None => Err(ProgramError::NotLoaded),
+        };
+        let name = "judge".into();
+        let xdp = info("gf_xdp")?;
+        let tc = info("gf_tc")?;
+        Ok(Self {
+            xdp: Xdp::from_program_info(xdp, "judge".into(), XdpAttachType::Interface)?,
+            tc: SchedClassifier::from_program_info(tc, name)?,
+        })
+    }
+
+    /// Judges a frame `repeat` times; the verdict is the last one's.
+    ///
+    /// # Errors
+    /// [`Error::Load`] if the kernel can't run the frame.
+    pub fn run(&self, kind: AttachmentKind, frame: &[u8], repeat: u32) -> Result<Verdict, Error> {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        let dropped = match kind {
+            AttachmentKind::XdpNative | AttachmentKind::XdpGeneric => {
+                self.xdp.test_run(options).map(|result| result.return_value == XDP_DROP)
+            }
+            AttachmentKind::Tc | AttachmentKind::Memory => {
+                self.tc.test_run(options).map(|result| result.return_value == TC_ACT_SHOT)
+            }
+        };
+        let dropped = dropped.map_err(|source| Error::Load(source.into()))?;
+        Ok(if dropped { Verdict::Drop } else { Verdict::Pass })
+    }
+}

@@ -1,0 +1,158 @@
+//! While policies and tables change under traffic, every packet is judged by one policy and one table,
+//! whole.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use geofilter_core::counters::Reason;
+use geofilter_core::country::{CountryCode, CountryId};
+use geofilter_core::desired::{Action, AttachmentKind, Bank, Desired, Generation};
+use geofilter_core::policy::{Mode, Policy, Scope, Verdict};
+use geofilter_core::steps::{Steps, v4};
+use geofilter_core::world::{Entry, World};
+use geofilter_dataplane::kernel::Kernel;
+use geofilter_dataplane::{Backend, Preference};
+
+const KINDS: [AttachmentKind; 2] = [AttachmentKind::XdpNative, AttachmentKind::Tc];
+/// Packets a call: the kernel waits for a grace period before each run of an XDP program.
+const REPEAT: u32 = 50_000;
+const ES: Ipv4Addr = Ipv4Addr::new(20, 0, 0, 1);
+const PT: Ipv4Addr = Ipv4Addr::new(30, 0, 0, 1);
+
+struct Loaded(Kernel);
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.0.detach().expect("nothing is left behind");
+    }
+}
+
+fn id(code: &str) -> CountryId {
+    CountryCode::parse(code).unwrap().id()
+}
+
+/// 16.0.0.0/4 is Spain and hosting but for 30.0.0.0/8, which is Portugal. `extra` borders elsewhere make
+/// tables of different size and layout.
+fn world(extra: u32) -> World {
+    let entry = |code, hosting| Entry { primary: id(code), second: id(code), hosting };
+    let mut steps = Steps::constant(Entry::UNKNOWN);
+    steps.push(v4(Ipv4Addr::new(16, 0, 0, 0)), entry("ES", true));
+    steps.push(v4(Ipv4Addr::new(30, 0, 0, 0)), entry("PT", false));
+    steps.push(v4(Ipv4Addr::new(31, 0, 0, 0)), entry("ES", true));
+    steps.push(v4(Ipv4Addr::new(32, 0, 0, 0)), Entry::UNKNOWN);
+    for border in 0..extra {
+        let code = if border % 2 == 0 { "FR" } else { "DE" };
+        steps.push(v4(Ipv4Addr::new(40, 0, 0, 0)) + border * 300, entry(code, false));
+    }
+    World::from_steps(&steps, &Steps::constant(Entry::UNKNOWN)).unwrap()
+}
+
+fn datagram(source: Ipv4Addr, port: u16) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    frame.extend([8, 0, 0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0]);
+    frame.extend(source.octets());
+    frame.extend([203, 0, 113, 1, 4, 0]);
+    frame.extend(port.to_be_bytes());
+    frame.extend([0, 8, 0, 0]);
+    frame
+}
+
+/// Policies that agree on two packets only when taken whole. A packet from Portugal to 5060 always
+/// passes: even generations protect the port and let Portugal in, odd ones leave the port alone and
+/// block Portugal. A packet from Spain to 5061 is always dropped: for its country in even generations,
+/// for its hosting network in odd ones.
+fn policy(generation: u64) -> Policy {
+    let scope = |ports: &[&str]| Scope(ports.iter().map(|ports| ports.parse().unwrap()).collect());
+    match generation % 2 {
+        0 => Policy {
+            scope: scope(&["udp/5060-5061"]),
+            ..Policy::new(Mode::BlockSelected, [id("ES")].into_iter().collect())
+        },
+        _ => Policy {
+            scope: scope(&["udp/5061"]),
+            hosting: Verdict::Drop,
+            ..Policy::new(Mode::BlockSelected, [id("PT")].into_iter().collect())
+        },
+    }
+}
+
+fn desired(generation: u64) -> Desired {
+    let policy = Arc::new(policy(generation));
+    let bank = Bank { generation: Generation(generation), action: Action::Enforce, policy };
+    Desired { active: bank, fallback: None }
+}
+
+/// Judges both packets, over and over, while `change` runs; returns how often each was judged.
+fn under_traffic(kind: AttachmentKind, change: impl FnOnce(&mut Kernel)) -> (u64, u64) {
+    let runtime = tempfile::tempdir().unwrap();
+    let new = || Kernel::new(Vec::new(), Preference::Auto, runtime.path().to_owned());
+    let mut kernel = Loaded(new());
+    kernel.0.load(&world(0), &desired(0)).expect("this test needs root and BPF");
+    let judge = kernel.0.judge().unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let traffic = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let passes = judge.run(kind, &datagram(PT, 5060), REPEAT).unwrap();
+                assert_eq!(passes, Verdict::Pass);
+                let drops = judge.run(kind, &datagram(ES, 5061), REPEAT).unwrap();
+                assert_eq!(drops, Verdict::Drop);
+            }
+        });
+        change(&mut kernel.0);
+        stop.store(true, Ordering::Relaxed);
+        traffic.join().unwrap();
+    });
+    // The return value is that of the last repetition: the counters tell of every one.
+    let counters = kernel.0.counters().unwrap();
+    let dropped = counters.total().dropped.packets;
+    let total = counters.total();
+    assert_eq!(counters.country(id("PT")).dropped.packets, 0, "a packet met two policies");
+    assert_eq!(counters.country(id("ES")).passed.packets, 0, "a packet met two policies");
+    assert_eq!(total.would_drop.packets, 0);
+    assert_eq!(counters.reason(Reason::Unknown).passed.packets, 0, "a packet met no table");
+    assert_eq!(total.passed.packets, dropped);
+    (total.passed.packets, dropped)
+}
+
+#[test]
+fn ten_million_flips_between_banks() {
+    for kind in KINDS {
+        let (passed, dropped) = under_traffic(kind, |kernel| {
+            let policies = [desired(1), desired(2)];
+            for flip in 0..10_000_000 {
+                kernel.apply(&policies[flip % 2]).unwrap();
+            }
+        });
+        println!("{kind:?}: {passed} passed and {dropped} dropped during the flips");
+        assert!(passed > 100_000 && dropped > 100_000);
+    }
+}
+
+#[test]
+fn ten_thousand_generations_written_into_reused_banks() {
+    for kind in KINDS {
+        let (passed, dropped) = under_traffic(kind, |kernel| {
+            for generation in 1..=10_000 {
+                kernel.apply(&desired(generation)).unwrap();
+            }
+        });
+        println!("{kind:?}: {passed} passed and {dropped} dropped during the changes");
+        assert!(passed > 100_000 && dropped > 100_000);
+    }
+}
+
+#[test]
+fn twenty_table_swaps() {
+    for kind in KINDS {
+        under_traffic(kind, |kernel| {
+            for swap in 1..=20 {
+                kernel.swap_world(&world(swap * 1_000)).unwrap();
+            }
+        });
+    }
+}
