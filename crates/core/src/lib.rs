@@ -3,14 +3,18 @@
 //! Reading order: [`country`] names the countries, [`steps`] holds a function over the address space,
 //! [`world`] maps every address to a country, [`policy`] is what the operator chose, [`packet`] reads a
 //! frame and [`decide`] judges it. [`desired`] is what a data plane is asked to do, [`counters`] and
-//! [`event`] are what it reports.
+//! [`event`] are what it reports. [`change`] is what an operator asks, [`apply`] the machine that brings a
+//! host there, [`wire`] what agent and clients say to each other.
 
 #![forbid(unsafe_code)]
 
+pub mod apply;
+pub mod change;
 pub mod counters;
 pub mod country;
 pub mod desired;
 pub mod event;
 pub mod policy;
 pub mod steps;
+pub mod wire;
 pub mod world;
