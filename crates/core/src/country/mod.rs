@@ -1,9 +1,18 @@
 //! Countries: [`CountryCode`] is what people and sources write, [`CountryId`] the dense index the
-//! tables use, [`CountrySet`] a set of them.
+//! tables use, [`CountrySet`] a set of them. [`select`] reads what an operator writes, [`groups`] are the
+//! words for many at once.
+
+mod groups;
+mod names;
+mod select;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use groups::{Group, groups};
+use names::{ALIASES, NAMES};
+pub use select::{SelectionError, select};
 
 /// Every code GeoFilter knows, in the order of [`CountryId`]: `ZZ` (unknown) first, then ISO 3166-1
 /// alpha-2 with `XK` in alphabetical order.
@@ -57,6 +66,11 @@ impl CountryId {
     pub fn code(self) -> CountryCode {
         let code = CODES[self.index()].as_bytes();
         CountryCode([code[0], code[1]])
+    }
+
+    /// The short English name.
+    pub fn name(self) -> &'static str {
+        NAMES[self.index()].1
     }
 
     /// Every country but unknown, in the order of [`CODES`].
