@@ -63,9 +63,9 @@ impl std::ops::AddAssign for Traffic {
     }
 }
 
-/// Verdicts of one country.
+/// Traffic by what became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct CountryCounters {
+pub struct Outcomes {
     /// Passed by the policy.
     pub passed: Traffic,
     /// Dropped.
@@ -78,9 +78,9 @@ pub struct CountryCounters {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counters {
     /// By country index; packets that were judged by the world table.
-    pub by_country: Vec<CountryCounters>,
-    /// By [`Reason`] as a number, whatever the verdict.
-    pub by_reason: [Traffic; Reason::ALL.len()],
+    pub by_country: Vec<Outcomes>,
+    /// By [`Reason`] as a number.
+    pub by_reason: [Outcomes; Reason::ALL.len()],
     /// Drops whose sample was skipped, by rate limit or a full buffer.
     pub skipped_events: u64,
 }
@@ -88,7 +88,7 @@ pub struct Counters {
 impl Default for Counters {
     fn default() -> Self {
         Self {
-            by_country: vec![CountryCounters::default(); crate::country::CODES.len()],
+            by_country: vec![Outcomes::default(); crate::country::CODES.len()],
             by_reason: Default::default(),
             skipped_events: 0,
         }
@@ -97,12 +97,22 @@ impl Default for Counters {
 
 impl Counters {
     /// The counters of one country.
-    pub fn country(&self, country: CountryId) -> &CountryCounters {
+    pub fn country(&self, country: CountryId) -> &Outcomes {
         &self.by_country[country.index()]
     }
 
     /// The counters of one reason.
-    pub fn reason(&self, reason: Reason) -> Traffic {
-        self.by_reason[reason as usize]
+    pub fn reason(&self, reason: Reason) -> &Outcomes {
+        &self.by_reason[reason as usize]
+    }
+
+    /// Everything, whatever the reason.
+    pub fn total(&self) -> Outcomes {
+        self.by_reason.iter().fold(Outcomes::default(), |mut total, outcomes| {
+            total.passed += outcomes.passed;
+            total.dropped += outcomes.dropped;
+            total.would_drop += outcomes.would_drop;
+            total
+        })
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! Reading order: [`country`] names the countries, [`steps`] holds a function over the address space,
 //! [`world`] maps every address to a country, [`policy`] is what the operator chose, [`packet`] reads a
-//! frame and [`decide`] judges it. [`desired`] is what a data plane is asked to do, [`counters`] and
-//! [`event`] are what it reports. [`change`] is what an operator asks, [`apply`] the machine that brings a
-//! host there, [`wire`] what agent and clients say to each other.
+//! frame and [`decide`] judges it. [`dxr`] is the table as the kernel searches it. [`desired`] is what a
+//! data plane is asked to do, [`counters`] and [`event`] are what it reports. [`change`] is what an
+//! operator asks, [`apply`] the machine that brings a host there, [`wire`] what agent and clients say to
+//! each other.
 
 #![forbid(unsafe_code)]
 
@@ -12,8 +13,11 @@ pub mod apply;
 pub mod change;
 pub mod counters;
 pub mod country;
+pub mod decide;
 pub mod desired;
+pub mod dxr;
 pub mod event;
+pub mod packet;
 pub mod policy;
 pub mod steps;
 pub mod wire;

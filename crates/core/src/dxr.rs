@@ -1,0 +1,250 @@
+//! [`Dxr`]: the world table as the kernel searches it. The top bits of an address name a bucket; a bucket
+//! knows its own entry and where its borders lie in a chunk; a binary search finds the last border not
+//! after the address.
+//!
+//! After "DXR: Towards a Billion Routing Lookups per Second in Software" (Zec, Rizzo, Mikuc, 2012). IPv6
+//! is searched by the upper 64 bits; a /64 with borders inside has a bucket of its own in [`Fine`].
+
+use std::net::IpAddr;
+
+use crate::steps::{self, Steps};
+use crate::world::{Entry, EntryId, World};
+
+/// Borders a chunk holds; the borders of a bucket never cross chunks.
+pub const CHUNK: usize = 1 << 18;
+/// Chunks a family may have.
+pub const MAX_CHUNKS: usize = 8;
+/// Bits of an IPv6 address, after those of 2000::/3, that name a bucket.
+pub const V6_BITS: u32 = 18;
+/// An entry id with this bit names a bucket of [`Fine`].
+pub const FINE: EntryId = 1 << 15;
+/// How many /64s may have borders inside.
+pub const MAX_FINE_BUCKETS: usize = 1 << 14;
+/// How many borders may lie inside of them.
+pub const MAX_FINE_BORDERS: usize = 1 << 15;
+
+const V4_SUFFIX: u32 = 16;
+const V6_SUFFIX: u32 = 61 - V6_BITS;
+/// 2000::/3, as the upper 64 bits.
+const GLOBAL_V6: u64 = 1 << 61;
+
+/// A table with more borders than the kernel's fixed capacity. The table in force stays.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the world table does not fit the kernel's: more than {limit} {what}")]
+pub struct CapacityExceeded {
+    /// What there are too many of.
+    pub what: &'static str,
+    /// How many fit.
+    pub limit: usize,
+}
+
+/// The borders of one bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bucket {
+    /// Index of the first border, over all chunks of the family.
+    pub base: u32,
+    /// How many borders there are.
+    pub borders: u32,
+    /// The entry from the bucket's start to its first border.
+    pub entry: EntryId,
+}
+
+/// Borders, ascending within a bucket: from `suffixes[i]` on, `entries[i]` holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk<S> {
+    /// The low bits of each border's address.
+    pub suffixes: Vec<S>,
+    /// The entry from that border on.
+    pub entries: Vec<EntryId>,
+}
+
+/// The table of one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Family<S> {
+    /// A bucket for every value of the top bits.
+    pub buckets: Vec<Bucket>,
+    /// At most [`MAX_CHUNKS`].
+    pub chunks: Vec<Chunk<S>>,
+}
+
+/// Borders inside of /64s.
+pub type Fine = Family<u64>;
+
+/// The compiled table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dxr {
+    /// What the entry ids stand for.
+    pub entries: Vec<Entry>,
+    /// IPv4, by 16 bits.
+    pub v4: Family<u16>,
+    /// IPv6 within 2000::/3, by [`V6_BITS`] bits of the upper 64.
+    pub v6: Family<u64>,
+    /// Borders finer than /64, in one chunk.
+    pub fine: Fine,
+}
+
+impl Dxr {
+    /// Compiles a world table.
+    ///
+    /// # Errors
+    /// [`CapacityExceeded`] if it has more borders than the kernel's maps hold.
+    pub fn compile(world: &World) -> Result<Self, CapacityExceeded> {
+        let v4 = world.v4().iter().map(|(start, id)| (u64::from(start), id));
+        let (upper, fine) = split(world.v6())?;
+        Ok(Self {
+            entries: world.entries().to_vec(),
+            v4: Family::pack(16, V4_SUFFIX, v4, "IPv4 borders", |suffix| suffix as u16)?,
+            v6: Family::pack(V6_BITS, V6_SUFFIX, upper.into_iter(), "IPv6 borders", |s| s)?,
+            fine,
+        })
+    }
+
+    /// Looks an address up the way the kernel does.
+    pub fn lookup(&self, address: IpAddr) -> Entry {
+        let id = match address {
+            IpAddr::V4(v4) => {
+                let address = steps::v4(v4);
+                self.v4.find((address >> V4_SUFFIX) as usize, address as u16)
+            }
+            IpAddr::V6(v6) => self.find_v6(steps::v6(v6)),
+        };
+        self.entries[usize::from(id)]
+    }
+
+    fn find_v6(&self, address: u128) -> EntryId {
+        let (upper, lower) = ((address >> 64) as u64, address as u64);
+        if upper >> 61 != 1 {
+            return 0;
+        }
+        let within = upper & (GLOBAL_V6 - 1);
+        let id = self.v6.find((within >> V6_SUFFIX) as usize, within & ((1 << V6_SUFFIX) - 1));
+        match id & FINE {
+            0 => id,
+            _ => self.fine.find(usize::from(id & !FINE), lower),
+        }
+    }
+}
+
+impl<S: Copy + Ord> Family<S> {
+    fn find(&self, bucket: usize, suffix: S) -> EntryId {
+        let Bucket { base, borders, entry } = self.buckets[bucket];
+        if borders == 0 {
+            return entry;
+        }
+        let (chunk, base) = (&self.chunks[base as usize / CHUNK], base as usize % CHUNK);
+        let of_bucket = &chunk.suffixes[base..base + borders as usize];
+        match of_bucket.partition_point(|border| *border <= suffix) {
+            0 => entry,
+            after => chunk.entries[base + after - 1],
+        }
+    }
+
+    /// Packs steps into buckets by their bits above `suffix_bits`. The first step starts at 0.
+    fn pack(
+        bucket_bits: u32,
+        suffix_bits: u32,
+        steps: impl Iterator<Item = (u64, EntryId)>,
+        what: &'static str,
+        suffix: impl Fn(u64) -> S,
+    ) -> Result<Self, CapacityExceeded> {
+        let mut steps = steps.peekable();
+        let mut family = Self { buckets: Vec::with_capacity(1 << bucket_bits), chunks: Vec::new() };
+        let mut borders = Vec::new();
+        let mut current = 0;
+        for bucket in 0..1_u64 << bucket_bits {
+            let (start, end) = (bucket << suffix_bits, (bucket + 1) << suffix_bits);
+            borders.clear();
+            while let Some((at, id)) = steps.next_if(|(at, _)| *at <= start) {
+                debug_assert!(at <= start);
+                current = id;
+            }
+            let entry = current;
+            while let Some((at, id)) = steps.next_if(|(at, _)| *at < end) {
+                borders.push((suffix(at - start), id));
+                current = id;
+            }
+            family.push(entry, &borders, what)?;
+        }
+        Ok(family)
+    }
+
+    fn push(
+        &mut self,
+        entry: EntryId,
+        borders: &[(S, EntryId)],
+        what: &'static str,
+    ) -> Result<(), CapacityExceeded> {
+        if borders.is_empty() {
+            self.buckets.push(Bucket { base: 0, borders: 0, entry });
+            return Ok(());
+        }
+        if self.chunks.last().is_none_or(|chunk| chunk.entries.len() + borders.len() > CHUNK) {
+            self.chunks.push(Chunk { suffixes: Vec::new(), entries: Vec::new() });
+        }
+        let index = self.chunks.len() - 1;
+        if index >= MAX_CHUNKS || borders.len() > CHUNK {
+            return Err(CapacityExceeded { what, limit: MAX_CHUNKS * CHUNK });
+        }
+        let chunk = &mut self.chunks[index];
+        let base = (index * CHUNK + chunk.entries.len()) as u32;
+        self.buckets.push(Bucket { base, borders: borders.len() as u32, entry });
+        chunk.suffixes.extend(borders.iter().map(|(suffix, _)| *suffix));
+        chunk.entries.extend(borders.iter().map(|(_, id)| *id));
+        Ok(())
+    }
+}
+
+/// Splits IPv6 steps into those of the upper 64 bits, counted from the start of 2000::/3, and the
+/// buckets of the /64s that have borders inside.
+fn split(v6: &Steps<u128, EntryId>) -> Result<(Vec<(u64, EntryId)>, Fine), CapacityExceeded> {
+    let mut fine = Fine { buckets: Vec::new(), chunks: Vec::new() };
+    let mut upper: Vec<(u64, EntryId)> = Vec::with_capacity(v6.len());
+    let mut within = v6
+        .iter()
+        .filter(|(start, _)| (start >> 125) as u8 == 1)
+        .map(|(start, id)| ((start >> 64) as u64 & (GLOBAL_V6 - 1), start as u64, id))
+        .peekable();
+    let mut current = v6.get(u128::from(GLOBAL_V6) << 64);
+    let mut borders = Vec::new();
+    upper.push((0, current));
+    while let Some((host, lower, id)) = within.next() {
+        borders.clear();
+        let own = if lower == 0 { id } else { current };
+        if lower > 0 {
+            borders.push((lower, id));
+        }
+        current = id;
+        while let Some((_, lower, id)) = within.next_if(|(next, ..)| *next == host) {
+            borders.push((lower, id));
+            current = id;
+        }
+        if borders.is_empty() {
+            push_upper(&mut upper, host, own);
+            continue;
+        }
+        push_upper(&mut upper, host, FINE | fine.buckets.len() as EntryId);
+        fine.push(own, &borders, "borders finer than /64")?;
+        check_fine(&fine)?;
+        if host + 1 < GLOBAL_V6 {
+            push_upper(&mut upper, host + 1, current);
+        }
+    }
+    Ok((upper, fine))
+}
+
+/// A later step at the same place replaces the earlier one.
+fn push_upper(upper: &mut Vec<(u64, EntryId)>, host: u64, id: EntryId) {
+    upper.pop_if(|(last, _)| *last == host);
+    upper.push((host, id));
+}
+
+fn check_fine(fine: &Fine) -> Result<(), CapacityExceeded> {
+    let borders = fine.chunks.iter().map(|chunk| chunk.entries.len()).sum::<usize>();
+    if fine.buckets.len() > MAX_FINE_BUCKETS {
+        return Err(CapacityExceeded { what: "/64s with borders inside", limit: MAX_FINE_BUCKETS });
+    }
+    if borders > MAX_FINE_BORDERS {
+        return Err(CapacityExceeded { what: "borders finer than /64", limit: MAX_FINE_BORDERS });
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * What the kernel programs and the agent share. Its other half is src/abi.rs; both sides assert the
+ * sizes, and no other file knows the layout. Integers are in host byte order, addresses on the wire
+ * in network byte order.
+ */
+#ifndef GEOFILTER_ABI_H
+#define GEOFILTER_ABI_H
+
+#include <linux/types.h>
+
+#define GF_ABI 1
+
+/* Table: DXR. A bucket is base:24 | n:24 | entry:16, low bits first. */
+#define GF_V4_BUCKETS (1 << 16)
+#define GF_V6_BITS 18 /* after the three bits of 2000::/3 */
+#define GF_V6_BUCKETS (1 << GF_V6_BITS)
+#define GF_V6_SUFFIX (61 - GF_V6_BITS)
+#define GF_CHUNK_BITS 18
+#define GF_CHUNK (1 << GF_CHUNK_BITS) /* borders a chunk holds; no bucket crosses chunks */
+#define GF_CHUNKS 8		      /* chunks a family may have */
+#define GF_ENTRIES (1 << 15)
+#define GF_FINE 0x8000 /* an entry id with this bit names a /64 that has finer borders */
+#define GF_FINE_HOSTS (1 << 14)
+#define GF_FINE_BORDERS (1 << 15)
+
+struct gf_index {
+	__u64 v4[GF_V4_BUCKETS];
+	__u64 v6[GF_V6_BUCKETS];
+	__u64 fine[GF_FINE_HOSTS];	     /* buckets over the two arrays below */
+	__u64 fine_suffix[GF_FINE_BORDERS];  /* low 64 bits */
+	__u16 fine_entry[GF_FINE_BORDERS];
+	__u32 entry[GF_ENTRIES]; /* primary:8 | second:8 | flags:8 */
+};
+
+#define GF_ENTRY_HOSTING (1 << 16)
+
+struct gf_v4_chunk {
+	__u16 suffix[GF_CHUNK];
+	__u16 entry[GF_CHUNK];
+};
+
+struct gf_v6_chunk {
+	__u64 suffix[GF_CHUNK];
+	__u16 entry[GF_CHUNK];
+};
+
+/* Policy. */
+#define GF_BANKS 4
+
+enum gf_action { GF_ACTION_PASS, GF_ACTION_OBSERVE, GF_ACTION_ENFORCE };
+enum gf_disputed { GF_DISPUTED_LENIENT, GF_DISPUTED_PRIMARY, GF_DISPUTED_STRICT };
+
+struct gf_bank {
+	__u64 generation;
+	__u8 action;	   /* enum gf_action */
+	__u8 disputed;	   /* enum gf_disputed */
+	__u8 drop_hosting; /* 0 or 1 */
+	__u8 reserved[5];
+	__u8 drop[256];	   /* by country; [0] is the policy's unknown */
+	__u64 udp[1024];   /* protected ports, a bit each */
+	__u64 tcp[1024];
+};
+
+/* The control word: active:2 | fallback:2 | timed:1 | table:1 | reserved:10 | generation:48, low bits
+ * first. While timed, the fallback bank decides from the deadline on. */
+#define GF_WORD_TIMED (1 << 4)
+#define GF_WORD_ACTIVE(word) ((word) & 3)
+#define GF_WORD_FALLBACK(word) (((word) >> 2) & 3)
+#define GF_WORD_TABLE(word) (((word) >> 5) & 1)
+
+struct gf_control {
+	__u64 word;
+	__u64 deadline; /* CLOCK_BOOTTIME, ns */
+	__u64 abi;	/* GF_ABI */
+};
+
+/* By interface index: what source addresses may be local there. An interface that is not in the map
+ * has no local sources but link-local ones. */
+#define GF_IF_PRIVATE_V4 1
+#define GF_IF_PRIVATE_V6 2
+#define GF_IF_LOOPBACK 4
+#define GF_INTERFACES 64
+
+/* Counters. */
+enum gf_reason {
+	GF_NOT_IP,
+	GF_OUT_OF_SCOPE,
+	GF_LOCAL,
+	GF_MARTIAN,
+	GF_EXEMPTION,
+	GF_PEER,
+	GF_BAN,
+	GF_COUNTRY,
+	GF_UNKNOWN,
+	GF_HOSTING,
+	GF_REASONS,
+};
+
+enum gf_outcome { GF_PASSED, GF_DROPPED, GF_WOULD_DROP, GF_OUTCOMES };
+
+struct gf_traffic {
+	__u64 packets;
+	__u64 bytes;
+};
+
+struct gf_counters {
+	struct gf_traffic country[256][GF_OUTCOMES];
+	struct gf_traffic reason[GF_REASONS][GF_OUTCOMES];
+	__u64 skipped_events;
+};
+
+/* A sampled drop. */
+#define GF_PAYLOAD 512
+#define GF_RING (1 << 19)
+
+struct gf_event {
+	__u64 time;	  /* CLOCK_BOOTTIME, ns */
+	__u64 generation;
+	__u8 source[16];  /* network byte order; an IPv4 address is the first four bytes */
+	__u32 interface;
+	__u32 length;
+	__u16 source_port;
+	__u16 destination_port;
+	__u8 family;	  /* 4 or 6 */
+	__u8 protocol;
+	__u8 reason;	  /* enum gf_reason */
+	__u8 country;
+	__u8 enforced;	  /* 0 or 1 */
+	__u8 reserved;
+	__u16 payload_length;
+	__u8 payload[GF_PAYLOAD];
+};
+
+_Static_assert(sizeof(struct gf_index) == 3211264, "gf_index");
+_Static_assert(sizeof(struct gf_v4_chunk) == 1048576, "gf_v4_chunk");
+_Static_assert(sizeof(struct gf_v6_chunk) == 2621440, "gf_v6_chunk");
+_Static_assert(sizeof(struct gf_bank) == 16656, "gf_bank");
+_Static_assert(sizeof(struct gf_control) == 24, "gf_control");
+_Static_assert(sizeof(struct gf_counters) == 12776, "gf_counters");
+_Static_assert(sizeof(struct gf_event) == 568, "gf_event");
+
+#endif

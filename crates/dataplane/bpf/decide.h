@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* The decision, steps 2 to 7 of docs/security.md, and what is counted and told of it. */
+#ifndef GEOFILTER_DECIDE_H
+#define GEOFILTER_DECIDE_H
+
+#include "maps.h"
+#include "packet.h"
+#include "table.h"
+
+struct gf_decision {
+	__u32 drop;
+	__u32 reason; /* enum gf_reason */
+	__u32 country;
+	__u32 judged; /* by the world table: counted by country */
+};
+
+static __always_inline const struct gf_bank *gf_get_bank(__u64 word, __u64 deadline)
+{
+	__u32 bank = GF_WORD_ACTIVE(word);
+
+	/* The dead-man: nobody has to be alive for the fallback to take over. */
+	if (word & GF_WORD_TIMED && bpf_ktime_get_boot_ns() >= deadline)
+		bank = GF_WORD_FALLBACK(word);
+	return bpf_map_lookup_elem(&gf_banks, &bank);
+}
+
+static __always_inline int gf_in_scope(const struct gf_bank *bank, const struct gf_packet *packet)
+{
+	__u32 port = packet->destination_port;
+	__u64 word;
+
+	if (packet->transport == GF_UNREADABLE)
+		return 1;
+	if (packet->transport == GF_UNJUDGED)
+		return 0;
+	word = packet->protocol == IPPROTO_UDP ? bank->udp[(port >> 6) & 1023]
+					       : bank->tcp[(port >> 6) & 1023];
+	return (word >> (port & 63)) & 1;
+}
+
+enum gf_origin { GF_GLOBAL, GF_LINK_LOCAL, GF_PRIVATE, GF_LOOPBACK, GF_MULTICAST };
+
+static __always_inline enum gf_origin gf_origin_of(const struct gf_packet *packet)
+{
+	__u32 v4 = packet->v4;
+
+	if (packet->family == 4) {
+		if (v4 >> 16 == 0xa9fe)
+			return GF_LINK_LOCAL;
+		if (v4 >> 24 == 10 || v4 >> 20 == 0xac1 || v4 >> 16 == 0xc0a8 || v4 >> 22 == 0x191)
+			return GF_PRIVATE;
+		if (v4 >> 24 == 127)
+			return GF_LOOPBACK;
+		return v4 >> 28 == 14 ? GF_MULTICAST : GF_GLOBAL;
+	}
+	if (packet->high >> 61 == 1)
+		return GF_GLOBAL;
+	if (packet->high >> 54 == 0x3fa)
+		return GF_LINK_LOCAL;
+	if (packet->high >> 57 == 0x7e)
+		return GF_PRIVATE;
+	if (packet->high == 0 && packet->low == 1)
+		return GF_LOOPBACK;
+	return packet->high >> 56 == 0xff ? GF_MULTICAST : GF_GLOBAL;
+}
+
+/* Step 3. 1 if the source decided it. */
+static __always_inline int gf_decide_local(const struct gf_frame *frame,
+					   const struct gf_packet *packet,
+					   struct gf_decision *decision)
+{
+	enum gf_origin origin = gf_origin_of(packet);
+	__u32 interface = frame->interface, flags, *found;
+
+	if (origin == GF_GLOBAL)
+		return 0;
+	decision->reason = GF_LOCAL;
+	if (origin == GF_LINK_LOCAL)
+		return 1;
+	found = bpf_map_lookup_elem(&gf_interfaces, &interface);
+	flags = found ? *found : 0;
+	if (origin == GF_PRIVATE)
+		return flags & (packet->family == 4 ? GF_IF_PRIVATE_V4 : GF_IF_PRIVATE_V6);
+	if (origin == GF_LOOPBACK && flags & GF_IF_LOOPBACK)
+		return 1;
+	decision->reason = GF_MARTIAN;
+	decision->drop = 1;
+	return 1;
+}
+
+/* The IPv4 address inside a 6to4, NAT64 or Teredo source; 1 if it is one. */
+static __always_inline int gf_inner_v4(const struct gf_packet *packet, __u32 *inner)
+{
+	if (packet->high >> 48 == 0x2002) {
+		*inner = packet->high >> 16;
+		return 1;
+	}
+	if (packet->high >> 32 == 0x20010000) {
+		*inner = ~packet->low;
+		return 1;
+	}
+	if (packet->high == 0x0064ff9b00000000ULL && packet->low >> 32 == 0) {
+		*inner = packet->low;
+		return 1;
+	}
+	return 0;
+}
+
+/* Step 7. */
+static __always_inline void gf_decide_country(const struct gf_bank *bank, __u32 table,
+					      const struct gf_packet *packet,
+					      struct gf_decision *decision)
+{
+	__u32 entry, primary, second, drop, other, inner = packet->v4;
+
+	if (packet->family == 4 || gf_inner_v4(packet, &inner))
+		entry = gf_entry_v4(table, inner);
+	else
+		entry = gf_entry_v6(table, packet->high, packet->low);
+	primary = entry & 0xff;
+	second = (entry >> 8) & 0xff;
+	drop = bank->drop[primary];
+	other = bank->drop[second];
+	if (bank->disputed == GF_DISPUTED_LENIENT)
+		drop &= other;
+	else if (bank->disputed == GF_DISPUTED_STRICT)
+		drop |= other;
+	decision->reason = primary ? GF_COUNTRY : GF_UNKNOWN;
+	decision->country = primary;
+	decision->judged = 1;
+	decision->drop = drop;
+	if (!drop && entry & GF_ENTRY_HOSTING && bank->drop_hosting) {
+		decision->reason = GF_HOSTING;
+		decision->drop = 1;
+	}
+}
+
+static __always_inline void gf_tell(const struct gf_frame *frame, const struct gf_packet *packet,
+				    const struct gf_bank *bank, const struct gf_decision *decision,
+				    struct gf_counters *counters)
+{
+	__u32 zero = 0, size, offset = packet->offset;
+	__u64 *budget = bpf_map_lookup_elem(&gf_budget, &zero);
+	struct gf_event *event = NULL;
+
+	if (budget && *budget) {
+		*budget -= 1;
+		event = bpf_ringbuf_reserve(&gf_events, sizeof(*event), 0);
+	}
+	if (!event) {
+		counters->skipped_events++;
+		return;
+	}
+	event->time = bpf_ktime_get_boot_ns();
+	event->generation = bank->generation;
+	if (packet->family == 4) {
+		*(__be32 *)event->source = bpf_htonl(packet->v4);
+	} else {
+		((__be64 *)event->source)[0] = bpf_cpu_to_be64(packet->high);
+		((__be64 *)event->source)[1] = bpf_cpu_to_be64(packet->low);
+	}
+	event->interface = frame->interface;
+	event->length = frame->length;
+	event->source_port = packet->source_port;
+	event->destination_port = packet->destination_port;
+	event->family = packet->family;
+	event->protocol = packet->protocol;
+	event->reason = decision->reason;
+	event->country = decision->country;
+	event->enforced = bank->action == GF_ACTION_ENFORCE;
+	event->reserved = 0;
+	event->payload_length = 0;
+	if (packet->transport == GF_PORTS && frame->length > offset) {
+		size = frame->length - offset - 1;
+		if (size >= GF_PAYLOAD)
+			size = GF_PAYLOAD - 1;
+		barrier_var(size); /* or clang drops the mask that shows the verifier the range */
+		size = (size & (GF_PAYLOAD - 1)) + 1;
+		if (frame->skb ? !bpf_skb_load_bytes(frame->skb, offset, event->payload, size)
+			       : !bpf_probe_read_kernel(event->payload, size, frame->data + offset))
+			event->payload_length = size;
+	}
+	bpf_ringbuf_submit(event, 0);
+}
+
+static __always_inline void gf_add(struct gf_traffic *traffic, const struct gf_frame *frame)
+{
+	traffic->packets += frame->segments;
+	traffic->bytes += frame->length;
+}
+
+/* Judges the packet whose headers are at `place`; 1 to drop it. */
+static __always_inline int gf_judge(const struct gf_frame *frame, __u64 place,
+				    const struct gf_bank *bank, __u32 table)
+{
+	struct gf_decision decision = {};
+	struct gf_counters *counters;
+	struct gf_packet packet = {};
+	__u32 zero = 0, outcome = GF_PASSED;
+
+	gf_read_packet(frame, place, &packet);
+	if (!packet.family)
+		decision.reason = GF_NOT_IP;
+	else if (!gf_in_scope(bank, &packet))
+		decision.reason = GF_OUT_OF_SCOPE;
+	else if (!gf_decide_local(frame, &packet, &decision))
+		gf_decide_country(bank, table, &packet, &decision);
+
+	counters = bpf_map_lookup_elem(&gf_counters, &zero);
+	if (!counters)
+		return 0;
+	if (decision.drop)
+		outcome = bank->action == GF_ACTION_ENFORCE ? GF_DROPPED : GF_WOULD_DROP;
+	gf_add(&counters->reason[decision.reason][outcome], frame);
+	if (decision.judged)
+		gf_add(&counters->country[decision.country & 0xff][outcome], frame);
+	if (decision.drop)
+		gf_tell(frame, &packet, bank, &decision, counters);
+	return outcome == GF_DROPPED;
+}
+
+#endif

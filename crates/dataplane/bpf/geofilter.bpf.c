@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * The programs. Each describes its frame, reads the control word once, and drops what gf_judge()
+ * says: the lines that drop a packet are the XDP_DROP and TC_ACT_SHOT below.
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+
+#include "decide.h"
+
+char gf_license[] SEC("license") = "Dual MIT/GPL";
+
+/* The bank in force and the slot of the table; NULL when everything passes unjudged. */
+static __always_inline const struct gf_bank *gf_in_force(__u32 *table)
+{
+	__u32 zero = 0;
+	const volatile struct gf_control *control = bpf_map_lookup_elem(&gf_control, &zero);
+	const struct gf_bank *bank;
+	__u64 word;
+
+	if (!control)
+		return NULL;
+	word = control->word;
+	*table = GF_WORD_TABLE(word);
+	bank = gf_get_bank(word, control->deadline);
+	return bank && bank->action != GF_ACTION_PASS ? bank : NULL;
+}
+
+__noinline __u64 gf_find_xdp(struct xdp_md *ctx)
+{
+	struct gf_frame frame = gf_describe_xdp(ctx);
+
+	return gf_find_in_ethernet(&frame);
+}
+
+__noinline __u64 gf_find_tc(struct __sk_buff *skb)
+{
+	struct gf_frame frame = gf_describe_skb(skb);
+
+	return gf_find_in_ethernet(&frame);
+}
+
+__noinline __u64 gf_find_tc_l3(struct __sk_buff *skb)
+{
+	struct gf_frame frame = gf_describe_skb(skb);
+
+	return gf_find_in_ip(&frame, 0, skb->protocol);
+}
+
+SEC("xdp")
+int gf_xdp(struct xdp_md *ctx)
+{
+	struct gf_frame frame = gf_describe_xdp(ctx);
+	const struct gf_bank *bank;
+	__u32 table;
+
+	bank = gf_in_force(&table);
+	if (bank && gf_judge(&frame, gf_find_xdp(ctx), bank, table))
+		return XDP_DROP;
+	return XDP_PASS;
+}
+
+SEC("tc")
+int gf_tc(struct __sk_buff *skb)
+{
+	struct gf_frame frame = gf_describe_skb(skb);
+	const struct gf_bank *bank;
+	__u32 table;
+
+	bank = gf_in_force(&table);
+	if (bank && gf_judge(&frame, gf_find_tc(skb), bank, table))
+		return TC_ACT_SHOT;
+	return TC_ACT_UNSPEC;
+}
+
+/* For interfaces whose packets have no Ethernet header: ppp, tun, WireGuard. */
+SEC("tc")
+int gf_tc_l3(struct __sk_buff *skb)
+{
+	struct gf_frame frame = gf_describe_skb(skb);
+	const struct gf_bank *bank;
+	__u32 table;
+
+	bank = gf_in_force(&table);
+	if (bank && gf_judge(&frame, gf_find_tc_l3(skb), bank, table))
+		return TC_ACT_SHOT;
+	return TC_ACT_UNSPEC;
+}

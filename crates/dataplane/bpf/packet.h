@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/*
+ * Reading a frame: step 1 and half of step 2 of docs/security.md. Finding the headers is a global
+ * function of each program that returns a plain number: the verifier walks it once and forgets the
+ * hundred ways to get there, which it would otherwise carry through the whole decision.
+ */
+#ifndef GEOFILTER_PACKET_H
+#define GEOFILTER_PACKET_H
+
+#include <stddef.h>
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define GF_VLAN_TAGS 2
+#define GF_EXTENSION_HEADERS 8
+#define GF_MAX_OFFSET 0x7fff
+
+/* Where a frame lies: in a linear buffer (XDP) or behind a socket buffer (TC). Always inlined with one
+ * of them constant, so that each program keeps only its own way of reading. */
+struct gf_frame {
+	struct xdp_md *xdp;
+	struct __sk_buff *skb;
+	void *data;
+	void *data_end;
+	__u32 length;
+	__u32 interface;
+	__u32 segments;
+};
+
+enum gf_transport {
+	GF_UNJUDGED,   /* not UDP or TCP, or a later fragment */
+	GF_PORTS,      /* UDP or TCP whose ports can be read */
+	GF_UNREADABLE, /* UDP or TCP may hide behind what can't be read */
+};
+
+/* Where the headers are: network:16 | transport:16 | protocol:8 | family:8 | enum gf_transport:8, low
+ * bits first. Family is 4, 6, or 0 without a readable IP header. */
+#define GF_PLACE(network, transport, protocol, family, kind)                                       \
+	((__u64)(network) | (__u64)(transport) << 16 | (__u64)(protocol) << 32 |                    \
+	 (__u64)(family) << 40 | (__u64)(kind) << 48)
+
+struct gf_packet {
+	__u8 family;
+	__u8 protocol;
+	__u8 transport; /* enum gf_transport */
+	__u16 source_port;
+	__u16 destination_port;
+	__u32 offset; /* of the transport header */
+	__u32 v4;     /* source, host byte order */
+	__u64 high;   /* source of IPv6, host byte order */
+	__u64 low;
+};
+
+static __always_inline struct gf_frame gf_describe_xdp(struct xdp_md *ctx)
+{
+	return (struct gf_frame){
+		.xdp = ctx,
+		.data = (void *)(long)ctx->data,
+		.data_end = (void *)(long)ctx->data_end,
+		.length = ctx->data_end - ctx->data,
+		.interface = ctx->ingress_ifindex,
+		.segments = 1,
+	};
+}
+
+static __always_inline struct gf_frame gf_describe_skb(struct __sk_buff *skb)
+{
+	return (struct gf_frame){
+		.skb = skb,
+		.length = skb->len,
+		.interface = skb->ifindex,
+		.segments = skb->gso_segs ?: 1,
+	};
+}
+
+/* Copies `size` bytes at `offset`; 0 if the frame has them. */
+static __always_inline int gf_read(const struct gf_frame *frame, __u32 offset, void *to, __u32 size)
+{
+	if (frame->skb)
+		return bpf_skb_load_bytes(frame->skb, offset, to, size);
+	offset &= GF_MAX_OFFSET;
+	if (frame->data + offset + size > frame->data_end)
+		return -1;
+	__builtin_memcpy(to, frame->data + offset, size);
+	return 0;
+}
+
+static __always_inline __u64 gf_find_transport(const struct gf_frame *frame, __u32 network,
+					       __u32 transport, __u8 protocol, __u8 family)
+{
+	__u32 ports;
+
+	if (protocol != IPPROTO_UDP && protocol != IPPROTO_TCP)
+		return GF_PLACE(network, 0, protocol, family, GF_UNJUDGED);
+	if (gf_read(frame, transport, &ports, sizeof(ports)))
+		return GF_PLACE(network, 0, protocol, family, GF_UNREADABLE);
+	return GF_PLACE(network, transport, protocol, family, GF_PORTS);
+}
+
+static __always_inline __u64 gf_find_in_v4(const struct gf_frame *frame, __u32 network)
+{
+	struct iphdr ip;
+
+	if (gf_read(frame, network, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+		return 0;
+	if (ip.frag_off & bpf_htons(0x1fff))
+		return GF_PLACE(network, 0, ip.protocol, 4, GF_UNJUDGED);
+	return gf_find_transport(frame, network, network + ip.ihl * 4, ip.protocol, 4);
+}
+
+static __always_inline int gf_is_extension(__u8 next)
+{
+	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS ||
+	       next == IPPROTO_MH || next == IPPROTO_FRAGMENT || next == IPPROTO_AH;
+}
+
+/* What an extension header says: next:8 | later fragment:8 | size:16, or GF_NO_EXTENSION if it can't be read. */
+#define GF_NO_EXTENSION (~0ULL)
+
+static __always_inline __u64 gf_read_extension(const struct gf_frame *frame, __u32 offset, __u8 kind)
+{
+	__u8 header[4]; /* next, length, fragment offset */
+
+	if (gf_read(frame, offset, header, sizeof(header)))
+		return GF_NO_EXTENSION;
+	if (kind == IPPROTO_FRAGMENT)
+		return header[0] | (header[2] || header[3] & 0xf8) << 8 | 8 << 16;
+	if (kind == IPPROTO_AH)
+		return header[0] | (header[1] + 2) * 4 << 16;
+	return header[0] | (header[1] + 1) * 8 << 16;
+}
+
+__noinline __u64 gf_extension_xdp(struct xdp_md *ctx, __u32 offset, __u32 kind)
+{
+	struct gf_frame frame = gf_describe_xdp(ctx);
+
+	return gf_read_extension(&frame, offset, kind);
+}
+
+__noinline __u64 gf_extension_tc(struct __sk_buff *skb, __u32 offset, __u32 kind)
+{
+	struct gf_frame frame = gf_describe_skb(skb);
+
+	return gf_read_extension(&frame, offset, kind);
+}
+
+static __always_inline __u64 gf_find_in_v6(const struct gf_frame *frame, __u32 network)
+{
+	struct ipv6hdr ip;
+	__u32 offset = network + sizeof(ip);
+	__u8 next;
+
+	if (gf_read(frame, network, &ip, sizeof(ip)) || ip.version != 6)
+		return 0;
+	next = ip.nexthdr;
+	for (int i = 0; i < GF_EXTENSION_HEADERS && gf_is_extension(next); i++) {
+		__u64 extension = frame->skb ? gf_extension_tc(frame->skb, offset, next)
+					     : gf_extension_xdp(frame->xdp, offset, next);
+
+		if (extension == GF_NO_EXTENSION)
+			break;
+		if (extension >> 8 & 1)
+			return GF_PLACE(network, 0, next, 6, GF_UNJUDGED);
+		next = extension;
+		offset += extension >> 16;
+	}
+	if (gf_is_extension(next))
+		return GF_PLACE(network, 0, 0, 6, GF_UNREADABLE);
+	return gf_find_transport(frame, network, offset, next, 6);
+}
+
+static __always_inline int gf_is_vlan(__be16 type)
+{
+	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
+}
+
+/* Finds the headers from the IP header at `network` on, whose ethertype is `type`. */
+static __always_inline __u64 gf_find_in_ip(const struct gf_frame *frame, __u32 network, __be16 type)
+{
+	if (type == bpf_htons(ETH_P_IP))
+		return gf_find_in_v4(frame, network);
+	return type == bpf_htons(ETH_P_IPV6) ? gf_find_in_v6(frame, network) : 0;
+}
+
+/* Finds the headers of an Ethernet frame. */
+static __always_inline __u64 gf_find_in_ethernet(const struct gf_frame *frame)
+{
+	__u32 offset = sizeof(struct ethhdr);
+	__be16 type;
+
+	if (gf_read(frame, offsetof(struct ethhdr, h_proto), &type, sizeof(type)))
+		return 0;
+#pragma unroll
+	for (int i = 0; i < GF_VLAN_TAGS; i++) {
+		if (!gf_is_vlan(type))
+			break;
+		if (gf_read(frame, offset + 2, &type, sizeof(type)))
+			return 0;
+		offset += 4;
+	}
+	return gf_find_in_ip(frame, offset, type);
+}
+
+/* Reads what the decision needs at a place that one of the functions above found. */
+static __always_inline void gf_read_packet(const struct gf_frame *frame, __u64 place,
+					   struct gf_packet *packet)
+{
+	__u32 network = place & GF_MAX_OFFSET;
+	__be16 ports[2] = {};
+	__be64 source[2] = {};
+
+	packet->offset = (place >> 16) & GF_MAX_OFFSET;
+	packet->protocol = place >> 32;
+	packet->family = place >> 40;
+	packet->transport = place >> 48;
+	if (packet->family == 4) {
+		gf_read(frame, network + offsetof(struct iphdr, saddr), source, 4);
+		packet->v4 = bpf_ntohl(*(__be32 *)source);
+	} else if (packet->family == 6) {
+		gf_read(frame, network + offsetof(struct ipv6hdr, saddr), source, sizeof(source));
+		packet->high = bpf_be64_to_cpu(source[0]);
+		packet->low = bpf_be64_to_cpu(source[1]);
+	}
+	if (packet->transport == GF_PORTS)
+		gf_read(frame, packet->offset, ports, sizeof(ports));
+	packet->source_port = bpf_ntohs(ports[0]);
+	packet->destination_port = bpf_ntohs(ports[1]);
+}
+
+#endif
