@@ -264,6 +264,11 @@ impl Machine {
         }
     }
 
+    /// Whether this process attached the data plane.
+    pub fn attached(&self) -> bool {
+        self.attached
+    }
+
     /// Whether the kernel holds a policy that this machine does not know.
     pub fn policy_lost(&self) -> bool {
         self.policy_lost

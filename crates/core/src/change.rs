@@ -94,6 +94,16 @@ pub enum Objection {
     },
 }
 
+impl Objection {
+    /// The risk that would have to be accepted.
+    pub fn risk(&self) -> Option<Risk> {
+        match self {
+            Self::Risky { risk } => Some(*risk),
+            Self::OtherMode { .. } | Self::BlocksNothing | Self::EmptyScope => None,
+        }
+    }
+}
+
 impl Risk {
     fn danger(self) -> &'static str {
         match self {
@@ -108,6 +118,20 @@ impl Risk {
 }
 
 impl Change {
+    /// A change to these countries, with the defaults of the mode.
+    pub fn new(mode: Mode, countries: CountrySet) -> Self {
+        Self {
+            mode,
+            countries,
+            edit: Edit::Replace,
+            unknown: None,
+            hosting: None,
+            disputed: None,
+            scope: None,
+            accept: Vec::new(),
+        }
+    }
+
     /// The policy this makes of the one in force.
     ///
     /// # Errors
@@ -186,16 +210,7 @@ mod tests {
     }
 
     fn change(mode: Mode, codes: &[&str]) -> Change {
-        Change {
-            mode,
-            countries: set(codes),
-            edit: Edit::Replace,
-            unknown: None,
-            hosting: None,
-            disputed: None,
-            scope: None,
-            accept: Vec::new(),
-        }
+        Change::new(mode, set(codes))
     }
 
     fn spain() -> Policy {

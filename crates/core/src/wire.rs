@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, Risk};
-use crate::counters::{Counters, CountryCounters, Reason, Traffic};
+use crate::counters::{Counters, Outcomes, Reason, Traffic};
 use crate::country::{CountryCode, CountryId, CountrySet};
 use crate::desired::{Attachment, Generation, State};
 use crate::policy::{Disputed, Mode, Policy, Scope, Transport, Verdict};
@@ -144,19 +144,15 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Sums one verdict over all countries.
-    pub fn of(counters: &Counters, verdict: impl Fn(&CountryCounters) -> Traffic) -> Self {
-        let countries = std::iter::once(CountryId::UNKNOWN).chain(CountryId::all());
-        let mut tally = Self::default();
-        for country in countries {
-            let traffic = verdict(counters.country(country));
-            if traffic.packets > 0 {
-                tally.packets += traffic.packets;
-                tally.bytes += traffic.bytes;
-                tally.by_country.insert(country.code(), traffic);
-            }
-        }
-        tally
+    /// Everything that came to this.
+    pub fn of(counters: &Counters, came_to: impl Fn(&Outcomes) -> Traffic) -> Self {
+        let Traffic { packets, bytes } = came_to(&counters.total());
+        let by_country = std::iter::once(CountryId::UNKNOWN)
+            .chain(CountryId::all())
+            .map(|country| (country.code(), came_to(counters.country(country))))
+            .filter(|(_, traffic)| traffic.packets > 0)
+            .collect();
+        Self { packets, bytes, by_country }
     }
 }
 
