@@ -1,6 +1,9 @@
 //! [`Steps`]: a function over a whole address space that changes its value only at borders. World
-//! tables, sources and AS tables are all of this shape.
+//! tables, sources and AS tables are all of this shape. [`Range`] is what most sources are written in,
+//! and [`Steps::from_ranges`] what decides where ranges overlap.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// An address as a number: `u32` for IPv4, `u128` for IPv6, both in host byte order.
@@ -13,6 +16,12 @@ pub trait Address: Copy + Ord + std::fmt::Debug {
     fn next(self) -> Option<Self>;
     /// The address before; `None` before [`Self::MIN`].
     fn previous(self) -> Option<Self>;
+    /// How far this address lies after `start`, which must not be higher.
+    fn distance(self, start: Self) -> Self;
+    /// The address as the wider number.
+    fn widen(self) -> u128;
+    /// The address of a wider number; `None` if it lies outside the address space.
+    fn narrow(wide: u128) -> Option<Self>;
 }
 
 impl Address for u32 {
@@ -23,6 +32,15 @@ impl Address for u32 {
     }
     fn previous(self) -> Option<Self> {
         self.checked_sub(1)
+    }
+    fn distance(self, start: Self) -> Self {
+        self - start
+    }
+    fn widen(self) -> u128 {
+        self.into()
+    }
+    fn narrow(wide: u128) -> Option<Self> {
+        wide.try_into().ok()
     }
 }
 
@@ -35,6 +53,15 @@ impl Address for u128 {
     fn previous(self) -> Option<Self> {
         self.checked_sub(1)
     }
+    fn distance(self, start: Self) -> Self {
+        self - start
+    }
+    fn widen(self) -> u128 {
+        self
+    }
+    fn narrow(wide: u128) -> Option<Self> {
+        Some(wide)
+    }
 }
 
 /// The number of an IPv4 address.
@@ -45,6 +72,31 @@ pub fn v4(address: Ipv4Addr) -> u32 {
 /// The number of an IPv6 address.
 pub fn v6(address: Ipv6Addr) -> u128 {
     u128::from(address)
+}
+
+/// An inclusive range of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Range<A> {
+    /// The lowest address.
+    pub first: A,
+    /// The highest address, not below `first`.
+    pub last: A,
+}
+
+impl<A: Address> Range<A> {
+    /// The range from `first` to `last`; `None` if it ends before it starts.
+    pub fn new(first: A, last: A) -> Option<Self> {
+        (first <= last).then_some(Self { first, last })
+    }
+
+    /// Whether the address lies in the range.
+    pub fn contains(self, address: A) -> bool {
+        self.first <= address && address <= self.last
+    }
+
+    fn size(self) -> A {
+        self.last.distance(self.first)
+    }
 }
 
 /// A piecewise constant function over the address space. The first step starts at [`Address::MIN`],
@@ -59,6 +111,28 @@ impl<A: Address, V: Copy + Eq> Steps<A, V> {
     /// The function that has one value everywhere.
     pub fn constant(value: V) -> Self {
         Self { starts: vec![A::MIN], values: vec![value] }
+    }
+
+    /// An empty vessel for [`Self::push`], which must begin at [`Address::MIN`].
+    pub(crate) fn with_capacity(steps: usize) -> Self {
+        Self { starts: Vec::with_capacity(steps), values: Vec::with_capacity(steps) }
+    }
+
+    /// The function that has the value of the smallest range around an address, and `outside` where no
+    /// range is. Of ranges of one size the one that starts later wins, of equal ranges the later given.
+    /// Ranges may overlap in any way and come in any order.
+    pub fn from_ranges(outside: V, mut ranges: Vec<(Range<A>, V)>) -> Self {
+        ranges.sort_by_key(|(range, _)| range.first);
+        let mut steps = Self::constant(outside);
+        let mut open = OpenRanges { heap: BinaryHeap::new(), ranges: &ranges, outside };
+        let mut position = A::MIN;
+        for (index, (range, _)) in ranges.iter().enumerate() {
+            open.close_until(&mut steps, position, Some(range.first));
+            open.heap.push(Reverse((range.size(), Reverse(index))));
+            position = range.first;
+        }
+        open.close_until(&mut steps, position, None);
+        steps
     }
 
     /// Appends a step. A start that does not ascend replaces nothing and is merged by value; callers
@@ -105,14 +179,74 @@ impl<A: Address, V: Copy + Eq> Steps<A, V> {
         self.starts.iter().copied().zip(self.values.iter().copied())
     }
 
+    /// Every step as (range, value), ascending.
+    pub fn ranges(&self) -> impl ExactSizeIterator<Item = (Range<A>, V)> {
+        let last = |next: Option<&A>| next.and_then(|next| next.previous()).unwrap_or(A::MAX);
+        self.iter().enumerate().map(move |(index, (first, value))| {
+            (Range { first, last: last(self.starts.get(index + 1)) }, value)
+        })
+    }
+
     /// The same borders with other values; neighbours that become equal are merged.
     pub fn map<W: Copy + Eq>(&self, mut value: impl FnMut(V) -> W) -> Steps<A, W> {
-        let mut mapped = Steps { starts: Vec::with_capacity(self.len()), values: Vec::new() };
+        let mut mapped = Steps::with_capacity(self.len());
         self.iter().for_each(|(start, old)| mapped.push(start, value(old)));
         mapped
     }
 
+    /// The function that combines the values of two, with the borders of both.
+    pub fn zip<W: Copy + Eq, X: Copy + Eq>(
+        &self,
+        other: &Steps<A, W>,
+        mut combine: impl FnMut(V, W) -> X,
+    ) -> Steps<A, X> {
+        let mut zipped = Steps::with_capacity(self.len());
+        let (mut left, mut right) = (0, 0);
+        let mut start = A::MIN;
+        loop {
+            zipped.push(start, combine(self.values[left], other.values[right]));
+            let next = (self.starts.get(left + 1), other.starts.get(right + 1));
+            start = match next {
+                (Some(one), Some(two)) => *one.min(two),
+                (Some(one), None) => *one,
+                (None, Some(two)) => *two,
+                (None, None) => return zipped,
+            };
+            left += usize::from(next.0 == Some(&start));
+            right += usize::from(next.1 == Some(&start));
+        }
+    }
+
     fn position(&self, address: A) -> usize {
         self.starts.partition_point(|start| *start <= address) - 1
+    }
+}
+
+/// The ranges around the position of the sweep, smallest on top; those that ended are dropped when they
+/// come to the top.
+struct OpenRanges<'a, A, V> {
+    heap: BinaryHeap<Reverse<(A, Reverse<usize>)>>,
+    ranges: &'a [(Range<A>, V)],
+    outside: V,
+}
+
+impl<A: Address, V: Copy + Eq> OpenRanges<'_, A, V> {
+    /// Pushes the steps from `position` up to `end`, where the next range opens.
+    fn close_until(&mut self, steps: &mut Steps<A, V>, mut position: A, end: Option<A>) {
+        while end.is_none_or(|end| position < end) {
+            let Some(Reverse((_, Reverse(index)))) = self.heap.peek() else {
+                return steps.push(position, self.outside);
+            };
+            let (range, value) = self.ranges[*index];
+            if range.last < position {
+                self.heap.pop();
+                continue;
+            }
+            steps.push(position, value);
+            match range.last.next() {
+                Some(next) => position = next,
+                None => return,
+            }
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! [`World`]: the policy-free table that maps every address to an [`Entry`].
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::country::CountryId;
@@ -62,14 +61,8 @@ impl World {
         v4: &Steps<u32, Entry>,
         v6: &Steps<u128, Entry>,
     ) -> Result<Self, TooManyEntries> {
-        let mut entries = vec![Entry::UNKNOWN];
-        let mut ids = HashMap::from([(Entry::UNKNOWN, 0)]);
-        let mut id = |entry: Entry| {
-            *ids.entry(entry).or_insert_with(|| {
-                entries.push(entry);
-                entries.len() - 1
-            }) as EntryId
-        };
+        let mut numbering = Numbering::new();
+        let mut id = |entry| numbering.id(entry);
         let v4 = v4.map(&mut id);
         let mut global = Steps::constant(Entry::UNKNOWN);
         let (first, last) = GLOBAL_V6;
@@ -79,9 +72,9 @@ impl World {
             .for_each(|(start, entry)| global.push(start, entry));
         global.push(last + 1, Entry::UNKNOWN);
         let v6 = global.map(&mut id);
-        match entries.len() {
-            found if found > MAX_ENTRIES => Err(TooManyEntries { found }),
-            _ => Ok(Self { entries, v4, v6 }),
+        match numbering.entries {
+            entries if entries.len() > MAX_ENTRIES => Err(TooManyEntries { found: entries.len() }),
+            entries => Ok(Self { entries, v4, v6 }),
         }
     }
 
@@ -107,5 +100,31 @@ impl World {
     /// The IPv6 table; unknown outside 2000::/3.
     pub fn v6(&self) -> &Steps<u128, EntryId> {
         &self.v6
+    }
+}
+
+/// Gives each distinct entry a number, in the order they are met.
+struct Numbering {
+    entries: Vec<Entry>,
+    /// For every possible entry its number and 1, or 0: quicker than a hash over a million steps.
+    numbers: Vec<u32>,
+}
+
+impl Numbering {
+    fn new() -> Self {
+        let mut numbering = Self { entries: Vec::new(), numbers: vec![0; 1 << 17] };
+        numbering.id(Entry::UNKNOWN);
+        numbering
+    }
+
+    /// Wraps beyond [`EntryId::MAX`]: the caller counts the entries before it trusts the numbers.
+    fn id(&mut self, entry: Entry) -> EntryId {
+        let place =
+            entry.primary.index() << 9 | entry.second.index() << 1 | usize::from(entry.hosting);
+        if self.numbers[place] == 0 {
+            self.entries.push(entry);
+            self.numbers[place] = self.entries.len() as u32;
+        }
+        (self.numbers[place] - 1) as EntryId
     }
 }

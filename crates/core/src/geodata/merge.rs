@@ -1,0 +1,109 @@
+//! Merges the sources into the [`World`](crate::world::World): [`Says`] is what they say of an address,
+//! and [`Says::entry`] the one place that decides between them.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::asn::AsNumber;
+use super::listing::{Layer, Listing};
+use crate::country::CountryId;
+use crate::steps::{self, Range, Steps};
+use crate::world::Entry;
+
+/// What the sources say of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Says {
+    /// The country of the primary source.
+    pub primary: CountryId,
+    /// The country of the registries.
+    pub registry: CountryId,
+    /// A hosting company announces it.
+    pub hosting: bool,
+    /// The space is nobody's: no registry lists it and nobody announces it, or it is set aside for special
+    /// use. What a source says of it does not count.
+    pub masked: bool,
+}
+
+impl Says {
+    /// What is said of space that nobody speaks of.
+    pub const NOTHING: Self = Self {
+        primary: CountryId::UNKNOWN,
+        registry: CountryId::UNKNOWN,
+        hosting: false,
+        masked: false,
+    };
+
+    /// The entry of the world table: the primary source decides, the registries answer where it is silent
+    /// and are the second opinion where both speak.
+    pub fn entry(self) -> Entry {
+        if self.masked {
+            return Entry::UNKNOWN;
+        }
+        let known = |country| (country != CountryId::UNKNOWN).then_some(country);
+        let primary = known(self.primary).unwrap_or(self.registry);
+        let second = known(self.registry).unwrap_or(primary);
+        Entry { primary, second, hosting: self.hosting }
+    }
+}
+
+/// Merges a primary source, what the registries list, and who announces what.
+pub fn merge(
+    primary: &Listing,
+    registry: &Listing,
+    announced: &Layer<Option<AsNumber>>,
+    is_hosting: impl Fn(AsNumber) -> bool,
+) -> Layer<Says> {
+    let network = announced.map(|number| (number.is_some(), number.is_some_and(&is_hosting)));
+    let registered = registry.zip(&network, |listed, (announced, hosting)| Says {
+        primary: CountryId::UNKNOWN,
+        registry: listed.unwrap_or(CountryId::UNKNOWN),
+        hosting,
+        masked: listed.is_none() && !announced,
+    });
+    let says = primary.zip(&registered, |listed, says| Says {
+        primary: listed.unwrap_or(CountryId::UNKNOWN),
+        ..says
+    });
+    says.zip(&special_use(), |says, special| Says { masked: says.masked || special, ..says })
+}
+
+/// Space that no country can have: special use (RFC 6890), multicast, and the IPv6 tunnels whose packets
+/// are judged by the IPv4 address inside them.
+pub fn special_use() -> Layer<bool> {
+    const V4: [([u8; 4], u32); 15] = [
+        ([0, 0, 0, 0], 8),
+        ([10, 0, 0, 0], 8),
+        ([100, 64, 0, 0], 10),
+        ([127, 0, 0, 0], 8),
+        ([169, 254, 0, 0], 16),
+        ([172, 16, 0, 0], 12),
+        ([192, 0, 0, 0], 24),
+        ([192, 0, 2, 0], 24),
+        ([192, 88, 99, 0], 24),
+        ([192, 168, 0, 0], 16),
+        ([198, 18, 0, 0], 15),
+        ([198, 51, 100, 0], 24),
+        ([203, 0, 113, 0], 24),
+        ([224, 0, 0, 0], 4),
+        ([240, 0, 0, 0], 4),
+    ];
+    const V6: [([u16; 3], u32); 6] = [
+        ([0x2001, 0, 0], 32),
+        ([0x2001, 2, 0], 48),
+        ([0x2001, 0x10, 0], 27),
+        ([0x2001, 0xdb8, 0], 32),
+        ([0x2002, 0, 0], 16),
+        ([0x3fff, 0, 0], 20),
+    ];
+    let v4 = V4.iter().map(|(octets, length)| {
+        let first = steps::v4(Ipv4Addr::from(*octets));
+        (Range { first, last: first | (u32::MAX >> length) }, true)
+    });
+    let v6 = V6.iter().map(|([a, b, c], length)| {
+        let first = steps::v6(Ipv6Addr::new(*a, *b, *c, 0, 0, 0, 0, 0));
+        (Range { first, last: first | (u128::MAX >> length) }, true)
+    });
+    Layer {
+        v4: Steps::from_ranges(false, v4.collect()),
+        v6: Steps::from_ranges(false, v6.collect()),
+    }
+}

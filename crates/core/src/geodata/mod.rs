@@ -1,0 +1,25 @@
+//! Geographic data: from the files of its sources to the [`World`](crate::world::World).
+//!
+//! Reading order: [`range_csv`], [`delegated`] and [`mmdb`] read files into a [`Listing`] or an
+//! [`AsTable`]; [`hosting`] says which autonomous systems are hosting companies; [`merge`] puts them
+//! together; [`WorldData`] is the result, [`image`] its compact form, and [`embedded`] the images that
+//! come with the program. `docs/geo-data.md` says where they come from.
+
+pub mod asn;
+pub mod delegated;
+pub mod embedded;
+mod fold;
+pub mod hosting;
+pub mod image;
+pub mod line;
+mod listing;
+pub mod merge;
+pub mod mmdb;
+pub mod range_csv;
+mod world_data;
+
+pub use asn::{Announcement, AsNumber, AsTable};
+pub use image::ImageError;
+pub use listing::{Layer, Listing};
+pub use merge::Says;
+pub use world_data::{Edition, SourceInfo, WorldData};
