@@ -264,6 +264,16 @@ impl Machine {
         }
     }
 
+    /// The number of what is in force, as far as this machine knows.
+    pub fn generation(&self) -> Generation {
+        match self.saved.interim {
+            Some(Interim::Paused { generation, .. }) => generation,
+            Some(Interim::Trying { .. } | Interim::Pending { .. }) | None => {
+                self.current().generation
+            }
+        }
+    }
+
     /// Whether this process attached the data plane.
     pub fn attached(&self) -> bool {
         self.attached

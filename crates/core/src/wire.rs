@@ -156,11 +156,26 @@ impl Tally {
     }
 }
 
+/// One source of the world data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataSource {
+    /// Its name.
+    pub name: String,
+    /// Its date or edition.
+    pub date: String,
+    /// The licence it is used under.
+    pub licence: String,
+    /// The credit the licence asks for.
+    pub credit: String,
+    /// The address that the credit links to.
+    pub link: String,
+}
+
 /// The world data in use.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Data {
-    /// Its sources with their dates.
-    pub sources: Vec<String>,
+    /// Its sources, the one that decides first.
+    pub sources: Vec<DataSource>,
     /// Ranges of IPv4 space.
     pub ipv4_ranges: usize,
     /// Ranges of IPv6 space.
@@ -270,12 +285,14 @@ pub struct Opinion {
 pub struct Lookup {
     /// The address asked about.
     pub address: IpAddr,
+    /// The IPv4 address inside, where the address is that of a tunnel.
+    pub judged_as: Option<IpAddr>,
     /// Its country.
     pub country: CountryCode,
     /// What each source says.
     pub sources: Vec<Opinion>,
-    /// The range of equal answers around it, as a prefix or `FIRST-LAST`.
-    pub prefix: Option<String>,
+    /// The largest prefix around it of which the sources say the same.
+    pub prefix: String,
     /// The AS that announces it.
     pub asn: Option<u32>,
     /// The name of that AS.
@@ -284,6 +301,8 @@ pub struct Lookup {
     pub hosting: bool,
     /// The sources disagree.
     pub disputed: bool,
+    /// Nobody's space: set aside for special use, or neither registered nor announced.
+    pub reserved: bool,
 }
 
 /// What happens to an address, and why.

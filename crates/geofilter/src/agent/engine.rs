@@ -247,12 +247,12 @@ impl Engine {
         }));
         let standing = self.machine.current();
         let state = geofilter_core::apply::state(observed.as_ref(), now);
-        tracing::info!(?state, generation = standing.generation.0, "changed");
+        tracing::info!(?state, generation = self.machine.generation().0, "changed");
         Reply::Changed(Changed {
             state,
             mode: standing.policy.mode,
             countries: standing.policy.countries,
-            generation: standing.generation,
+            generation: self.machine.generation(),
             remaining: self.remaining(),
             replaced: outcome.replaced,
             proof,

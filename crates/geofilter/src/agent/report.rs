@@ -46,7 +46,7 @@ impl Engine {
             hosting,
             disputed,
             scope,
-            generation: standing.generation,
+            generation: self.machine.generation(),
             remaining: self.remaining(),
             backend: attachments.first().map(|first| plane::name(first.kind).to_owned()),
             interfaces: self.settings.interfaces.clone(),

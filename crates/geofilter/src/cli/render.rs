@@ -187,19 +187,23 @@ pub(crate) fn why(why: &Why, style: Style) -> String {
 pub(crate) fn lookup(lookup: &Lookup, style: Style) -> String {
     let mut text = String::new();
     row(&mut text, "Address", &lookup.address.to_string());
+    if let Some(inside) = lookup.judged_as {
+        row(&mut text, "Judged as", &format!("{inside}, the address inside the tunnel"));
+    }
     row(&mut text, "Country", &style.bold(&country(lookup.country)));
     for opinion in &lookup.sources {
-        row(&mut text, &format!("  {}", opinion.source), &country(opinion.country));
+        row(&mut text, "", &format!("{} says {}", opinion.source, country(opinion.country)));
     }
-    if let Some(prefix) = &lookup.prefix {
-        row(&mut text, "Prefix", prefix);
-    }
+    row(&mut text, "Prefix", &lookup.prefix);
     if let Some(asn) = lookup.asn {
         let name = lookup.as_name.as_deref().unwrap_or_default();
         row(&mut text, "AS", format!("AS{asn} {name}").trim_end());
     }
     row(&mut text, "Hosting", yes(lookup.hosting));
     row(&mut text, "Disputed", yes(lookup.disputed));
+    if lookup.reserved {
+        row(&mut text, "Reserved", "yes, nobody's space");
+    }
     text
 }
 
@@ -207,7 +211,9 @@ pub(crate) fn lookup(lookup: &Lookup, style: Style) -> String {
 pub(crate) fn data(data: &Data, _style: Style) -> String {
     let mut text = String::new();
     for source in &data.sources {
-        row(&mut text, "Source", source);
+        row(&mut text, "Source", &format!("{} {}", source.name, source.date));
+        row(&mut text, "", &format!("{} ({})", source.credit, source.licence));
+        row(&mut text, "", &source.link);
     }
     row(&mut text, "Ranges", &format!("{} IPv4, {} IPv6", data.ipv4_ranges, data.ipv6_ranges));
     text
@@ -322,10 +328,8 @@ fn interfaces(status: &Status) -> String {
 }
 
 fn data_line(data: &Data) -> String {
-    match data.sources.is_empty() {
-        true => "none".to_owned(),
-        false => data.sources.join(", "),
-    }
+    let source = data.sources.first();
+    source.map_or_else(|| "none".to_owned(), |source| format!("{} {}", source.name, source.date))
 }
 
 fn tally(text: &mut String, name: &str, tally: &Tally) {
