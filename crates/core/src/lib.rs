@@ -1,11 +1,11 @@
 //! The pure heart of GeoFilter: no I/O, no clock, no async, no unsafe.
 //!
 //! Reading order: [`country`] names the countries, [`steps`] holds a function over the address space,
-//! [`world`] maps every address to a country and [`geodata`] builds it from its sources, [`policy`] is
-//! what the operator chose, [`packet`] reads a frame and [`decide`] judges it. [`dxr`] is the table as the
-//! kernel searches it. [`desired`] is what a data plane is asked to do, [`counters`] and [`event`] are what
-//! it reports. [`change`] is what an operator asks, [`apply`] the machine that brings a host there,
-//! [`wire`] what agent and clients say to each other.
+//! [`world`] maps every address to a country and [`geodata`] builds it from its sources. [`policy`] is
+//! what the operator chose, [`packet`] reads a frame and [`decide`] judges it; [`dxr`] is the table as
+//! the kernel searches it. [`desired`] is what a data plane is asked to do, [`counters`] and [`event`]
+//! are what it reports. [`change`] is what an operator asks, [`apply`] the machine that brings a host
+//! there, [`wire`] what agent and clients say to each other.
 
 #![forbid(unsafe_code)]
 

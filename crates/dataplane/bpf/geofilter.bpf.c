@@ -61,7 +61,7 @@ int gf_xdp(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
-SEC("tc")
+SEC("classifier")
 int gf_tc(struct __sk_buff *skb)
 {
 	struct gf_frame frame = gf_describe_skb(skb);
@@ -75,7 +75,7 @@ int gf_tc(struct __sk_buff *skb)
 }
 
 /* For interfaces whose packets have no Ethernet header: ppp, tun, WireGuard. */
-SEC("tc")
+SEC("classifier")
 int gf_tc_l3(struct __sk_buff *skb)
 {
 	struct gf_frame frame = gf_describe_skb(skb);

@@ -1,8 +1,13 @@
-//! The root edge: everything that touches the kernel. [`Backend`] is the one seam to it; [`memory`]
-//! is the backend without a kernel.
+//! The root edge: everything that touches the kernel. [`Backend`] is the one seam to it: [`kernel`] is
+//! the BPF data plane, [`memory`] the one without a kernel. [`interfaces`] tells what there is to
+//! protect.
 
 pub mod error;
+pub mod fault;
+pub mod interfaces;
+pub mod kernel;
 pub mod memory;
+mod netlink;
 
 use geofilter_core::counters::Counters;
 use geofilter_core::desired::{Desired, Observed};
@@ -10,6 +15,20 @@ use geofilter_core::event::DropEvent;
 use geofilter_core::world::World;
 
 pub use error::Error;
+
+/// How the operator wants the programs attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Preference {
+    /// Native XDP where it is safe and possible, else TC.
+    #[default]
+    Auto,
+    /// Native XDP or nothing.
+    Xdp,
+    /// XDP in the stack.
+    XdpGeneric,
+    /// TC ingress.
+    Tc,
+}
 
 /// A data plane. It takes the whole desired state, applies it atomically, reads it back, and errs
 /// where what it observes differs. After an error what was in force before is still in force.

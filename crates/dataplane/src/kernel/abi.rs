@@ -1,0 +1,259 @@
+//! The other half of `bpf/abi.h`: the layout the kernel programs and the agent share. No other file
+//! knows it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use aya::Pod;
+use geofilter_core::counters::{Counters, Outcomes, Reason, Traffic};
+use geofilter_core::country::{CODES, CountryId};
+use geofilter_core::decide::LocalSources;
+use geofilter_core::desired::{Action, Bank, BootTime, Generation};
+use geofilter_core::dxr::{self, Bucket};
+use geofilter_core::event::DropEvent;
+use geofilter_core::policy::{Disputed, Policy, Transport, Verdict};
+use geofilter_core::world::{Entry, MAX_ENTRIES};
+
+/// Version of this layout.
+pub(crate) const ABI: u64 = 1;
+/// Banks there are.
+pub(crate) const BANKS: usize = 4;
+/// Chunks a family may have in one table slot.
+pub(crate) const CHUNKS: usize = dxr::MAX_CHUNKS;
+
+const ENTRY_HOSTING: u32 = 1 << 16;
+const PAYLOAD: usize = 512;
+/// Bytes of `struct gf_event` before its payload.
+const EVENT_HEAD: usize = 52;
+const REASONS: usize = Reason::ALL.len();
+
+/// `struct gf_index`
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct IndexTable {
+    pub(crate) v4: [u64; 1 << 16],
+    pub(crate) v6: [u64; 1 << dxr::V6_BITS],
+    pub(crate) fine: [u64; dxr::MAX_FINE_BUCKETS],
+    pub(crate) fine_suffix: [u64; dxr::MAX_FINE_BORDERS],
+    pub(crate) fine_entry: [u16; dxr::MAX_FINE_BORDERS],
+    pub(crate) entry: [u32; MAX_ENTRIES],
+}
+
+/// `struct gf_v4_chunk` and `struct gf_v6_chunk`
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct ChunkTable<S> {
+    pub(crate) suffix: [S; dxr::CHUNK],
+    pub(crate) entry: [u16; dxr::CHUNK],
+}
+
+/// `struct gf_bank`
+#[derive(Clone, Copy, PartialEq)]
+#[repr(C)]
+pub(crate) struct BankTable {
+    generation: u64,
+    action: u8,
+    disputed: u8,
+    drop_hosting: u8,
+    reserved: [u8; 5],
+    drop: [u8; 256],
+    udp: [u64; 1024],
+    tcp: [u64; 1024],
+}
+
+/// `struct gf_control`
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Control {
+    pub(crate) word: u64,
+    pub(crate) deadline: u64,
+    pub(crate) abi: u64,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct RawTraffic {
+    packets: u64,
+    bytes: u64,
+}
+
+/// `struct gf_counters`
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct CounterTable {
+    country: [[RawTraffic; 3]; 256],
+    reason: [[RawTraffic; 3]; REASONS],
+    skipped_events: u64,
+}
+
+const _: () = {
+    assert!(size_of::<IndexTable>() == 3_211_264);
+    assert!(size_of::<ChunkTable<u16>>() == 1_048_576);
+    assert!(size_of::<ChunkTable<u64>>() == 2_621_440);
+    assert!(size_of::<BankTable>() == 16_656);
+    assert!(size_of::<Control>() == 24);
+    assert!(size_of::<CounterTable>() == 12_776);
+};
+
+#[expect(unsafe_code, reason = "plain integers in C layout, without padding that matters")]
+mod pod {
+    use super::{BankTable, ChunkTable, Control, CounterTable, IndexTable, Pod};
+
+    unsafe impl Pod for IndexTable {}
+    unsafe impl Pod for ChunkTable<u16> {}
+    unsafe impl Pod for ChunkTable<u64> {}
+    unsafe impl Pod for BankTable {}
+    unsafe impl Pod for Control {}
+    unsafe impl Pod for CounterTable {}
+}
+
+/// The control word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word {
+    pub(crate) generation: Generation,
+    pub(crate) active: usize,
+    pub(crate) fallback: usize,
+    pub(crate) timed: bool,
+    pub(crate) table: usize,
+}
+
+impl Word {
+    pub(crate) fn pack(self) -> u64 {
+        self.active as u64
+            | (self.fallback as u64) << 2
+            | u64::from(self.timed) << 4
+            | (self.table as u64) << 5
+            | self.generation.0 << 16
+    }
+
+    pub(crate) fn unpack(word: u64) -> Self {
+        Self {
+            generation: Generation(word >> 16),
+            active: (word & 3) as usize,
+            fallback: (word >> 2 & 3) as usize,
+            timed: word >> 4 & 1 == 1,
+            table: (word >> 5 & 1) as usize,
+        }
+    }
+}
+
+impl BankTable {
+    pub(crate) fn new(bank: &Bank) -> Box<Self> {
+        let policy = &*bank.policy;
+        let mut table = Box::new(Self {
+            generation: bank.generation.0,
+            action: match bank.action {
+                Action::Pass => 0,
+                Action::Observe => 1,
+                Action::Enforce => 2,
+            },
+            disputed: match policy.disputed {
+                Disputed::Lenient => 0,
+                Disputed::Primary => 1,
+                Disputed::Strict => 2,
+            },
+            drop_hosting: is_drop(policy.hosting),
+            reserved: [0; 5],
+            drop: [0; 256],
+            udp: [0; 1024],
+            tcp: [0; 1024],
+        });
+        table.fill(policy);
+        table
+    }
+
+    fn fill(&mut self, policy: &Policy) {
+        let countries = std::iter::once(CountryId::UNKNOWN).chain(CountryId::all());
+        for country in countries {
+            self.drop[country.index()] = is_drop(policy.country_verdict(country));
+        }
+        for ports in &policy.scope.0 {
+            let bits = match ports.transport {
+                Transport::Udp => &mut self.udp,
+                Transport::Tcp => &mut self.tcp,
+            };
+            for port in ports.first..=ports.last {
+                bits[usize::from(port >> 6)] |= 1 << (port & 63);
+            }
+        }
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        Generation(self.generation)
+    }
+
+    pub(crate) fn action(&self) -> Action {
+        match self.action {
+            0 => Action::Pass,
+            1 => Action::Observe,
+            _ => Action::Enforce,
+        }
+    }
+}
+
+fn is_drop(verdict: Verdict) -> u8 {
+    u8::from(verdict == Verdict::Drop)
+}
+
+pub(crate) fn pack_bucket(bucket: &Bucket) -> u64 {
+    u64::from(bucket.base) | u64::from(bucket.borders) << 24 | u64::from(bucket.entry) << 48
+}
+
+pub(crate) fn pack_entry(entry: &Entry) -> u32 {
+    entry.primary.index() as u32
+        | (entry.second.index() as u32) << 8
+        | if entry.hosting { ENTRY_HOSTING } else { 0 }
+}
+
+/// The value of `gf_interfaces`.
+pub(crate) fn pack_local_sources(local: LocalSources) -> u32 {
+    u32::from(local.private_v4) | u32::from(local.private_v6) << 1 | u32::from(local.loopback) << 2
+}
+
+/// Adds up what each CPU counted.
+pub(crate) fn sum_counters<'a>(tables: impl Iterator<Item = &'a CounterTable>) -> Counters {
+    let mut sum = Counters::default();
+    for table in tables {
+        for (into, from) in sum.by_country.iter_mut().zip(&table.country[..CODES.len()]) {
+            add(into, from);
+        }
+        for (into, from) in sum.by_reason.iter_mut().zip(&table.reason) {
+            add(into, from);
+        }
+        sum.skipped_events += table.skipped_events;
+    }
+    sum
+}
+
+fn add(into: &mut Outcomes, from: &[RawTraffic; 3]) {
+    let traffic = |raw: &RawTraffic| Traffic { packets: raw.packets, bytes: raw.bytes };
+    into.passed += traffic(&from[0]);
+    into.dropped += traffic(&from[1]);
+    into.would_drop += traffic(&from[2]);
+}
+
+/// Reads a `struct gf_event`; `None` if it is not one.
+pub(crate) fn unpack_event(raw: &[u8]) -> Option<DropEvent> {
+    let (head, payload) = raw.split_at_checked(EVENT_HEAD)?;
+    let u64_at = |at: usize| Some(u64::from_ne_bytes(head.get(at..at + 8)?.try_into().ok()?));
+    let u32_at = |at: usize| Some(u32::from_ne_bytes(head.get(at..at + 4)?.try_into().ok()?));
+    let u16_at = |at: usize| Some(u16::from_ne_bytes(head.get(at..at + 2)?.try_into().ok()?));
+    let source: [u8; 16] = head[16..32].try_into().ok()?;
+    let source = match head[44] {
+        4 => IpAddr::V4(Ipv4Addr::new(source[0], source[1], source[2], source[3])),
+        _ => IpAddr::V6(Ipv6Addr::from(source)),
+    };
+    Some(DropEvent {
+        time: BootTime(u64_at(0)?),
+        generation: Generation(u64_at(8)?),
+        enforced: head[48] == 1,
+        reason: *Reason::ALL.get(usize::from(head[46]))?,
+        country: CountryId::new(head[47])?,
+        interface: u32_at(32)?,
+        source,
+        protocol: head[45],
+        source_port: u16_at(40)?,
+        destination_port: u16_at(42)?,
+        length: u32_at(36)?,
+        payload: payload.get(..usize::from(u16_at(50)?).min(PAYLOAD))?.to_vec(),
+    })
+}

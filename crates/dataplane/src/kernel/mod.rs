@@ -1,0 +1,386 @@
+//! [`Kernel`]: the BPF data plane, XDP and TC. [`abi`] is the layout it shares with `bpf/`, [`control`]
+//! the policy banks, [`table`] the world table, [`attach`] the links, [`pins`] what outlives the agent.
+
+mod abi;
+mod attach;
+mod control;
+mod mapped;
+mod pins;
+mod sys;
+mod table;
+
+use std::path::PathBuf;
+
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
+use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use geofilter_core::counters::Counters;
+use geofilter_core::desired::{
+    Action, Attachment, AttachmentKind, Bank, Desired, Generation, Observed,
+};
+use geofilter_core::dxr::Dxr;
+use geofilter_core::event::DropEvent;
+use geofilter_core::policy::{Mode, Policy, Verdict};
+use geofilter_core::world::World;
+
+use crate::interfaces::{self, Interface};
+use crate::{Backend, Error, Preference, fault};
+use abi::CounterTable;
+use control::Control;
+use mapped::Mapped;
+use pins::Pins;
+use table::Slots;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/geofilter.bpf.o"));
+
+const MAPS: [&str; 9] = [
+    "gf_index",
+    "gf_v4_chunks",
+    "gf_v6_chunks",
+    "gf_banks",
+    "gf_control",
+    "gf_interfaces",
+    "gf_counters",
+    "gf_budget",
+    "gf_events",
+];
+
+/// Drops that each CPU may tell of between two calls of [`Backend::drain_events`].
+const EVENT_BUDGET: u64 = 100;
+
+/// The BPF data plane.
+pub struct Kernel {
+    names: Vec<String>,
+    preference: Preference,
+    pins: Pins,
+    live: Option<Live>,
+}
+
+/// What an attached data plane holds.
+struct Live {
+    programs: Ebpf,
+    control: Control,
+    slots: Slots,
+    counters: PerCpuArray<MapData, CounterTable>,
+    budget: PerCpuArray<MapData, u64>,
+    interfaces: HashMap<MapData, u32, u32>,
+    events: RingBuf<MapData>,
+    attachments: Vec<Attachment>,
+}
+
+impl Kernel {
+    /// A data plane for these interfaces; for every one with a default route if none is named.
+    pub fn new(names: Vec<String>, preference: Preference, runtime_dir: PathBuf) -> Self {
+        let pins = Pins::of(&runtime_dir);
+        Self { names, preference, pins, live: None }
+    }
+
+    /// Loads the programs without attaching them anywhere, to judge frames by [`Kernel::run`].
+    ///
+    /// # Errors
+    /// As [`Backend::attach`].
+    pub fn load(&mut self, world: &World, desired: &Desired) -> Result<(), Error> {
+        self.attach_to(&[], world, desired)
+    }
+
+    /// Judges a frame, repeated, by the loaded program, as if it had arrived on the loopback
+    /// interface of this namespace.
+    ///
+    /// # Errors
+    /// [`Error::NotAttached`] before [`Kernel::load`], [`Error::Load`] if the kernel can't run it.
+    pub fn run(&self, kind: AttachmentKind, frame: &[u8], repeat: u32) -> Result<Verdict, Error> {
+        let live = self.live.as_ref().ok_or(Error::NotAttached { operation: "judge a frame" })?;
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        let fail = |source: aya::programs::ProgramError| Error::Load(source.into());
+        let program = |name| live.programs.program(name).ok_or(Error::Load(name.into()));
+        match kind {
+            AttachmentKind::XdpNative | AttachmentKind::XdpGeneric => {
+                let program: &Xdp = program("gf_xdp")?.try_into().map_err(fail)?;
+                let xdp_drop = 1;
+                Ok(verdict(program.test_run(options).map_err(fail)?.return_value == xdp_drop))
+            }
+            AttachmentKind::Tc | AttachmentKind::Memory => {
+                let program: &SchedClassifier = program("gf_tc")?.try_into().map_err(fail)?;
+                let tc_act_shot = 2;
+                Ok(verdict(program.test_run(options).map_err(fail)?.return_value == tc_act_shot))
+            }
+        }
+    }
+
+    /// Says what source addresses are local on an interface.
+    ///
+    /// # Errors
+    /// [`Error::NotAttached`], or [`Error::Map`].
+    pub fn set_local_sources(
+        &mut self,
+        index: u32,
+        local: geofilter_core::decide::LocalSources,
+    ) -> Result<(), Error> {
+        let live = self.live_mut("describe an interface")?;
+        live.interfaces
+            .insert(index, abi::pack_local_sources(local), 0)
+            .map_err(|source| Error::map("gf_interfaces", source))
+    }
+
+    fn live_mut(&mut self, operation: &'static str) -> Result<&mut Live, Error> {
+        self.live.as_mut().ok_or(Error::NotAttached { operation })
+    }
+
+    fn attach_to(
+        &mut self,
+        interfaces: &[Interface],
+        world: &World,
+        desired: &Desired,
+    ) -> Result<(), Error> {
+        let dxr = Dxr::compile(world)?;
+        fault::point("attach-start");
+        self.pins.create()?;
+        fault::point("attach-folder");
+        let mut live = Live::load(&self.pins)?;
+        fault::point("attach-loaded");
+        live.fill(&self.pins, &dxr, desired)?;
+        fault::point("attach-filled");
+        for interface in interfaces {
+            let local = abi::pack_local_sources(interface.local);
+            live.interfaces
+                .insert(interface.index, local, 0)
+                .map_err(|source| Error::map("gf_interfaces", source))?;
+            let attachment =
+                attach::attach(&mut live.programs, &self.pins, interface, self.preference)?;
+            live.attachments.push(attachment);
+        }
+        self.release_others(interfaces)?;
+        self.live = Some(live);
+        fault::point("attach-done");
+        Ok(())
+    }
+
+    /// Detaches from interfaces that an earlier agent protected and this one does not.
+    fn release_others(&self, interfaces: &[Interface]) -> Result<(), Error> {
+        for (name, _, path) in self.pins.links()? {
+            if !interfaces.iter().any(|interface| interface.name == name) {
+                attach::release(&name, &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn observed(&self) -> Option<Observed> {
+        let live = self.live.as_ref()?;
+        let (active, fallback) = live.control.read();
+        Some(Observed {
+            attachments: live.attachments.clone(),
+            active: (active.generation(), active.action()),
+            fallback: fallback.map(|(bank, deadline)| (bank.generation(), bank.action(), deadline)),
+        })
+    }
+
+    /// Reads back, and compares with what was asked for.
+    fn verify(&self, desired: &Desired) -> Result<Observed, Error> {
+        let observed =
+            self.observed().ok_or(Error::NotAttached { operation: "read back the policy" })?;
+        let bank = |bank: &Bank| (bank.generation, bank.action);
+        let fallback = desired.fallback.as_ref().map(|fallback| {
+            let (generation, action) = bank(&fallback.bank);
+            (generation, action, fallback.deadline)
+        });
+        if observed.active == bank(&desired.active) && observed.fallback == fallback {
+            return Ok(observed);
+        }
+        Err(Error::Differs { observed: Box::new(observed) })
+    }
+}
+
+fn verdict(dropped: bool) -> Verdict {
+    if dropped { Verdict::Drop } else { Verdict::Pass }
+}
+
+impl Live {
+    /// Loads the programs on the pinned maps, making those that are not there yet.
+    fn load(pins: &Pins) -> Result<Self, Error> {
+        let fail = |source: aya::EbpfError| Error::Load(Box::new(source));
+        let mut loader = EbpfLoader::new();
+        for name in MAPS {
+            loader.map_pin_path(name, pins.map(name));
+        }
+        let mut programs = loader.load(OBJECT).map_err(fail)?;
+        for (_, program) in programs.programs_mut() {
+            let loaded = match program {
+                aya::programs::Program::Xdp(program) => program.load(),
+                aya::programs::Program::SchedClassifier(program) => program.load(),
+                _ => Ok(()),
+            };
+            loaded.map_err(|source| Error::Load(Box::new(source)))?;
+        }
+        let open =
+            |name| MapData::from_pin(pins.map(name)).map_err(|source| Error::map(name, source));
+        Ok(Self {
+            control: Control::new(
+                mapped(&open("gf_control")?, "gf_control", 1)?,
+                mapped(&open("gf_banks")?, "gf_banks", abi::BANKS)?,
+            ),
+            slots: Slots::open(pins)?,
+            counters: typed(Map::PerCpuArray(open("gf_counters")?), "gf_counters")?,
+            budget: typed(Map::PerCpuArray(open("gf_budget")?), "gf_budget")?,
+            interfaces: typed(Map::HashMap(open("gf_interfaces")?), "gf_interfaces")?,
+            events: typed(Map::RingBuf(open("gf_events")?), "gf_events")?,
+            programs,
+            attachments: Vec::new(),
+        })
+    }
+
+    /// Puts table and policy into the maps: into new ones before anything is attached, into those of
+    /// an earlier agent while they are in use.
+    fn fill(&mut self, pins: &Pins, dxr: &Dxr, desired: &Desired) -> Result<(), Error> {
+        match self.control.abi() {
+            0 => {
+                self.slots.fill(0, dxr)?;
+                self.control.store(desired, 0)?;
+                self.control.set_abi();
+                Ok(())
+            }
+            abi::ABI => {
+                self.swap(dxr)?;
+                self.control.store(desired, self.control.word().table)
+            }
+            found => Err(Error::OtherVersion { found, expected: abi::ABI, path: pins.map("") }),
+        }
+    }
+
+    fn swap(&mut self, dxr: &Dxr) -> Result<(), Error> {
+        let old = self.control.word().table;
+        let new = 1 - old;
+        self.slots.clear(new)?;
+        if let Err(error) = self.slots.fill(new, dxr) {
+            self.slots.clear(new)?;
+            return Err(error);
+        }
+        fault::point("swap-filled");
+        self.control.switch_table(new);
+        fault::point("swap-switched");
+        self.control.wait()?;
+        self.slots.clear(old)
+    }
+}
+
+fn mapped<T: aya::Pod>(map: &MapData, name: &'static str, n: usize) -> Result<Mapped<T>, Error> {
+    Mapped::new(map.fd(), n).map_err(|source| Error::Memory { map: name, source })
+}
+
+fn typed<T: TryFrom<Map, Error = aya::maps::MapError>>(
+    map: Map,
+    name: &'static str,
+) -> Result<T, Error> {
+    map.try_into().map_err(|source| Error::map(name, source))
+}
+
+impl Backend for Kernel {
+    fn attach(&mut self, world: &World, desired: &Desired) -> Result<Observed, Error> {
+        let interfaces = interfaces::select(&self.names)?;
+        let earlier = self.pins.exist();
+        if let Err(error) = self.attach_to(&interfaces, world, desired) {
+            self.live = None;
+            if !earlier {
+                self.detach()?;
+            }
+            return Err(error);
+        }
+        self.verify(desired)
+    }
+
+    fn apply(&mut self, desired: &Desired) -> Result<Observed, Error> {
+        let live = self.live_mut("apply a policy")?;
+        fault::point("apply-start");
+        let table = live.control.word().table;
+        live.control.store(desired, table)?;
+        fault::point("apply-stored");
+        self.verify(desired)
+    }
+
+    fn swap_world(&mut self, world: &World) -> Result<(), Error> {
+        let dxr = Dxr::compile(world)?;
+        self.live_mut("swap the world table")?.swap(&dxr)
+    }
+
+    fn observe(&mut self) -> Result<Option<Observed>, Error> {
+        if self.live.is_some() {
+            return Ok(self.observed());
+        }
+        let attachment = |(interface, kind, _): (String, String, PathBuf)| {
+            Some(Attachment { interface, kind: attach::kind_of(&kind)? })
+        };
+        let links = self.pins.links()?;
+        if links.is_empty() {
+            return Ok(None);
+        }
+        let control = open_control(&self.pins)?;
+        let (active, fallback) = control.read();
+        Ok(Some(Observed {
+            attachments: links.into_iter().filter_map(attachment).collect(),
+            active: (active.generation(), active.action()),
+            fallback: fallback.map(|(bank, deadline)| (bank.generation(), bank.action(), deadline)),
+        }))
+    }
+
+    fn counters(&mut self) -> Result<Counters, Error> {
+        let live = self.live_mut("read the counters")?;
+        let tables =
+            live.counters.get(&0, 0).map_err(|source| Error::map("gf_counters", source))?;
+        Ok(abi::sum_counters(tables.iter()))
+    }
+
+    fn drain_events(&mut self, sink: &mut dyn FnMut(DropEvent)) -> Result<(), Error> {
+        let live = self.live_mut("read the attack log")?;
+        while let Some(item) = live.events.next() {
+            abi::unpack_event(&item).into_iter().for_each(&mut *sink);
+        }
+        let cpus = aya::util::nr_cpus()
+            .map_err(|(_, source)| Error::Memory { map: "gf_budget", source })?;
+        PerCpuValues::try_from(vec![EVENT_BUDGET; cpus])
+            .map_err(|source| Error::Memory { map: "gf_budget", source })
+            .and_then(|budget| {
+                live.budget.set(0, budget, 0).map_err(|source| Error::map("gf_budget", source))
+            })
+    }
+
+    fn detach(&mut self) -> Result<(), Error> {
+        fault::point("detach-start");
+        if self.pins.exist() {
+            pass_everything(&self.pins);
+        }
+        fault::point("detach-passing");
+        for (interface, _, path) in self.pins.links()? {
+            attach::release(&interface, &path)?;
+            fault::point("detach-released");
+        }
+        self.live = None;
+        for path in self.pins.maps()? {
+            std::fs::remove_file(&path).map_err(|source| Error::Pins { path, source })?;
+            fault::point("detach-unpinned");
+        }
+        self.pins.remove()
+    }
+}
+
+/// Lets everything pass while the programs leave one by one. What is pinned may be half made, by an
+/// agent that was killed: then nothing judges, and nothing is to be done.
+fn pass_everything(pins: &Pins) {
+    let Ok(mut control) = open_control(pins) else {
+        return;
+    };
+    let policy = Policy::new(Mode::BlockSelected, Default::default());
+    let generation = Generation(control.newest().0 + 1);
+    let bank = Bank { generation, action: Action::Pass, policy: policy.into() };
+    let table = control.word().table;
+    if let Err(error) = control.store(&Desired { active: bank, fallback: None }, table) {
+        tracing::warn!(%error, "detaching while the policy is still in force");
+    }
+}
+
+fn open_control(pins: &Pins) -> Result<Control, Error> {
+    let open = |name| MapData::from_pin(pins.map(name)).map_err(|source| Error::map(name, source));
+    Ok(Control::new(
+        mapped(&open("gf_control")?, "gf_control", 1)?,
+        mapped(&open("gf_banks")?, "gf_banks", abi::BANKS)?,
+    ))
+}
