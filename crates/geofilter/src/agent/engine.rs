@@ -64,7 +64,7 @@ impl Engine {
     pub(crate) fn start(settings: Settings) -> anyhow::Result<Self> {
         let geo = Geo::embedded()?;
         let store = Store::open(&settings.state_dir)?;
-        let mut backend = plane::open(&settings)?;
+        let mut backend = plane::open(&settings);
         let observed = backend.observe()?;
         let mut warnings = Vec::new();
         let saved = match store.load()? {

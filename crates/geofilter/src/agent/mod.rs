@@ -33,7 +33,7 @@ pub(crate) fn run(args: args::Agent) -> Result<(), Failure> {
         let socket = place::socket_path(&settings.runtime_dir);
         tracing::info!(
             socket = %socket.display(),
-            interfaces = settings.interfaces.join(" "),
+            interfaces = settings.names().join(" "),
             "the agent is ready"
         );
     };

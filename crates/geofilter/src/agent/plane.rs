@@ -1,21 +1,25 @@
 //! Opens the data plane. Everything that depends on which one it is is here.
 
-use anyhow::bail;
 use geofilter_core::desired::AttachmentKind;
 use geofilter_core::wire::Proof;
-use geofilter_dataplane::Backend;
+use geofilter_dataplane::kernel::Kernel;
 use geofilter_dataplane::memory::Memory;
+use geofilter_dataplane::{Backend, Preference};
 
 use super::settings::Settings;
 use crate::cli::args::Choice;
 
 /// The data plane the settings ask for.
-pub(crate) fn open(settings: &Settings) -> anyhow::Result<Box<dyn Backend>> {
+pub(crate) fn open(settings: &Settings) -> Box<dyn Backend> {
+    let names = settings.names();
+    let kernel =
+        |names, preference| Box::new(Kernel::new(names, preference, settings.runtime_dir.clone()));
     match settings.backend {
-        Choice::Memory => Ok(Box::new(Memory::new(settings.interfaces.clone()))),
-        Choice::Auto | Choice::Xdp | Choice::XdpGeneric | Choice::Tc => {
-            bail!("this build has no data plane for the kernel")
-        }
+        Choice::Auto => kernel(names, Preference::Auto),
+        Choice::Xdp => kernel(names, Preference::Xdp),
+        Choice::XdpGeneric => kernel(names, Preference::XdpGeneric),
+        Choice::Tc => kernel(names, Preference::Tc),
+        Choice::Memory => Box::new(Memory::new(names)),
     }
 }
 

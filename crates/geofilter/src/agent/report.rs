@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use geofilter_core::apply;
 use geofilter_core::counters::Counters;
-use geofilter_core::decide::{Context, LocalSources, Overrides, decide};
+use geofilter_core::decide::{Context, Overrides, decide};
 use geofilter_core::packet::{Packet, Upper};
 use geofilter_core::policy::{Policy, Transport};
 use geofilter_core::wire::{Reply, Status, Tally, Why};
@@ -49,7 +49,7 @@ impl Engine {
             generation: self.machine.generation(),
             remaining: self.remaining(),
             backend: attachments.first().map(|first| plane::name(first.kind).to_owned()),
-            interfaces: self.settings.interfaces.clone(),
+            interfaces: self.settings.names(),
             attachments,
             data: self.geo.data(),
             dropped: Tally::of(&counters, |outcomes| outcomes.dropped),
@@ -82,7 +82,7 @@ impl Engine {
         let context = Context {
             world: self.geo.world(),
             overrides: &Overrides::default(),
-            interface: LocalSources { private_v4: true, private_v6: true, loopback: true },
+            interface: self.settings.local_sources(),
             now: clock::boot(),
         };
         let decision = decide(Some(&Packet { source: address, upper }), policy, &context);
