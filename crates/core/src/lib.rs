@@ -4,10 +4,13 @@
 //! [`world`] maps every address to a country and [`geodata`] builds it from its sources. [`policy`] is
 //! what the operator chose, [`packet`] reads a frame and [`decide`] judges it; [`dxr`] is the table as
 //! the kernel searches it. [`desired`] is what a data plane is asked to do, [`counters`] and [`event`]
-//! are what it reports.
+//! are what it reports. [`change`] is what an operator asks, [`apply`] the machine that brings a host
+//! there, [`wire`] what agent and clients say to each other.
 
 #![forbid(unsafe_code)]
 
+pub mod apply;
+pub mod change;
 pub mod counters;
 pub mod country;
 pub mod decide;
@@ -18,4 +21,5 @@ pub mod geodata;
 pub mod packet;
 pub mod policy;
 pub mod steps;
+pub mod wire;
 pub mod world;

@@ -135,21 +135,17 @@ impl<A: Address, V: Copy + Eq> Steps<A, V> {
         steps
     }
 
-    /// Appends a step. A start that does not ascend replaces nothing and is merged by value; callers
-    /// push in ascending order.
+    /// Appends a step; callers push in ascending order. A start given again replaces the value, and a
+    /// value given again is the same step.
     pub fn push(&mut self, start: A, value: V) {
-        match self.starts.last() {
-            Some(last) if *last == start => {
-                self.starts.pop();
-                self.values.pop();
-                self.push(start, value);
-            }
-            _ if self.values.last() == Some(&value) => {}
-            _ => {
-                debug_assert!(self.starts.last().is_none_or(|last| *last < start));
-                self.starts.push(start);
-                self.values.push(value);
-            }
+        if self.starts.last() == Some(&start) {
+            self.starts.pop();
+            self.values.pop();
+        }
+        if self.values.last() != Some(&value) {
+            debug_assert!(self.starts.last().is_none_or(|last| *last < start));
+            self.starts.push(start);
+            self.values.push(value);
         }
     }
 
@@ -191,6 +187,25 @@ impl<A: Address, V: Copy + Eq> Steps<A, V> {
     pub fn map<W: Copy + Eq>(&self, mut value: impl FnMut(V) -> W) -> Steps<A, W> {
         let mut mapped = Steps::with_capacity(self.len());
         self.iter().for_each(|(start, old)| mapped.push(start, value(old)));
+        mapped
+    }
+
+    /// As [`Self::map`] in a range, and one value outside of it.
+    pub(crate) fn map_between<W: Copy + Eq>(
+        &self,
+        range: Range<A>,
+        outside: W,
+        mut value: impl FnMut(V) -> W,
+    ) -> Steps<A, W> {
+        let mut mapped = Steps::with_capacity(self.len());
+        mapped.push(A::MIN, outside);
+        mapped.push(range.first, value(self.get(range.first)));
+        self.iter()
+            .filter(|(start, _)| range.contains(*start))
+            .for_each(|(start, old)| mapped.push(start, value(old)));
+        if let Some(after) = range.last.next() {
+            mapped.push(after, outside);
+        }
         mapped
     }
 
@@ -248,5 +263,137 @@ impl<A: Address, V: Copy + Eq> OpenRanges<'_, A, V> {
                 None => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The value that the rule for overlapping ranges gives, by looking at every range.
+    fn oracle<A: Address>(ranges: &[(Range<A>, u8)], address: A) -> u8 {
+        let around = ranges.iter().enumerate().filter(|(_, (range, _))| range.contains(address));
+        let smallest = around.min_by_key(|(index, (range, _))| {
+            (range.last.distance(range.first), Reverse(range.first), Reverse(*index))
+        });
+        smallest.map_or(0, |(_, (_, value))| *value)
+    }
+
+    /// Every border of the ranges and its neighbours, and the ends of the space.
+    fn borders<A: Address>(ranges: &[(Range<A>, u8)]) -> Vec<A> {
+        let ends = ranges.iter().flat_map(|(range, _)| [range.first, range.last]);
+        let around = ends.flat_map(|end| [Some(end), end.next(), end.previous()]);
+        around.flatten().chain([A::MIN, A::MAX]).collect()
+    }
+
+    fn assert_equal_to_oracle<A: Address>(ranges: Vec<(Range<A>, u8)>) {
+        let steps = Steps::from_ranges(0, ranges.clone());
+        for address in borders(&ranges) {
+            assert_eq!(steps.get(address), oracle(&ranges, address), "{address:?} in {ranges:?}");
+            let (first, last, value) = steps.step(address);
+            assert!(first <= address && address <= last);
+            assert_eq!(value, steps.get(address));
+        }
+        assert_canonical(&steps);
+    }
+
+    fn assert_canonical<A: Address>(steps: &Steps<A, u8>) {
+        assert_eq!(steps.starts[0], A::MIN);
+        assert!(steps.starts.is_sorted_by(|one, two| one < two));
+        assert!(steps.values.is_sorted_by(|one, two| one != two));
+    }
+
+    /// Addresses close to each other and to the ends of the space, so that ranges touch and overlap.
+    fn address<A: Address>() -> impl Strategy<Value = A> {
+        (0..4_u8, 0..40_u128, any::<u128>()).prop_map(|(place, near, far)| {
+            let max = A::MAX.widen();
+            let wide = match place {
+                0 => near,
+                1 => max - near,
+                2 => max / 2 + near,
+                _ => far & max,
+            };
+            A::narrow(wide).unwrap_or(A::MAX)
+        })
+    }
+
+    fn ranges<A: Address>() -> impl Strategy<Value = Vec<(Range<A>, u8)>> {
+        let range = (address::<A>(), address::<A>(), 0..5_u8).prop_map(|(one, two, value)| {
+            (Range { first: one.min(two), last: one.max(two) }, value)
+        });
+        prop::collection::vec(range, 0..24)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn overlapping_ranges_of_ipv4_are_as_the_oracle_says(ranges in ranges::<u32>()) {
+            assert_equal_to_oracle(ranges);
+        }
+
+        #[test]
+        fn overlapping_ranges_of_ipv6_are_as_the_oracle_says(ranges in ranges::<u128>()) {
+            assert_equal_to_oracle(ranges);
+        }
+
+        #[test]
+        fn zipped_and_mapped_steps_have_the_values_of_both(one in ranges::<u32>(), two in ranges::<u32>()) {
+            let (left, right) = (Steps::from_ranges(0, one.clone()), Steps::from_ranges(0, two.clone()));
+            let zipped = left.zip(&right, |left, right| left * 5 + right);
+            let halved = left.map(|value| value / 2);
+            let range = Range { first: 20, last: u32::MAX - 20 };
+            let between = left.map_between(range, 9, |value| value / 2);
+            for address in borders(&one).into_iter().chain(borders(&two)).chain([19, 20, u32::MAX - 19]) {
+                prop_assert_eq!(zipped.get(address), left.get(address) * 5 + right.get(address));
+                prop_assert_eq!(halved.get(address), left.get(address) / 2);
+                let inside = if range.contains(address) { left.get(address) / 2 } else { 9 };
+                prop_assert_eq!(between.get(address), inside);
+            }
+            [zipped, halved, between].iter().for_each(assert_canonical);
+        }
+    }
+
+    #[test]
+    fn ranges_cover_the_space_without_gap_or_overlap() {
+        let range = |first, last| Range { first, last };
+        let steps = Steps::from_ranges(0, vec![(range(0_u32, 9), 1), (range(20, u32::MAX), 2)]);
+        let pieces: Vec<_> = steps.ranges().collect();
+        assert_eq!(pieces, [(range(0, 9), 1), (range(10, 19), 0), (range(20, u32::MAX), 2)]);
+    }
+
+    #[test]
+    fn a_million_random_prefixes_are_as_longest_prefix_match_says() {
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random
+        };
+        let mut prefixes = HashMap::new();
+        let mut ranges = Vec::new();
+        for _ in 0..1_000_000 {
+            let (length, value) = (8 + next() % 25, (next() % 250) as u8 + 1);
+            let host = u32::MAX.checked_shr(length as u32).unwrap_or(0);
+            let first = next() as u32 & !host;
+            prefixes.insert((host, first), value);
+            ranges.push((Range { first, last: first | host }, value));
+        }
+        let oracle = |address: u32| {
+            let hosts = (8..=32).rev().map(|length| u32::MAX.checked_shr(length).unwrap_or(0));
+            let mut values = hosts.filter_map(|host| prefixes.get(&(host, address & !host)));
+            values.next().copied().unwrap_or(0)
+        };
+        let probes: Vec<u32> = borders(&ranges[..20_000]);
+        let steps = Steps::from_ranges(0, ranges);
+        for address in probes.into_iter().chain((0..100_000).map(|_| next() as u32)) {
+            assert_eq!(steps.get(address), oracle(address));
+        }
+        assert_canonical(&steps);
     }
 }

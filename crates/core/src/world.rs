@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::country::CountryId;
-use crate::steps::{self, Steps};
+use crate::steps::{self, Range, Steps};
 
 /// Index into [`World::entries`]; 0 is the entry of unknown space.
 pub type EntryId = u16;
@@ -50,7 +50,7 @@ pub struct TooManyEntries {
 pub const MAX_ENTRIES: usize = 1 << 15;
 
 /// 2000::/3, the only IPv6 space that is allocated for global use.
-const GLOBAL_V6: (u128, u128) = (0x2000 << 112, (0x4000 << 112) - 1);
+const GLOBAL_V6: Range<u128> = Range { first: 0x2000 << 112, last: (0x4000 << 112) - 1 };
 
 impl World {
     /// Builds the table; IPv6 outside 2000::/3 becomes unknown.
@@ -61,17 +61,20 @@ impl World {
         v4: &Steps<u32, Entry>,
         v6: &Steps<u128, Entry>,
     ) -> Result<Self, TooManyEntries> {
+        Self::build(v4, v6, |entry| entry)
+    }
+
+    /// Builds the table of steps whose values stand for entries.
+    pub(crate) fn build<V: Copy + Eq>(
+        v4: &Steps<u32, V>,
+        v6: &Steps<u128, V>,
+        entry: impl Fn(V) -> Entry,
+    ) -> Result<Self, TooManyEntries> {
         let mut numbering = Numbering::new();
-        let mut id = |entry| numbering.id(entry);
-        let v4 = v4.map(&mut id);
-        let mut global = Steps::constant(Entry::UNKNOWN);
-        let (first, last) = GLOBAL_V6;
-        global.push(first, v6.get(first));
-        v6.iter()
-            .filter(|(start, _)| (first..=last).contains(start))
-            .for_each(|(start, entry)| global.push(start, entry));
-        global.push(last + 1, Entry::UNKNOWN);
-        let v6 = global.map(&mut id);
+        let v4 = v4.map(|value| numbering.id(entry(value)));
+        let v6 = v6.map_between(GLOBAL_V6, numbering.id(Entry::UNKNOWN), |value| {
+            numbering.id(entry(value))
+        });
         match numbering.entries {
             entries if entries.len() > MAX_ENTRIES => Err(TooManyEntries { found: entries.len() }),
             entries => Ok(Self { entries, v4, v6 }),

@@ -1,2 +1,13 @@
-//! The binary.
-fn main() {}
+//! The binary: [`cli`] reads the command line and is a client of the agent's socket, [`agent`] is the
+//! daemon that owns the data plane, [`up`] is the agent in the foreground that reverts when it ends.
+
+mod agent;
+mod cli;
+mod geo;
+mod up;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -112,7 +112,10 @@ ripencc|DE|asn|3333|1|20100712|allocated
     #[test]
     fn errors_name_the_line_and_the_problem() {
         let cases = [
-            ("2|ripencc|20261001|4|19830705|20261001|+0200\n", "there is not one range in it"),
+            (
+                "2|ripencc|20261001|4|19830705|20261001|+0200\n",
+                "there is not one line of data in it",
+            ),
             ("ripencc|FR|ipv4|2.0.0.0", "line 1: there are fewer fields than the format has"),
             ("ripencc|FR|ipv4|2.0.0|256|20100712|allocated", "line 1: `2.0.0` is not an address"),
             (

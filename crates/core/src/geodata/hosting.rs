@@ -11,7 +11,10 @@ use super::line::{LineProblem, ParseError, lines, unquote};
 pub struct HostingList(BTreeSet<AsNumber>);
 
 impl HostingList {
-    /// Reads lines that begin with the number of an autonomous system, after a header.
+    /// Reads lines of `number,name`, after a header.
+    ///
+    /// The list this is made for also has every network of Nigeria, mobile carriers and universities
+    /// among them: those are left out.
     ///
     /// # Errors
     /// [`ParseError`] with the number of the line that cannot be read, or if there is none at all.
@@ -19,12 +22,13 @@ impl HostingList {
         let mut list = BTreeSet::new();
         for line in lines(text) {
             let (number, line) = line?;
-            let field = unquote(line.split(',').next().unwrap_or(line));
-            match field.parse() {
-                Ok(asn) => drop(list.insert(asn)),
+            let (field, name) = line.split_once(',').unwrap_or((line, ""));
+            match unquote(field).parse() {
+                Ok(asn) if !unquote(name).ends_with(", NG") => drop(list.insert(asn)),
+                Ok(_) => {}
                 Err(_) if number == 1 => {}
                 Err(_) => {
-                    let problem = LineProblem::AsNumber(field.to_owned());
+                    let problem = LineProblem::AsNumber(unquote(field).to_owned());
                     return Err(ParseError::Line { number, problem });
                 }
             }
@@ -32,99 +36,47 @@ impl HostingList {
         if list.is_empty() { Err(ParseError::Empty) } else { Ok(Self(list)) }
     }
 
+    /// Whether the list has the autonomous system.
+    pub fn contains(&self, number: AsNumber) -> bool {
+        self.0.contains(&number)
+    }
+
     /// Whether the autonomous system is a hosting company, by the list or by its name.
     pub fn is_hosting(&self, number: AsNumber, name: &str) -> bool {
-        self.0.contains(&number) || speaks_of_hosting(name)
+        let access = ACCESS_SYSTEMS.contains(&number.get());
+        !access && (self.contains(number) || speaks_of_hosting(name))
     }
 }
 
-/// Parts of words that only the trade uses.
+/// Networks of access that the list or their name would call hosting: tw telecom, iHighway, Aire
+/// Networks, The Cable of St. Kitts, The Cloud (public Wi-Fi), LTD Broadband.
+const ACCESS_SYSTEMS: [u32; 6] = [4323, 7850, 29119, 36290, 41012, 394_330];
+
+/// Parts of names that speak of the trade, or of a company known for it.
+#[rustfmt::skip]
 const TRADE_PARTS: &[&str] = &[
-    "hosting",
-    "webhost",
-    "datacenter",
-    "datacentre",
-    "datacamp",
-    "cloud",
-    "server",
-    "vps",
-    "colocation",
-    "hetzner",
-    "digitalocean",
-    "linode",
-    "akamai",
-    "contabo",
-    "leaseweb",
-    "vultr",
-    "choopa",
-    "scaleway",
-    "amazon",
-    "aliyun",
-    "alibaba",
-    "tencent",
-    "rackspace",
-    "ionos",
-    "netcup",
-    "hostinger",
-    "godaddy",
-    "m247",
-    "worldstream",
-    "ovh",
-    "gthost",
-    "hostwinds",
-    "racknerd",
-    "colocrossing",
-    "quadranet",
+    "host", "datacenter", "datacentre", "cloud", "server", "vps", "colocation",
+    "akamai", "alibaba", "aliyun", "amazon", "aruba-asn", "choopa", "colocrossing", "contabo", "datacamp",
+    "digitalocean", "exoscale", "gcorelabs", "godaddy", "hetzner", "infomaniak", "ionos", "kamatera",
+    "latitude-sh", "leaseweb", "linode", "locaweb", "m247", "mevspace", "netcup", "oracle-bmc", "ovh",
+    "packethub", "proton66", "quadranet", "racknerd", "rackspace", "sakura internet", "scaleway", "selectel",
+    "tencent", "timeweb", "transip", "vdsina", "vultr", "worldstream", "zenlayer",
 ];
 
-/// Whole words that only the trade uses.
+/// The same as whole words, too short to be looked for inside others.
+#[rustfmt::skip]
 const TRADE_WORDS: &[&str] = &[
-    "host",
-    "hosts",
-    "hosted",
-    "dedicated",
-    "colo",
-    "vds",
-    "idc",
-    "dc",
-    "iaas",
-    "paas",
-    "rackspace",
-    "data center",
-    "data centre",
-    "data centers",
+    "aeza", "beget", "colo", "data center", "data centers", "data centre", "dc", "dedicated", "gcore", "iaas",
+    "idc", "paas", "vds",
 ];
 
-/// Parts of words that those use who give people access to the Internet, or run a network of their own.
+/// Parts of names of those who give people access to the Internet, or run a network of their own.
+#[rustfmt::skip]
 const ACCESS_PARTS: &[&str] = &[
-    "telecom",
-    "telekom",
-    "telefon",
-    "telco",
-    "mobile",
-    "mobil",
-    "wireless",
-    "broadband",
-    "cable",
-    "fiber",
-    "fibre",
-    "universi",
-    "college",
-    "school",
-    "academ",
-    "research",
-    "government",
-    "ministry",
-    "municip",
-    "hospital",
-    "bank",
-    "insurance",
-    "cellular",
-    "satellite",
-    "telephone",
-    "communicat",
-    "internet service",
-    "isp",
+    "telecom", "telekom", "telefon", "telephone", "telco", "communicat", "mobil", "wireless", "cellular",
+    "satellite", "broadband", "banda larga", "cable", "fiber", "fibre", "internet service", "isp", "afrihost",
+    "universi", "college", "school", "academ", "research", "government", "ministry", "municip", "hospital",
+    "bank", "insurance",
 ];
 
 fn speaks_of_hosting(name: &str) -> bool {
@@ -134,4 +86,64 @@ fn speaks_of_hosting(name: &str) -> bool {
     let has_part = |part: &&str| name.contains(*part);
     let trade = TRADE_PARTS.iter().any(has_part) || TRADE_WORDS.iter().any(has_word);
     trade && !ACCESS_PARTS.iter().any(has_part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flagged(number: u32, name: &str) -> bool {
+        let list =
+            b"ASN,Entity\n4323,\"tw telecom\"\n\"3561\",\"Savvis, US\"\n29465,\"VCG-AS, NG\"\n";
+        HostingList::parse(list).unwrap().is_hosting(AsNumber::new(number).unwrap(), name)
+    }
+
+    #[test]
+    fn the_list_decides_with_its_exceptions() {
+        assert!(flagged(3561, "CENTURYLINK-LEGACY-SAVVIS"));
+        assert!(!flagged(4323, "TWTC"));
+        assert!(!flagged(29465, "VCG-AS"));
+        assert!(!flagged(41012, "THECLOUD"));
+    }
+
+    #[test]
+    fn names_speak_of_the_trade() {
+        let hosting = [
+            "GOOGLE-CLOUD-PLATFORM",
+            "OVH",
+            "HETZNER-AS",
+            "CT-HANGZHOU-IDC",
+            "DREAMHOST-AS",
+            "SD-DATA-CENTER",
+            "ADMINVPS",
+            "GD-EMEA-DC-CGN1",
+            "ORACLE-BMC-31898",
+            "AEZA-AS",
+            "Cloudflare, Inc.",
+        ];
+        hosting.iter().for_each(|name| assert!(flagged(64500, name), "{name}"));
+        let access = [
+            "TELEFONICA_DE_ESPANA",
+            "DTAG Deutsche Telekom AG",
+            "FIBERHOST-ASN",
+            "AFRIHOST-SP",
+            "COMCAST-7922",
+            "CAT-CLOUD-AP CAT Telecom Public Company Limited",
+            "IWserver Internet Banda Larga Ltda.",
+            "Caezar Provedor de Internet EIRELI",
+            "BIGCORE-ASN",
+            "",
+        ];
+        access.iter().for_each(|name| assert!(!flagged(64500, name), "{name}"));
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        let error = |text: &str| HostingList::parse(text.as_bytes()).unwrap_err().to_string();
+        assert_eq!(error(""), "there is not one line of data in it");
+        assert_eq!(
+            error("ASN,Entity\n64500,a\nno,b"),
+            "line 3: `no` is not the number of an autonomous system"
+        );
+    }
 }

@@ -13,8 +13,8 @@ pub enum ParseError {
         /// What is wrong with it.
         problem: LineProblem,
     },
-    /// No line is wrong, but none holds a range either.
-    #[error("there is not one range in it")]
+    /// No line is wrong, but none holds anything either.
+    #[error("there is not one line of data in it")]
     Empty,
 }
 

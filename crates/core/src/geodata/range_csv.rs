@@ -138,8 +138,8 @@ mod tests {
     #[test]
     fn errors_name_the_line_and_the_problem() {
         let cases = [
-            ("", "there is not one range in it"),
-            ("start,end,cc\n", "there is not one range in it"),
+            ("", "there is not one line of data in it"),
+            ("start,end,cc\n", "there is not one line of data in it"),
             ("1.0.0.0,1.0.0.255,AU\n1.0.0.300,1.0.1.0,AU", "line 2: `1.0.0.300` is not an address"),
             ("1.0.0.0,1.0.0.255", "line 1: there are fewer fields than the format has"),
             ("1.0.0.0,1.0.0.255,Australia", "line 1: `Australia` is not a country code"),

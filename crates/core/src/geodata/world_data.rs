@@ -49,8 +49,7 @@ impl WorldData {
     /// # Errors
     /// [`TooManyEntries`] if the sources say more different things than the kernel's table can hold.
     pub fn new(edition: Edition, sources: Layer<Says>) -> Result<Self, TooManyEntries> {
-        let entries = sources.map(Says::entry);
-        let world = World::from_steps(&entries.v4, &entries.v6)?;
+        let world = World::build(&sources.v4, &sources.v6, Says::entry)?;
         Ok(Self { edition, sources, world })
     }
 

@@ -44,7 +44,7 @@ impl AsTable {
         let mut content = Reader(&content);
         let numbers = read_numbers(&mut content)?;
         let names = content.text()?;
-        if names.lines().count() != numbers.len() {
+        if names.split_terminator('\n').count() != numbers.len() {
             return Err(ImageError::Malformed("there are not as many names as systems"));
         }
         let layer = Layer {
@@ -52,7 +52,7 @@ impl AsTable {
             v6: read_steps(&numbers, &mut content)?,
         };
         content.end()?;
-        Ok(Self::new(layer, numbers.iter().copied().zip(names.lines())))
+        Ok(Self::new(layer, numbers.iter().copied().zip(names.split_terminator('\n'))))
     }
 }
 
@@ -85,9 +85,8 @@ fn write_steps<A: Address>(
         }
         let rank = recent.rank(value);
         ranks.push(rank.unwrap_or(REMEMBERED) as u8);
-        if let (None, Some(number)) = (rank, value) {
-            let index = numbers.binary_search(&number);
-            let index = index.map_err(|_| ImageError::Malformed("a system is not named"))?;
+        if rank.is_none() {
+            let index = index(numbers, value)?;
             low.push(index as u8);
             high.extend([(index >> 8) as u8, (index >> 16) as u8]);
             recent.replace_oldest(value);
@@ -113,9 +112,9 @@ fn read_steps<A: Address>(
             Some(value) => value,
             None => {
                 let bytes = [low.byte()?, high.byte()?, high.byte()?, 0];
-                let number = numbers.get(u32::from_le_bytes(bytes) as usize).copied();
-                recent.replace_oldest(number);
-                number
+                let value = at_index(numbers, u32::from_le_bytes(bytes) as usize)?;
+                recent.replace_oldest(value);
+                value
             }
         };
         steps.push(at, value);
@@ -123,4 +122,17 @@ fn read_steps<A: Address>(
     }
     [ranks, low, high].iter().try_for_each(Reader::end)?;
     Ok(steps)
+}
+
+/// 0 for space that nobody announces, else the place among the numbers, from 1.
+fn index(numbers: &[AsNumber], value: Option<AsNumber>) -> Result<usize, ImageError> {
+    let Some(number) = value else { return Ok(0) };
+    let place = numbers.binary_search(&number);
+    place.map(|place| place + 1).map_err(|_| ImageError::Malformed("a system is not named"))
+}
+
+fn at_index(numbers: &[AsNumber], index: usize) -> Result<Option<AsNumber>, ImageError> {
+    let Some(place) = index.checked_sub(1) else { return Ok(None) };
+    let number = numbers.get(place).copied();
+    number.map(Some).ok_or(ImageError::Malformed("a system is not named"))
 }

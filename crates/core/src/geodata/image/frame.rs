@@ -11,7 +11,7 @@ const VERSION: u8 = 1;
 const HEADER: usize = 10;
 
 /// More than any image has: a header that claims more is not believed.
-const MAX_CONTENT: usize = 1 << 26;
+const MAX_CONTENT: usize = 1 << 24;
 
 /// What an image holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +112,7 @@ impl Writer {
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(super) fn byte(&mut self) -> Result<u8, ImageError> {
         let (first, rest) =
             self.0.split_first().ok_or(ImageError::Malformed("a stream ends early"))?;
@@ -119,9 +120,15 @@ impl<'a> Reader<'a> {
         Ok(*first)
     }
 
+    #[inline]
     pub(super) fn number(&mut self) -> Result<u128, ImageError> {
-        let mut number = 0;
-        for shift in (0..u128::BITS).step_by(7) {
+        let byte = self.byte()?;
+        if byte < 0x80 { Ok(byte.into()) } else { self.rest_of_number(byte) }
+    }
+
+    fn rest_of_number(&mut self, first: u8) -> Result<u128, ImageError> {
+        let mut number = u128::from(first & 0x7f);
+        for shift in (7..u128::BITS).step_by(7) {
             let byte = self.byte()?;
             number |= u128::from(byte & 0x7f) << shift;
             if byte < 0x80 {

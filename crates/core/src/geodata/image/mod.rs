@@ -9,3 +9,6 @@ mod values;
 mod world;
 
 pub use frame::{ImageError, ImageKind};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,392 @@
+//! What is spoken over the agent's socket and printed as JSON: one [`Request`] a line, answered by one
+//! [`Reply`] a line, or by a line for each entry of the log.
+//!
+//! The fields are a contract: new ones may come, none goes or changes its meaning within a [`SCHEMA`].
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::{Change, Risk};
+use crate::counters::{Counters, Outcomes, Reason, Traffic};
+use crate::country::{CountryCode, CountryId, CountrySet};
+use crate::desired::{Attachment, Generation, State};
+use crate::policy::{Disputed, Mode, Policy, Scope, Transport, Verdict};
+
+/// The version of everything here.
+pub const SCHEMA: u32 = 1;
+
+/// A document as it is printed: its body beside the schema number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document<T> {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The fields.
+    #[serde(flatten)]
+    pub body: T,
+}
+
+impl<T> Document<T> {
+    /// A document of the present schema.
+    pub fn new(body: T) -> Self {
+        Self { schema: SCHEMA, body }
+    }
+}
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Request {
+    /// The state.
+    Status,
+    /// A new policy.
+    Enforce {
+        /// What to change.
+        change: Change,
+        /// Seconds in which it must be confirmed; without it stands at once.
+        #[serde(default)]
+        confirm_within: Option<u64>,
+    },
+    /// Keep the pending change.
+    Confirm,
+    /// Undo the pending change.
+    Revert,
+    /// Keep the policy, count only.
+    Observe,
+    /// Let everything pass for a while.
+    Pause {
+        /// For how many seconds.
+        seconds: u64,
+    },
+    /// End a pause.
+    Resume,
+    /// Detach everything.
+    Off,
+    /// What happens to an address, and why.
+    Why {
+        /// The source.
+        address: IpAddr,
+        /// The destination port; the first protected one if not said.
+        #[serde(default)]
+        port: Option<u16>,
+        /// The protocol; that of the first protected port if not said.
+        #[serde(default)]
+        protocol: Option<Transport>,
+    },
+    /// Recent drops.
+    Log {
+        /// Whether to go on with those to come.
+        #[serde(default)]
+        follow: bool,
+        /// Only from this country.
+        #[serde(default)]
+        country: Option<CountryCode>,
+        /// Only for this reason.
+        #[serde(default)]
+        reason: Option<Reason>,
+    },
+}
+
+/// What the agent answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To every request that changes something.
+    Changed(Changed),
+    /// To [`Request::Why`].
+    Why(Why),
+    /// To [`Request::Log`], as many as there are.
+    Entry(Box<LogEntry>),
+    /// To [`Request::Log`], when the client was too slow for this many entries.
+    Skipped(u64),
+    /// To anything, when it failed; nothing was changed unless the message says so.
+    Error(Failure),
+}
+
+/// What kind of failure it is; each has its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// It was tried and failed.
+    Failed,
+    /// The request makes no sense.
+    Invalid,
+    /// It is dangerous, and the danger was not accepted.
+    Risky,
+    /// No agent answers.
+    Unreachable,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its kind.
+    pub kind: FailureKind,
+    /// What failed, on what, and what to do.
+    pub message: String,
+    /// The risk that would have to be accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
+}
+
+/// Packets and bytes, whole and by country.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// By country; countries without a packet are left out.
+    pub by_country: BTreeMap<CountryCode, Traffic>,
+}
+
+impl Tally {
+    /// Everything that came to this.
+    pub fn of(counters: &Counters, came_to: impl Fn(&Outcomes) -> Traffic) -> Self {
+        let Traffic { packets, bytes } = came_to(&counters.total());
+        let by_country = std::iter::once(CountryId::UNKNOWN)
+            .chain(CountryId::all())
+            .map(|country| (country.code(), came_to(counters.country(country))))
+            .filter(|(_, traffic)| traffic.packets > 0)
+            .collect();
+        Self { packets, bytes, by_country }
+    }
+}
+
+/// One source of the world data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataSource {
+    /// Its name.
+    pub name: String,
+    /// Its date or edition.
+    pub date: String,
+    /// The licence it is used under.
+    pub licence: String,
+    /// The credit the licence asks for.
+    pub credit: String,
+    /// The address that the credit links to.
+    pub link: String,
+}
+
+/// The world data in use.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Data {
+    /// Its sources, the one that decides first.
+    pub sources: Vec<DataSource>,
+    /// Ranges of IPv4 space.
+    pub ipv4_ranges: usize,
+    /// Ranges of IPv6 space.
+    pub ipv6_ranges: usize,
+}
+
+/// The state of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// What the kernel does now.
+    pub state: State,
+    /// Allow or block.
+    pub mode: Mode,
+    /// The selected countries.
+    pub countries: CountrySet,
+    /// Unknown space.
+    pub unknown: Verdict,
+    /// Hosting networks.
+    pub hosting: Verdict,
+    /// Disputed space.
+    pub disputed: Disputed,
+    /// Protected ports.
+    pub scope: Scope,
+    /// The number of what is in force.
+    pub generation: Generation,
+    /// Seconds until the state ends by itself.
+    pub remaining: Option<u64>,
+    /// The data plane; none while off.
+    pub backend: Option<String>,
+    /// The interfaces that are or would be protected.
+    pub interfaces: Vec<String>,
+    /// Programs on interfaces.
+    pub attachments: Vec<Attachment>,
+    /// World data.
+    pub data: Data,
+    /// Dropped since the programs were attached.
+    pub dropped: Tally,
+    /// Passed while observing, would have been dropped.
+    pub would_drop: Tally,
+    /// Judged and passed.
+    pub passed: Tally,
+    /// Drops that the log could not show.
+    pub skipped_events: u64,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+impl Status {
+    /// The policy.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            mode: self.mode,
+            countries: self.countries,
+            scope: self.scope.clone(),
+            hosting: self.hosting,
+            unknown: self.unknown,
+            disputed: self.disputed,
+        }
+    }
+}
+
+/// What a change came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// What the kernel does now.
+    pub state: State,
+    /// Allow or block.
+    pub mode: Mode,
+    /// The selected countries.
+    pub countries: CountrySet,
+    /// The number of what is in force.
+    pub generation: Generation,
+    /// Seconds until the state ends by itself.
+    pub remaining: Option<u64>,
+    /// The unconfirmed change that this one replaced or ended.
+    pub replaced: Option<Generation>,
+    /// After `off`: the machine compared with what it was before.
+    pub proof: Option<Proof>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// What comparing the machine with its baseline found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Proof {
+    /// Nothing of GeoFilter remains.
+    pub clean: bool,
+    /// What was compared.
+    pub compared: Vec<String>,
+    /// What of GeoFilter remains.
+    pub remains: Vec<String>,
+    /// What others changed meanwhile.
+    pub changed_by_others: Vec<String>,
+}
+
+/// What one source says of an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opinion {
+    /// The source.
+    pub source: String,
+    /// The country.
+    pub country: CountryCode,
+}
+
+/// What the world data says of an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lookup {
+    /// The address asked about.
+    pub address: IpAddr,
+    /// The IPv4 address inside, where the address is that of a tunnel.
+    pub judged_as: Option<IpAddr>,
+    /// Its country.
+    pub country: CountryCode,
+    /// What each source says.
+    pub sources: Vec<Opinion>,
+    /// The largest prefix around it of which the sources say the same.
+    pub prefix: String,
+    /// The AS that announces it.
+    pub asn: Option<u32>,
+    /// The name of that AS.
+    pub as_name: Option<String>,
+    /// A hosting network.
+    pub hosting: bool,
+    /// The sources disagree.
+    pub disputed: bool,
+    /// Nobody's space: set aside for special use, or neither registered nor announced.
+    pub reserved: bool,
+}
+
+/// What happens to an address, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// What the world data says.
+    #[serde(flatten)]
+    pub lookup: Lookup,
+    /// The verdict of the policy; none if the policy is not known.
+    pub verdict: Option<Verdict>,
+    /// The reason of the verdict.
+    pub reason: Option<Reason>,
+    /// The destination port it was judged for.
+    pub port: Option<u16>,
+    /// The protocol it was judged for.
+    pub protocol: Option<Transport>,
+    /// What the kernel does now; none if no agent was asked.
+    pub state: Option<State>,
+}
+
+/// One line of the attack log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// When, in RFC 3339.
+    pub time: String,
+    /// Dropped, or only counted as would-drop.
+    pub enforced: bool,
+    /// Source address.
+    pub source: IpAddr,
+    /// Source port.
+    pub source_port: u16,
+    /// Destination port.
+    pub port: u16,
+    /// Protocol.
+    pub protocol: String,
+    /// Country of the source.
+    pub country: CountryCode,
+    /// The AS that announces the source.
+    pub asn: Option<u32>,
+    /// The name of that AS.
+    pub as_name: Option<String>,
+    /// Why.
+    pub reason: Reason,
+    /// Interface.
+    pub interface: String,
+    /// Length in bytes.
+    pub length: u32,
+    /// SIP method, of a request.
+    pub method: Option<String>,
+    /// First line, if it is text.
+    pub first_line: Option<String>,
+    /// SIP User-Agent.
+    pub user_agent: Option<String>,
+    /// The generation that judged it.
+    pub generation: Generation,
+}
+
+/// Addresses of one country in a preview.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewCountry {
+    /// The country.
+    pub country: CountryCode,
+    /// Addresses seen.
+    pub total: u64,
+    /// Addresses that would be dropped.
+    pub dropped: u64,
+}
+
+/// Addresses of a preview.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PreviewAddresses {
+    /// Lines that are addresses.
+    pub total: u64,
+    /// Those that would be dropped.
+    pub dropped: u64,
+    /// Lines that are not addresses.
+    pub invalid: u64,
+}
+
+/// What a policy would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// The addresses given.
+    pub addresses: PreviewAddresses,
+    /// By country, most addresses first.
+    pub by_country: Vec<PreviewCountry>,
+}

@@ -1,0 +1,482 @@
+//! The apply machine against a host that fails, crashes, restarts and reboots at any step: it ends in the
+//! last confirmed policy, or in a pending one whose deadline runs in the kernel.
+
+use std::collections::BTreeMap;
+
+use geofilter_core::apply::{
+    Command, Effect, Input, Interim, Machine, Outcome, Refusal, Saved, Stance, nothing_selected,
+    state,
+};
+use geofilter_core::country::{CountryId, CountrySet};
+use geofilter_core::desired::{
+    Action, Attachment, AttachmentKind, Bank, BootTime, Desired, Generation, Observed, State,
+};
+use geofilter_core::policy::{Mode, Policy};
+use proptest::prelude::*;
+
+fn policy(country: u8) -> Policy {
+    let country = CountryId::new(country).unwrap();
+    Policy::new(Mode::AllowSelected, CountrySet::from_iter([country]))
+}
+
+/// What happens to one effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Fails,
+    CrashesBefore,
+    CrashesAfter,
+}
+
+/// A disk, a kernel and a clock.
+#[derive(Debug, Default)]
+struct Host {
+    disk: Option<Saved>,
+    kernel: Option<Desired>,
+    now: u64,
+    /// Every bank the kernel ever held.
+    banks: BTreeMap<Generation, (Action, Policy)>,
+}
+
+struct Crashed;
+
+impl Host {
+    fn now(&self) -> BootTime {
+        BootTime(self.now)
+    }
+
+    fn observed(&self) -> Option<Observed> {
+        self.kernel.as_ref().map(|desired| Observed {
+            attachments: vec![Attachment {
+                interface: "wan0".to_owned(),
+                kind: AttachmentKind::Memory,
+            }],
+            active: (desired.active.generation, desired.active.action),
+            fallback: desired.fallback.as_ref().map(|fallback| {
+                (fallback.bank.generation, fallback.bank.action, fallback.deadline)
+            }),
+        })
+    }
+
+    fn start(&self) -> (Machine, Effect) {
+        Machine::start(self.disk.clone(), self.observed().as_ref(), self.now())
+    }
+
+    /// A start without faults.
+    fn restart(&mut self) -> Machine {
+        let (mut machine, effect) = self.start();
+        let answer = self.drive(&mut machine, effect, None);
+        assert!(matches!(answer, Ok(Ok(_))));
+        machine
+    }
+
+    fn command(&mut self, machine: &mut Machine, command: Command) -> Result<Outcome, Refusal> {
+        let effect = machine.handle(Input::Command(command, self.now()));
+        self.drive(machine, effect, None).unwrap_or_else(|_| panic!("crashed without a fault"))
+    }
+
+    fn drive(
+        &mut self,
+        machine: &mut Machine,
+        mut effect: Effect,
+        fault: Option<(usize, Fault)>,
+    ) -> Result<Result<Outcome, Refusal>, Crashed> {
+        for step in 0.. {
+            let fault = fault.filter(|(at, _)| *at == step).map(|(_, fault)| fault);
+            if let Effect::Answer(answer) = effect {
+                return Ok(answer);
+            }
+            let result = match fault {
+                Some(Fault::CrashesBefore) => return Err(Crashed),
+                // A failing detach has a test of its own.
+                Some(Fault::Fails) if effect != Effect::Detach => Err("fault".to_owned()),
+                _ => {
+                    self.carry_out(effect);
+                    Ok(())
+                }
+            };
+            if fault == Some(Fault::CrashesAfter) {
+                return Err(Crashed);
+            }
+            effect = machine.handle(Input::Done(result));
+        }
+        unreachable!()
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Persist(saved) => self.disk = Some(saved),
+            Effect::Attach(desired) => self.hold(desired),
+            Effect::Apply(desired) => {
+                assert!(self.kernel.is_some(), "applied to nothing");
+                self.hold(desired);
+            }
+            Effect::Detach => self.kernel = None,
+            Effect::Answer(_) => {}
+        }
+    }
+
+    fn hold(&mut self, desired: Desired) {
+        let fallback = desired.fallback.as_ref().map(|fallback| &fallback.bank);
+        for bank in fallback.into_iter().chain([&desired.active]) {
+            let Bank { generation, action, policy } = bank;
+            let highest = self.banks.keys().next_back().copied().unwrap_or_default();
+            let known = self.banks.entry(*generation).or_insert_with(|| {
+                let off = *action == Action::Pass;
+                assert!(*generation > highest || off, "{generation:?} after {highest:?}");
+                (*action, Policy::clone(policy))
+            });
+            assert_eq!(*known, (*action, Policy::clone(policy)), "{generation:?} has two meanings");
+        }
+        self.kernel = Some(desired);
+    }
+
+    /// What the kernel does with packets now.
+    fn does(&self) -> Does {
+        let Some(desired) = &self.kernel else { return Does::Nothing };
+        let bank = match &desired.fallback {
+            Some(fallback) if self.now() >= fallback.deadline => &fallback.bank,
+            Some(_) | None => &desired.active,
+        };
+        match bank.action {
+            Action::Pass => Does::Nothing,
+            Action::Observe => Does::Observe(Policy::clone(&bank.policy)),
+            Action::Enforce => Does::Enforce(Policy::clone(&bank.policy)),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Does {
+    Nothing,
+    Observe(Policy),
+    Enforce(Policy),
+}
+
+/// What the operator has been told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    stance: Stance,
+    policy: Policy,
+    /// Something that ends by itself: what it does, and when it ends.
+    interim: Option<(Does, u64)>,
+}
+
+impl Told {
+    fn new() -> Self {
+        Self { stance: Stance::Off, policy: nothing_selected(), interim: None }
+    }
+
+    fn settled(&self) -> Self {
+        Self { interim: None, ..self.clone() }
+    }
+
+    fn after(&self, command: &Command, now: u64) -> Self {
+        let mut told = self.settled();
+        match command {
+            Command::Enforce { policy, confirm_within: None } => {
+                (told.stance, told.policy) = (Stance::Enforce, policy.clone());
+            }
+            Command::Enforce { policy, confirm_within: Some(time) } => {
+                told.interim = Some((Does::Enforce(policy.clone()), now + time));
+            }
+            Command::Confirm => {
+                let Some((Does::Enforce(policy), _)) = &self.interim else {
+                    panic!("confirmed nothing")
+                };
+                (told.stance, told.policy) = (Stance::Enforce, policy.clone());
+            }
+            Command::Pause(time) => told.interim = Some((Does::Nothing, now + time)),
+            Command::Revert | Command::Resume => {}
+            Command::Observe => told.stance = Stance::Observe,
+            Command::Off => told.stance = Stance::Off,
+        }
+        told
+    }
+
+    fn does(&self, now: u64) -> Does {
+        match (&self.interim, self.stance) {
+            (Some((does, deadline)), _) if now < *deadline => does.clone(),
+            (_, Stance::Off) => Does::Nothing,
+            (_, Stance::Observe) => Does::Observe(self.policy.clone()),
+            (_, Stance::Enforce) => Does::Enforce(self.policy.clone()),
+        }
+    }
+
+    /// Whether the kernel does this, now and after every deadline, with nobody alive.
+    fn is_what(&self, host: &Host) -> bool {
+        let deadline = self.interim.as_ref().map(|(_, deadline)| *deadline);
+        let times = [Some(host.now), deadline.map(|at| at - 1), deadline, Some(u64::MAX)];
+        times.into_iter().flatten().filter(|at| *at >= host.now).all(|now| {
+            let kernel = host.kernel.clone();
+            let then = Host { kernel, now, disk: None, banks: BTreeMap::new() };
+            then.does() == self.does(now)
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Happening {
+    Command(Command, Option<(usize, Fault)>),
+    Tick(Option<(usize, Fault)>),
+    Wait(u64),
+    Kill,
+    Reboot,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let time = 1..20_u64;
+    let command = prop_oneof![
+        3 => (1..6_u8, proptest::option::of(time.clone())).prop_map(|(country, confirm_within)| {
+            Command::Enforce { policy: policy(country), confirm_within }
+        }),
+        2 => Just(Command::Confirm),
+        1 => Just(Command::Revert),
+        1 => Just(Command::Observe),
+        2 => time.clone().prop_map(Command::Pause),
+        1 => Just(Command::Resume),
+        1 => Just(Command::Off),
+    ];
+    let kind =
+        prop_oneof![Just(Fault::Fails), Just(Fault::CrashesBefore), Just(Fault::CrashesAfter)];
+    let fault = proptest::option::weighted(0.3, (0..4_usize, kind));
+    prop_oneof![
+        8 => (command, fault.clone()).prop_map(|(command, fault)| Happening::Command(command, fault)),
+        2 => fault.prop_map(Happening::Tick),
+        3 => time.prop_map(Happening::Wait),
+        1 => Just(Happening::Kill),
+        1 => Just(Happening::Reboot),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn any_order_of_events_ends_confirmed_or_pending(
+        happenings in proptest::collection::vec(happening(), 1..40)
+    ) {
+        let mut host = Host::default();
+        let mut machine = host.restart();
+        let mut told = Told::new();
+        // What a reboot brings back: what was told, unless the disk failed meanwhile.
+        let mut durable = told.clone();
+        for happening in happenings {
+            match happening {
+                Happening::Command(command, fault) => {
+                    let now = host.now;
+                    let after = |told: &Told| told.after(&command, now);
+                    let effect = machine.handle(Input::Command(command.clone(), host.now()));
+                    match host.drive(&mut machine, effect, fault) {
+                        Ok(Ok(_)) => told = after(&told),
+                        Ok(Err(_)) => {}
+                        Err(Crashed) => {
+                            machine = host.restart();
+                            // Only a command that the machine agreed to can crash on its way.
+                            let possible = [told.clone(), told.settled(), after(&told)];
+                            told = possible
+                                .into_iter()
+                                .find(|told| {
+ told.is_what(&host) && told.interim.is_some() == machine.deadline().is_some()
+ })
+                                .expect("before, after, or what was confirmed");
+                        }
+                    }
+                }
+                Happening::Tick(fault) => {
+                    let effect = machine.handle(Input::Tick(host.now()));
+                    if host.drive(&mut machine, effect, fault).is_err() {
+                        machine = host.restart();
+                    }
+                }
+                Happening::Wait(time) => host.now += time,
+                Happening::Kill => machine = host.restart(),
+                Happening::Reboot => {
+                    host.kernel = None;
+                    host.now = 0;
+                    machine = host.restart();
+                    told = told.settled();
+                    if !told.is_what(&host) {
+                        told = durable.settled();
+                    }
+                }
+            }
+            if told.interim.as_ref().is_some_and(|(_, deadline)| host.now >= *deadline) {
+                told = told.settled();
+            }
+            prop_assert!(told.is_what(&host), "told {told:?}, host {host:?}");
+            if !machine.unsaved() {
+                durable = told.clone();
+            }
+            // Nothing else brings back a lost policy.
+            prop_assert!(!machine.policy_lost());
+        }
+    }
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+fn enforce(country: u8, confirm_within: Option<u64>) -> Command {
+    Command::Enforce { policy: policy(country), confirm_within }
+}
+
+#[test]
+fn a_first_start_touches_nothing() {
+    let host = Host::default();
+    let (machine, effect) = host.start();
+    assert_eq!(effect, Effect::Answer(Ok(Outcome::default())));
+    assert!(!machine.attached());
+    assert_eq!(state(None, host.now()), State::Off);
+}
+
+#[test]
+fn a_confirmed_policy_keeps_its_generation_over_restart_and_reboot() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    host.command(&mut machine, enforce(1, None)).unwrap();
+    let before = host.kernel.clone();
+    host.restart();
+    assert_eq!(host.kernel, before);
+    host.kernel = None;
+    host.restart();
+    assert_eq!(host.kernel, before);
+}
+
+#[test]
+fn confirming_is_refused_at_the_deadline() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    host.command(&mut machine, enforce(1, None)).unwrap();
+    host.command(&mut machine, enforce(2, Some(SECOND))).unwrap();
+    assert_eq!(state(host.observed().as_ref(), host.now()), State::Pending);
+    host.now += SECOND;
+    assert_eq!(host.command(&mut machine, Command::Confirm), Err(Refusal::TooLate));
+    assert_eq!(host.does(), Does::Enforce(policy(1)));
+    let effect = machine.handle(Input::Tick(host.now()));
+    assert!(matches!(host.drive(&mut machine, effect, None), Ok(Ok(_))));
+    assert_eq!(host.command(&mut machine, Command::Confirm), Err(Refusal::NothingPending));
+    assert_eq!(machine.deadline(), None);
+}
+
+#[test]
+fn confirming_before_the_deadline_keeps_the_generation() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    host.command(&mut machine, enforce(1, Some(SECOND))).unwrap();
+    let pending = machine.generation();
+    host.now += SECOND - 1;
+    host.command(&mut machine, Command::Confirm).unwrap();
+    host.now += SECOND;
+    assert_eq!((host.does(), machine.generation()), (Does::Enforce(policy(1)), pending));
+}
+
+#[test]
+fn a_second_change_keeps_the_fallback_and_says_so() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    host.command(&mut machine, enforce(1, None)).unwrap();
+    host.command(&mut machine, enforce(2, Some(SECOND))).unwrap();
+    let first = machine.generation();
+    let outcome = host.command(&mut machine, enforce(3, Some(SECOND))).unwrap();
+    assert_eq!(outcome.replaced, Some(first));
+    let fallback = host.kernel.clone().unwrap().fallback.unwrap();
+    assert_eq!(*fallback.bank.policy, policy(1));
+}
+
+#[test]
+fn a_failed_apply_leaves_everything_and_nothing_pending() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    host.command(&mut machine, enforce(1, None)).unwrap();
+    let before = host.kernel.clone();
+    let effect = machine.handle(Input::Command(enforce(2, Some(SECOND)), host.now()));
+    let answer = host.drive(&mut machine, effect, Some((1, Fault::Fails)));
+    assert!(matches!(answer, Ok(Err(Refusal::NotApplied(_)))));
+    assert_eq!((host.kernel.clone(), machine.deadline()), (before, None));
+    assert_eq!(host.disk.unwrap().interim, None);
+}
+
+#[test]
+fn a_full_disk_stops_a_change_before_the_kernel() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    let effect = machine.handle(Input::Command(enforce(1, None), host.now()));
+    let answer = host.drive(&mut machine, effect, Some((0, Fault::Fails)));
+    assert!(matches!(answer, Ok(Err(Refusal::NotSaved(_)))));
+    assert_eq!(host.kernel, None);
+}
+
+#[test]
+fn what_could_not_be_saved_is_said_and_tried_again() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    let effect = machine.handle(Input::Command(enforce(1, None), host.now()));
+    let Ok(Ok(outcome)) = host.drive(&mut machine, effect, Some((2, Fault::Fails))) else {
+        panic!("not in force")
+    };
+    assert!(outcome.unsaved.is_some() && machine.unsaved());
+    let effect = machine.handle(Input::Tick(host.now()));
+    assert!(matches!(host.drive(&mut machine, effect, None), Ok(Ok(_))));
+    assert!(!machine.unsaved());
+    assert_eq!(host.disk.unwrap().confirmed.policy, policy(1));
+}
+
+#[test]
+fn a_pause_ends_by_itself_and_is_taken_over_by_a_new_agent() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    host.command(&mut machine, enforce(1, None)).unwrap();
+    host.command(&mut machine, Command::Pause(SECOND)).unwrap();
+    let machine = host.restart();
+    assert_eq!(machine.deadline(), Some(BootTime(SECOND)));
+    assert_eq!(state(host.observed().as_ref(), host.now()), State::Paused);
+    host.now += SECOND;
+    assert_eq!(host.does(), Does::Enforce(policy(1)));
+    assert_eq!(state(host.observed().as_ref(), host.now()), State::Enforcing);
+    assert_eq!(host.restart().deadline(), None);
+}
+
+#[test]
+fn there_is_nothing_to_pause_resume_or_revert() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    host.command(&mut machine, Command::Observe).unwrap();
+    let pause = host.command(&mut machine, Command::Pause(SECOND));
+    assert_eq!(pause, Err(Refusal::NothingToPause));
+    assert_eq!(host.command(&mut machine, Command::Resume), Err(Refusal::NotPaused));
+    assert_eq!(host.command(&mut machine, Command::Revert), Err(Refusal::NothingPending));
+}
+
+#[test]
+fn a_lost_state_leaves_what_the_kernel_holds() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    host.command(&mut machine, enforce(1, None)).unwrap();
+    let held = host.kernel.clone();
+    host.disk = None;
+    let mut machine = host.restart();
+    assert!(machine.policy_lost() && !machine.attached());
+    assert_eq!(host.kernel, held);
+    let refused = host.command(&mut machine, Command::Pause(SECOND));
+    assert_eq!(refused, Err(Refusal::PolicyLost));
+    host.command(&mut machine, enforce(2, None)).unwrap();
+    assert!(!machine.policy_lost());
+    assert_eq!(host.does(), Does::Enforce(policy(2)));
+    assert!(machine.generation() > held.unwrap().active.generation);
+}
+
+#[test]
+fn an_off_that_failed_half_way_is_finished_by_the_next_start() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    host.command(&mut machine, enforce(1, None)).unwrap();
+    let mut effect = machine.handle(Input::Command(Command::Off, host.now()));
+    while effect != Effect::Detach {
+        host.carry_out(effect);
+        effect = machine.handle(Input::Done(Ok(())));
+    }
+    let answer = machine.handle(Input::Done(Err("a pin is busy".to_owned())));
+    assert!(matches!(answer, Effect::Answer(Err(Refusal::NotDetached(_)))));
+    assert!(matches!(host.disk.as_ref().unwrap().interim, Some(Interim::Trying { .. })));
+    let machine = host.restart();
+    assert_eq!((host.kernel, machine.attached()), (None, false));
+}

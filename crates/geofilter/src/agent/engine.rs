@@ -1,0 +1,290 @@
+//! [`Engine`]: the one thread that owns the data plane and the apply machine. Calls into the kernel
+//! block, so nothing else runs here; requests come by channel.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use geofilter_core::apply::{Command, Effect, Input, Machine, Outcome, Refusal};
+use geofilter_core::desired::Observed;
+use geofilter_core::wire::{Changed, Failure, FailureKind, LogEntry, Proof, Reply, Request};
+use geofilter_dataplane::Backend;
+use tokio::sync::{broadcast, oneshot};
+
+use super::log::{AttackLog, Filter, Now};
+use super::settings::Settings;
+use super::store::{Loaded, Store};
+use super::{clock, plane};
+use crate::geo::Geo;
+
+/// How often events are drained and deadlines looked at while attached.
+const BEAT: Duration = Duration::from_millis(100);
+/// How long to wait before something that failed by itself is tried again.
+const REST: Duration = Duration::from_secs(1);
+
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// A request with the way back to whoever asked.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) request: Request,
+    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+/// What is sent back.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Reply(Reply),
+    Log {
+        recent: Vec<Arc<LogEntry>>,
+        filter: Filter,
+        follow: Option<broadcast::Receiver<Arc<LogEntry>>>,
+    },
+}
+
+/// See the module.
+pub(crate) struct Engine {
+    pub(super) settings: Settings,
+    pub(super) backend: Box<dyn Backend>,
+    pub(super) machine: Machine,
+    pub(super) geo: Geo,
+    store: Store,
+    log: AttackLog,
+    /// What went wrong at the start and is worth knowing for as long as this agent runs.
+    pub(super) warnings: Vec<String>,
+    /// What failed by itself lately, and when it is tried again.
+    pub(super) trouble: Option<(String, Instant)>,
+}
+
+impl Engine {
+    /// Reconciles what was saved with what the kernel holds.
+    ///
+    /// # Errors
+    /// If that fails; what the kernel holds stays in force.
+    pub(crate) fn start(settings: Settings) -> anyhow::Result<Self> {
+        let geo = Geo::embedded()?;
+        let store = Store::open(&settings.state_dir)?;
+        let mut backend = plane::open(&settings);
+        let observed = backend.observe()?;
+        let mut warnings = Vec::new();
+        let saved = match store.load()? {
+            Loaded::Nothing => None,
+            Loaded::State(saved) => Some(saved),
+            Loaded::Corrupt { aside, why } => {
+                warnings.push(format!(
+                    "the saved state was corrupt ({why}); it was moved to {}, and what the kernel held was left in force",
+                    aside.display()
+                ));
+                None
+            }
+        };
+        let (machine, effect) = Machine::start(saved, observed.as_ref(), clock::boot());
+        let log = AttackLog::new();
+        let mut engine =
+            Self { settings, backend, machine, geo, store, log, warnings, trouble: None };
+        engine.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        engine.drive(effect)?;
+        Ok(engine)
+    }
+
+    /// Works until nobody can ask any more. The filter stays in force.
+    pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
+        let mut beat = Instant::now();
+        loop {
+            let job = match self.needs_beats() {
+                true => jobs.recv_timeout(beat.saturating_duration_since(Instant::now())),
+                false => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match job {
+                Ok(job) => {
+                    let answer = self.answer(job.request);
+                    // It fails when the client has gone away.
+                    let _ = job.answer.send(answer);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if self.needs_beats() && beat <= Instant::now() {
+                self.beat();
+                beat = Instant::now() + BEAT;
+            }
+        }
+    }
+
+    fn needs_beats(&self) -> bool {
+        self.machine.attached() || self.machine.deadline().is_some() || self.machine.unsaved()
+    }
+
+    fn beat(&mut self) {
+        self.drain();
+        if self.trouble.as_ref().is_some_and(|(_, again)| Instant::now() < *again) {
+            return;
+        }
+        let deadline = self.machine.deadline();
+        let effect = self.machine.handle(Input::Tick(clock::boot()));
+        match self.drive(effect) {
+            Ok(_) => {
+                if deadline.is_some() && self.machine.deadline().is_none() {
+                    let standing = self.machine.current();
+                    tracing::info!(generation = standing.generation.0, stance = ?standing.stance, "the deadline has passed");
+                }
+                self.trouble = None;
+            }
+            Err(refusal) => self.note_trouble(refusal.to_string()),
+        }
+    }
+
+    fn drain(&mut self) {
+        if !self.machine.attached() {
+            return;
+        }
+        let now = Now { boot: clock::boot(), wall: clock::wall() };
+        let Self { backend, log, geo, .. } = self;
+        if let Err(error) = backend.drain_events(&mut |event| log.add(event, geo, now)) {
+            self.note_trouble(format!("cannot read the drops from the kernel: {error}"));
+        }
+    }
+
+    fn note_trouble(&mut self, message: String) {
+        if self.trouble.as_ref().is_none_or(|(known, _)| *known != message) {
+            tracing::warn!("{message}");
+        }
+        self.trouble = Some((message, Instant::now() + REST));
+    }
+
+    /// Carries out effects until the machine has an answer.
+    fn drive(&mut self, mut effect: Effect) -> Result<Outcome, Refusal> {
+        loop {
+            let result = match effect {
+                Effect::Answer(answer) => return answer,
+                Effect::Persist(saved) => self
+                    .store
+                    .save(&saved)
+                    .map_err(|error| format!("{}: {error}", self.settings.state_dir.display())),
+                Effect::Attach(desired) => {
+                    self.backend.attach(self.geo.world(), &desired).map(drop).map_err(describe)
+                }
+                Effect::Apply(desired) => self.backend.apply(&desired).map(drop).map_err(describe),
+                Effect::Detach => {
+                    self.drain();
+                    self.backend.detach().map_err(describe)
+                }
+            };
+            effect = self.machine.handle(Input::Done(result));
+        }
+    }
+
+    pub(crate) fn answer(&mut self, request: Request) -> Answer {
+        let reply = match request {
+            Request::Log { follow, country, reason } => {
+                return self.log(follow, Filter { country, reason });
+            }
+            Request::Status => self.status(),
+            Request::Why { address, port, protocol } => self.why(address, port, protocol),
+            Request::Enforce { change, confirm_within } => {
+                if self.machine.policy_lost() && change.edit != Default::default() {
+                    return Answer::Reply(Reply::Error(failure(&Refusal::PolicyLost)));
+                }
+                match change.policy(&self.machine.current().policy) {
+                    Ok(policy) => {
+                        let confirm_within = confirm_within.map(nanoseconds);
+                        self.command(Command::Enforce { policy, confirm_within })
+                    }
+                    Err(objection) => Reply::Error(Failure {
+                        kind: match objection.risk() {
+                            Some(_) => FailureKind::Risky,
+                            None => FailureKind::Invalid,
+                        },
+                        message: objection.to_string(),
+                        risk: objection.risk(),
+                    }),
+                }
+            }
+            Request::Confirm => self.command(Command::Confirm),
+            Request::Revert => self.command(Command::Revert),
+            Request::Observe => self.command(Command::Observe),
+            Request::Pause { seconds } => self.command(Command::Pause(nanoseconds(seconds))),
+            Request::Resume => self.command(Command::Resume),
+            Request::Off => self.off(),
+        };
+        Answer::Reply(reply)
+    }
+
+    fn log(&self, follow: bool, filter: Filter) -> Answer {
+        let follow = follow.then(|| self.log.follow());
+        Answer::Log { recent: self.log.recent(filter), filter, follow }
+    }
+
+    fn off(&mut self) -> Reply {
+        let reply = self.command(Command::Off);
+        let Reply::Changed(changed) = reply else { return reply };
+        match plane::prove(&self.settings) {
+            Ok(proof) => Reply::Changed(Changed { proof, ..changed }),
+            Err(error) => {
+                let message = format!("everything is detached, but this was not proven: {error:#}");
+                Reply::Error(Failure { kind: FailureKind::Failed, message, risk: None })
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Reply {
+        let effect = self.machine.handle(Input::Command(command, clock::boot()));
+        match self.drive(effect) {
+            Ok(outcome) => {
+                self.trouble = None;
+                self.changed(outcome, None)
+            }
+            Err(refusal) => Reply::Error(failure(&refusal)),
+        }
+    }
+
+    fn changed(&mut self, outcome: Outcome, proof: Option<Proof>) -> Reply {
+        let now = clock::boot();
+        let mut warnings = Vec::new();
+        let observed = self.observed(&mut warnings);
+        warnings.extend(outcome.unsaved.map(|error| {
+            format!("this is in force but could not be saved, so a reboot would undo it: {error}")
+        }));
+        let standing = self.machine.current();
+        let state = geofilter_core::apply::state(observed.as_ref(), now);
+        tracing::info!(?state, generation = self.machine.generation().0, "changed");
+        Reply::Changed(Changed {
+            state,
+            mode: standing.policy.mode,
+            countries: standing.policy.countries,
+            generation: self.machine.generation(),
+            remaining: self.remaining(),
+            replaced: outcome.replaced,
+            proof,
+            warnings,
+        })
+    }
+
+    pub(super) fn observed(&mut self, warnings: &mut Vec<String>) -> Option<Observed> {
+        match self.backend.observe() {
+            Ok(observed) => observed,
+            Err(error) => {
+                warnings.push(format!("cannot read back what the kernel holds: {error}"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn remaining(&self) -> Option<u64> {
+        let left = self.machine.deadline()?.0.saturating_sub(clock::boot().0);
+        Some(left.div_ceil(NANOSECONDS))
+    }
+}
+
+fn nanoseconds(seconds: u64) -> u64 {
+    seconds.saturating_mul(NANOSECONDS)
+}
+
+fn failure(refusal: &Refusal) -> Failure {
+    Failure { kind: FailureKind::Failed, message: refusal.to_string(), risk: None }
+}
+
+/// The error with what caused it.
+fn describe(error: geofilter_dataplane::Error) -> String {
+    format!("{:#}", anyhow::Error::from(error))
+}

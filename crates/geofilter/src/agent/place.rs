@@ -1,0 +1,183 @@
+//! [`Occupied`]: a runtime directory holds one agent, its lock and its socket.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use rustix::fs::Mode;
+
+use super::settings::Settings;
+use crate::cli::args::Choice;
+
+/// Where the socket of an agent is.
+pub(crate) fn socket_path(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("agent.sock")
+}
+
+/// The place of this agent, until it leaves.
+#[derive(Debug)]
+pub(crate) struct Occupied {
+    dir: PathBuf,
+    /// Held, not used: the kernel gives the lock back when this process ends, however it ends.
+    lock: File,
+}
+
+impl Occupied {
+    /// Takes the place and listens. A socket left by a killed agent is replaced.
+    ///
+    /// # Errors
+    /// If another agent holds the place, or the directory can't be used.
+    pub(crate) fn occupy(dir: &Path) -> anyhow::Result<(Self, UnixListener)> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(dir)
+            .with_context(|| format!("cannot make the runtime directory {}", dir.display()))?;
+        let lock = lock(&dir.join("agent.lock"))?;
+        let path = socket_path(dir);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot replace {}", path.display()));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let listener =
+            bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
+        Ok((Self { dir: dir.to_owned(), lock }, listener))
+    }
+
+    /// Removes what this agent put there.
+    pub(crate) fn leave(self) {
+        for name in ["agent.sock", "agent.lock"] {
+            let path = self.dir.join(name);
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(%error, path = %path.display(), "cannot remove");
+            }
+        }
+        // It fails when others keep files there, and then it stays.
+        let _ = fs::remove_dir(&self.dir);
+        drop(self.lock);
+    }
+}
+
+fn lock(path: &Path) -> anyhow::Result<File> {
+    loop {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                bail!(
+                    "another agent (process {}) runs in {}: stop it first, or give this one a --runtime-dir and a --state-dir of its own",
+                    holder.trim(),
+                    path.parent().unwrap_or(path).display()
+                );
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+        // An agent that was just leaving may have removed the file that is locked now.
+        let same = fs::metadata(path).ok().zip(file.metadata().ok());
+        if same.is_some_and(|(named, held)| (named.dev(), named.ino()) == (held.dev(), held.ino()))
+        {
+            file.set_len(0)
+                .and_then(|()| writeln!(file, "{}", std::process::id()))
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            return Ok(file);
+        }
+    }
+}
+
+/// Nobody but the owner can connect, at no moment.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(path);
+    rustix::process::umask(before);
+    let listener = listener?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Capabilities by their number in the kernel's interface.
+const NET_ADMIN: u32 = 12;
+const SYS_ADMIN: u32 = 21;
+const PERFMON: u32 = 38;
+const BPF: u32 = 39;
+
+/// Says at once what would otherwise fail later in a less telling way.
+pub(crate) fn check_privileges(settings: &Settings) -> anyhow::Result<()> {
+    if settings.backend == Choice::Memory {
+        return Ok(());
+    }
+    let status = fs::read_to_string("/proc/self/status").context("cannot read own privileges")?;
+    let missing = missing_capabilities(effective_capabilities(&status).unwrap_or(0));
+    match missing.is_empty() {
+        true => Ok(()),
+        false => bail!(
+            "this needs root (or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON), and {} is missing: run it with sudo",
+            missing.join(" and ")
+        ),
+    }
+}
+
+fn effective_capabilities(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+fn missing_capabilities(held: u64) -> Vec<&'static str> {
+    let has = |number: u32| held >> number & 1 == 1;
+    let needed = [
+        ("CAP_BPF", has(BPF) || has(SYS_ADMIN)),
+        ("CAP_NET_ADMIN", has(NET_ADMIN)),
+        ("CAP_PERFMON", has(PERFMON) || has(SYS_ADMIN)),
+    ];
+    needed.into_iter().filter(|(_, held)| !held).map(|(name, _)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_holds_one_agent() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("run");
+        let (occupied, listener) = Occupied::occupy(&place).unwrap();
+        let error = Occupied::occupy(&place).unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        let mode = fs::metadata(socket_path(&place)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        drop(listener);
+        occupied.leave();
+        assert!(!place.exists());
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(UnixListener::bind(socket_path(dir.path())).unwrap());
+        let (occupied, _listener) = Occupied::occupy(dir.path()).unwrap();
+        occupied.leave();
+    }
+
+    #[test]
+    fn missing_capabilities_are_named() {
+        let status = "Name:\tx\nCapEff:\t0000000000001000\n";
+        let held = effective_capabilities(status).unwrap();
+        assert_eq!(missing_capabilities(held), ["CAP_BPF", "CAP_PERFMON"]);
+        assert!(missing_capabilities(1 << NET_ADMIN | 1 << SYS_ADMIN).is_empty());
+    }
+}

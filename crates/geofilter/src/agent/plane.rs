@@ -1,0 +1,39 @@
+//! Opens the data plane. Everything that depends on which one it is is here.
+
+use geofilter_core::desired::AttachmentKind;
+use geofilter_core::wire::Proof;
+use geofilter_dataplane::kernel::Kernel;
+use geofilter_dataplane::memory::Memory;
+use geofilter_dataplane::{Backend, Preference};
+
+use super::settings::Settings;
+use crate::cli::args::Choice;
+
+/// The data plane the settings ask for.
+pub(crate) fn open(settings: &Settings) -> Box<dyn Backend> {
+    let names = settings.names();
+    let kernel =
+        |names, preference| Box::new(Kernel::new(names, preference, settings.runtime_dir.clone()));
+    match settings.backend {
+        Choice::Auto => kernel(names, Preference::Auto),
+        Choice::Xdp => kernel(names, Preference::Xdp),
+        Choice::XdpGeneric => kernel(names, Preference::XdpGeneric),
+        Choice::Tc => kernel(names, Preference::Tc),
+        Choice::Memory => Box::new(Memory::new(names)),
+    }
+}
+
+/// Compares the machine with what it was before the first change.
+pub(crate) fn prove(_settings: &Settings) -> anyhow::Result<Option<Proof>> {
+    Ok(None)
+}
+
+/// What a data plane is called.
+pub(crate) fn name(kind: AttachmentKind) -> &'static str {
+    match kind {
+        AttachmentKind::XdpNative => "xdp",
+        AttachmentKind::XdpGeneric => "xdp-generic",
+        AttachmentKind::Tc => "tc",
+        AttachmentKind::Memory => "memory",
+    }
+}

@@ -1,0 +1,152 @@
+//! [`Store`]: what the apply machine saves, as a file that is always whole.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use geofilter_core::apply::Saved;
+use serde::{Deserialize, Serialize};
+
+const SCHEMA: u32 = 1;
+
+/// `<state-dir>/state.json`.
+#[derive(Debug)]
+pub(crate) struct Store {
+    dir: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    schema: u32,
+    state: Saved,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    schema: u32,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) enum Loaded {
+    Nothing,
+    State(Saved),
+    /// It could not be read and was set aside.
+    Corrupt {
+        aside: PathBuf,
+        why: String,
+    },
+}
+
+impl Store {
+    /// Opens the state directory, making it if it is missing.
+    pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(dir)
+            .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// Reads what was saved last. What can't be read is kept beside it.
+    ///
+    /// # Errors
+    /// If the file can't be opened or moved, or was written by a newer version.
+    pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
+        let path = self.path();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Nothing),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        if let Ok(Version { schema }) = serde_json::from_slice(&text)
+            && schema > SCHEMA
+        {
+            bail!(
+                "{} has schema {schema}, and this geofilter knows only {SCHEMA}: it was saved by a newer one; use that, or move the file away",
+                path.display()
+            );
+        }
+        match serde_json::from_slice::<Content>(&text) {
+            Ok(content) => Ok(Loaded::State(content.state)),
+            Err(error) => self.set_aside(&error.to_string()),
+        }
+    }
+
+    /// Saves durably: after an error the old state is still there.
+    pub(crate) fn save(&self, state: &Saved) -> io::Result<()> {
+        let content = Content { schema: SCHEMA, state: state.clone() };
+        let mut text = serde_json::to_vec_pretty(&content)?;
+        text.push(b'\n');
+        let temporary = self.dir.join("state.json.new");
+        let mut file = File::create(&temporary)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&temporary, self.path())?;
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn set_aside(&self, why: &str) -> anyhow::Result<Loaded> {
+        let path = self.path();
+        let aside = (1..)
+            .map(|number| self.dir.join(format!("state.json.corrupt-{number}")))
+            .find(|aside| !aside.exists())
+            .unwrap_or_else(|| self.dir.join("state.json.corrupt"));
+        fs::rename(&path, &aside)
+            .with_context(|| format!("cannot set the corrupt {} aside", path.display()))?;
+        Ok(Loaded::Corrupt { aside, why: why.to_owned() })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join("state.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("deep/state")).unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let (_dir, store) = store();
+        assert!(matches!(store.load().unwrap(), Loaded::Nothing));
+        store.save(&Saved::default()).unwrap();
+        assert!(matches!(store.load().unwrap(), Loaded::State(saved) if saved == Saved::default()));
+    }
+
+    #[test]
+    fn a_file_that_stopped_half_way_is_kept_aside() {
+        let (_dir, store) = store();
+        for number in 1..=2 {
+            fs::write(store.path(), r#"{"schema":1,"state":{"last"#).unwrap();
+            let Loaded::Corrupt { aside, .. } = store.load().unwrap() else { panic!("read it") };
+            assert!(aside.ends_with(format!("state.json.corrupt-{number}")));
+            assert!(aside.exists() && !store.path().exists());
+        }
+    }
+
+    #[test]
+    fn a_newer_file_is_left_alone() {
+        let (_dir, store) = store();
+        fs::write(store.path(), r#"{"schema":2,"more":true}"#).unwrap();
+        assert!(store.load().unwrap_err().to_string().contains("schema 2"));
+        assert!(store.path().exists());
+    }
+
+    #[test]
+    fn a_failed_save_leaves_the_old_state() {
+        let (_dir, store) = store();
+        store.save(&Saved::default()).unwrap();
+        fs::create_dir(store.dir.join("state.json.new")).unwrap();
+        assert!(store.save(&Saved::default()).is_err());
+        assert!(matches!(store.load().unwrap(), Loaded::State(_)));
+    }
+}

@@ -1,0 +1,326 @@
+//! The command line as clap reads it. Every argument becomes a validated type here.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use geofilter_core::change::Risk;
+use geofilter_core::counters::Reason;
+use geofilter_core::country::CountryCode;
+use geofilter_core::policy::{Disputed, Mode, Ports, Transport, Verdict};
+
+/// A geographic firewall for phone systems: traffic to the PBX from countries you did not select is
+/// dropped in the kernel.
+#[derive(Debug, Parser)]
+#[command(name = "geofilter", version, propagate_version = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 refused as risky, 4 agent unreachable."
+)]
+pub(crate) struct Line {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The agent's socket.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "GEOFILTER_SOCKET",
+        default_value = "/run/geofilter/agent.sock"
+    )]
+    pub(crate) socket: PathBuf,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print without colours.
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+    /// Say more; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Try GeoFilter on this host: the agent in the foreground, reverting everything when it ends
+    Up(Up),
+    /// Run the host's daemon in the foreground
+    Agent(Agent),
+    /// Let in only these countries
+    Allow(Select),
+    /// Keep out these countries
+    Block(Select),
+    /// Keep the pending change
+    Confirm,
+    /// Undo the pending change
+    Revert,
+    /// Count what the policy would drop, and drop nothing
+    Observe,
+    /// Let everything pass for a while
+    Pause(Pause),
+    /// End a pause
+    Resume,
+    /// Detach everything, and prove that nothing remains
+    Off,
+    /// Show the state, the policy and what was dropped
+    Status,
+    /// Show what happens to an address, and why
+    Why(Why),
+    /// Show recent drops
+    Log(Log),
+    /// Show whom a policy would cut
+    Preview(Preview),
+    /// World data
+    #[command(subcommand)]
+    Geodb(Geodb),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man {
+        /// Write a page for every command into this directory instead.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Protect this interface; may be repeated. Without it, the interfaces with a default route.
+    #[arg(long = "interface", value_name = "IF")]
+    pub(crate) interfaces: Vec<String>,
+    /// Where the state is kept.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Where the socket is.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) runtime_dir: Option<PathBuf>,
+    /// The data plane.
+    #[arg(long, value_enum)]
+    pub(crate) backend: Option<Choice>,
+}
+
+/// Which data plane to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Choice {
+    /// The best that the interface takes
+    Auto,
+    /// XDP in the driver
+    Xdp,
+    /// XDP in the stack
+    XdpGeneric,
+    /// Traffic control ingress
+    Tc,
+    #[value(hide = true)]
+    Memory,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Let in only these countries, at once.
+    #[arg(long, value_name = "CC", num_args = 1.., conflicts_with = "block")]
+    pub(crate) allow: Vec<String>,
+    /// Keep out these countries, at once.
+    #[arg(long, value_name = "CC", num_args = 1..)]
+    pub(crate) block: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Agent {
+    /// A TOML file with the same settings; the command line goes before it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Select {
+    /// Alpha-2 codes, English names or groups such as @eu.
+    #[arg(value_name = "CC")]
+    pub(crate) countries: Vec<String>,
+    /// Add the countries to the selection.
+    #[arg(long, conflicts_with = "remove")]
+    pub(crate) add: bool,
+    /// Remove the countries from the selection.
+    #[arg(long)]
+    pub(crate) remove: bool,
+    /// What happens to sources whose country is unknown.
+    #[arg(long, value_name = "VERDICT", value_parser = word::<Verdict>(&["pass", "drop"]))]
+    pub(crate) unknown: Option<Verdict>,
+    /// What happens to sources in hosting networks, whatever their country.
+    #[arg(long, value_name = "VERDICT", value_parser = word::<Verdict>(&["pass", "drop"]))]
+    pub(crate) hosting: Option<Verdict>,
+    /// How sources are judged whose country is disputed.
+    #[arg(long, value_name = "HOW", value_parser = word::<Disputed>(&["lenient", "primary", "strict"]))]
+    pub(crate) disputed: Option<Disputed>,
+    /// The protected ports, such as udp/5060,tcp/5060-5061.
+    #[arg(long, value_name = "PROTO/PORT", value_delimiter = ',')]
+    pub(crate) scope: Option<Vec<Ports>>,
+    /// Go back by itself unless confirmed within this time.
+    #[arg(long, value_name = "TIME", conflicts_with = "yes")]
+    pub(crate) confirm_within: Option<Span>,
+    /// Ask nothing.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Accept this danger; may be repeated.
+    #[arg(long, value_name = "RISK", value_parser = word::<Risk>(&["cut-everyone", "lose-trunk"]))]
+    pub(crate) accept_risk: Vec<Risk>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// For how long.
+    #[arg(long = "for", value_name = "TIME", default_value = "10m")]
+    pub(crate) span: Span,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// The source address.
+    #[arg(value_name = "ADDR")]
+    pub(crate) address: IpAddr,
+    /// The destination port; without it, the first protected one.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// The protocol; without it, that of the first protected port.
+    #[arg(long, value_parser = word::<Transport>(&["udp", "tcp"]))]
+    pub(crate) proto: Option<Transport>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// Go on with those to come.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only from this country.
+    #[arg(long, value_name = "CC", value_parser = country)]
+    pub(crate) country: Option<CountryCode>,
+    /// Only for this reason.
+    #[arg(long, value_parser = word::<Reason>(&["martian", "ban", "country", "unknown", "hosting"]))]
+    pub(crate) reason: Option<Reason>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Preview {
+    /// The mode to try; without it, the agent's policy is tried.
+    #[arg(value_parser = mode)]
+    pub(crate) mode: Option<Mode>,
+    /// Its countries.
+    #[arg(value_name = "CC")]
+    pub(crate) countries: Vec<String>,
+    /// What happens to sources whose country is unknown.
+    #[arg(long, value_name = "VERDICT", requires = "mode", value_parser = word::<Verdict>(&["pass", "drop"]))]
+    pub(crate) unknown: Option<Verdict>,
+    /// What happens to sources in hosting networks.
+    #[arg(long, value_name = "VERDICT", requires = "mode", value_parser = word::<Verdict>(&["pass", "drop"]))]
+    pub(crate) hosting: Option<Verdict>,
+    /// A file with one address a line, or - for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) addresses: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Geodb {
+    /// Show which data is in use, and whose it is
+    Status,
+    /// Show what the data says of an address
+    Lookup {
+        /// The address.
+        #[arg(value_name = "ADDR")]
+        address: IpAddr,
+    },
+}
+
+/// A length of time as written: `60s`, `10m`, `2h`, `7d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) seconds: u64,
+}
+
+const YEAR: u64 = 366 * 86_400;
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let invalid = || "write a number and s, m, h or d, from 1s to 366d, such as 10m".to_owned();
+        let unit = text.chars().last().ok_or_else(invalid)?;
+        let factor = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            _ => return Err(invalid()),
+        };
+        let digits = &text[..text.len() - unit.len_utf8()];
+        let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+        seconds
+            .filter(|seconds| (1..=YEAR).contains(seconds))
+            .map(|seconds| Self { seconds })
+            .ok_or_else(invalid)
+    }
+}
+
+/// Reads one of the words that a type of `core` is written as.
+fn word<T>(words: &'static [&'static str]) -> impl clap::builder::TypedValueParser<Value = T>
+where
+    T: serde::de::DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    use clap::builder::TypedValueParser;
+    clap::builder::PossibleValuesParser::new(words)
+        .try_map(|word| serde_json::from_value::<T>(serde_json::Value::String(word)))
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "allow" => Ok(Mode::AllowSelected),
+        "block" => Ok(Mode::BlockSelected),
+        _ => Err("write `allow` or `block`, then the countries".to_owned()),
+    }
+}
+
+fn country(text: &str) -> Result<CountryCode, String> {
+    if text.eq_ignore_ascii_case("zz") {
+        return Ok(geofilter_core::country::CountryId::UNKNOWN.code());
+    }
+    let selected = geofilter_core::country::select([text]).map_err(|error| error.to_string())?;
+    match (selected.iter().next(), selected.len()) {
+        (Some(country), 1) => Ok(country.code()),
+        _ => Err("name one country".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_consistent() {
+        use clap::CommandFactory;
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn spans_are_read() {
+        let seconds = |text: &str| text.parse::<Span>().map(|span| span.seconds).ok();
+        assert_eq!(seconds("60s"), Some(60));
+        assert_eq!(seconds("10m"), Some(600));
+        assert_eq!(seconds("2h"), Some(7200));
+        assert_eq!(seconds("7d"), Some(604_800));
+        for wrong in ["", "s", "0s", "10", "-1s", "1.5h", "367d", "99999999999999999999d", "1€"] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The command line: [`args`] reads it, each command has its module, [`client`] asks the agent and
+//! [`render`] prints for people.
+
+pub(crate) mod args;
+mod change;
+mod client;
+mod geodb;
+mod log;
+mod manual;
+mod preview;
+pub(crate) mod render;
+mod status;
+mod why;
+
+pub(crate) use change::countries;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use geofilter_core::policy::Mode;
+use geofilter_core::wire::{Document, Failure, FailureKind, Request};
+use serde::Serialize;
+use tracing::Level;
+
+use args::{Command, Geodb, Global, Line};
+use render::Style;
+
+/// What a command does when it can't do its work.
+pub(crate) type Outcome = Result<(), Failure>;
+
+/// Reads the command line, obeys, and says how it went.
+pub(crate) fn run() -> ExitCode {
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let _ = error.print();
+            return ExitCode::from(if asked { 0 } else { 2 });
+        }
+    };
+    let global = &line.global;
+    match obey(line.command, global) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure, global);
+            exit_code(failure.kind)
+        }
+    }
+}
+
+fn obey(command: Command, global: &Global) -> Outcome {
+    match command {
+        Command::Up(up) => {
+            trace(global);
+            crate::up::run(up, Style::choose(global))
+        }
+        Command::Agent(agent) => {
+            trace(global);
+            crate::agent::run(agent)
+        }
+        Command::Allow(select) => change::enforce(Mode::AllowSelected, select, global),
+        Command::Block(select) => change::enforce(Mode::BlockSelected, select, global),
+        Command::Confirm => change::simple(&Request::Confirm, global),
+        Command::Revert => change::simple(&Request::Revert, global),
+        Command::Observe => change::simple(&Request::Observe, global),
+        Command::Pause(pause) => {
+            change::simple(&Request::Pause { seconds: pause.span.seconds }, global)
+        }
+        Command::Resume => change::simple(&Request::Resume, global),
+        Command::Off => change::simple(&Request::Off, global),
+        Command::Status => status::run(global),
+        Command::Why(why) => why::run(&why, global),
+        Command::Log(log) => log::run(&log, global),
+        Command::Preview(preview) => preview::run(&preview, global),
+        Command::Geodb(Geodb::Status) => geodb::status(global),
+        Command::Geodb(Geodb::Lookup { address }) => geodb::lookup(address, global),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { dir } => manual::man(dir.as_deref()),
+    }
+}
+
+/// Prints a document, or the same for people.
+fn show<T: Serialize>(
+    global: &Global,
+    body: T,
+    people: impl FnOnce(&T, Style) -> String,
+) -> Outcome {
+    let text = match global.json {
+        true => {
+            let json = serde_json::to_string_pretty(&Document::new(body));
+            json.map_err(|error| failed(format!("cannot write JSON: {error}")))? + "\n"
+        }
+        false => people(&body, Style::choose(global)),
+    };
+    print(&text)
+}
+
+/// Prints; a reader that has gone away is no failure.
+fn print(text: &str) -> Outcome {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(failed(format!("cannot write to standard output: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn complain(failure: &Failure, global: &Global) {
+    let json = Document::new(serde_json::json!({ "error": failure }));
+    let text = match serde_json::to_string_pretty(&json) {
+        Ok(json) if global.json => json,
+        Ok(_) | Err(_) => format!("geofilter: {}", failure.message),
+    };
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn exit_code(kind: FailureKind) -> ExitCode {
+    ExitCode::from(match kind {
+        FailureKind::Failed => 1,
+        FailureKind::Invalid => 2,
+        FailureKind::Risky => 3,
+        FailureKind::Unreachable => 4,
+    })
+}
+
+/// A failure of kind [`FailureKind::Failed`].
+pub(crate) fn failed(message: String) -> Failure {
+    Failure { kind: FailureKind::Failed, message, risk: None }
+}
+
+/// A failure of kind [`FailureKind::Invalid`].
+pub(crate) fn invalid(message: String) -> Failure {
+    Failure { kind: FailureKind::Invalid, message, risk: None }
+}
+
+/// The agent answered something else than was asked.
+pub(crate) fn confused() -> Failure {
+    failed("the agent answered something else; is it another version?".to_owned())
+}
+
+fn trace(global: &Global) {
+    let level = match global.verbose {
+        0 => Level::INFO,
+        1 => Level::DEBUG,
+        _ => Level::TRACE,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(Style::choose(global).colour && std::io::stderr().is_terminal())
+        .init();
+}

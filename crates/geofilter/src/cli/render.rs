@@ -1,0 +1,443 @@
+//! What people read: short, aligned, coloured only on a terminal.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+
+use geofilter_core::change::word;
+use geofilter_core::country::{CountryCode, CountrySet};
+use geofilter_core::desired::State;
+use geofilter_core::policy::{Disputed, Mode, Policy, Scope, Verdict};
+use geofilter_core::wire::{
+    Changed, Data, LogEntry, Lookup, Preview, PreviewCountry, Proof, Status, Tally, Why,
+};
+
+use super::args::Global;
+
+/// How many countries a list shows.
+const TOP: usize = 10;
+
+/// Whether to colour.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    pub(crate) colour: bool,
+}
+
+impl Style {
+    /// Colours on a terminal, unless told not to.
+    pub(crate) fn choose(global: &Global) -> Self {
+        let refused =
+            global.no_color || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        Self { colour: !refused && std::io::stdout().is_terminal() }
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        match self.colour {
+            true => format!("\x1b[{code}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        }
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    fn faint(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    fn red(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
+    fn green(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    fn yellow(self, text: &str) -> String {
+        self.paint("33", text)
+    }
+
+    fn state(self, state: State) -> String {
+        let word = state_word(state);
+        match state {
+            State::Enforcing => self.green(word),
+            State::Observing | State::Paused | State::Pending => self.yellow(word),
+            State::Off => self.bold(word),
+        }
+    }
+
+    fn verdict(self, verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Pass => self.green("pass"),
+            Verdict::Drop => self.red("drop"),
+        }
+    }
+}
+
+/// `status`.
+pub(crate) fn status(status: &Status, style: Style) -> String {
+    let mut text = String::new();
+    let until = status.remaining.map(|left| format!(", {left} s left")).unwrap_or_default();
+    row(
+        &mut text,
+        "State",
+        &format!("{} (generation {}{until})", style.state(status.state), status.generation.0),
+    );
+    row(&mut text, "Policy", &policy(&status.policy()));
+    row(&mut text, "Ports", &scope(&status.scope));
+    row(&mut text, "Interfaces", &interfaces(status));
+    row(&mut text, "World data", &data_line(&status.data));
+    if status.state != State::Off {
+        tally(&mut text, "Dropped", &status.dropped);
+        tally(&mut text, "Would drop", &status.would_drop);
+        tally(&mut text, "Passed", &status.passed);
+    }
+    warnings(&mut text, &status.warnings, style);
+    text
+}
+
+/// What a change came to.
+pub(crate) fn changed(changed: &Changed, off: bool, style: Style) -> String {
+    let mut text = match changed.state {
+        State::Off => format!("{}: nothing is attached.\n", style.state(changed.state)),
+        State::Observing => format!(
+            "{}: everything passes, what {} would drop is counted (generation {}).\n",
+            style.state(changed.state),
+            selection(changed.mode, changed.countries),
+            changed.generation.0
+        ),
+        State::Enforcing => format!(
+            "{}: {} (generation {}).\n",
+            style.state(changed.state),
+            selection(changed.mode, changed.countries),
+            changed.generation.0
+        ),
+        State::Paused => format!(
+            "{}: everything passes for {} s, then {} is enforced again by itself; `geofilter resume` ends it.\n",
+            style.state(changed.state),
+            changed.remaining.unwrap_or(0),
+            selection(changed.mode, changed.countries)
+        ),
+        State::Pending => format!(
+            "{}: {} (generation {}) goes back by itself in {} s; `geofilter confirm` keeps it.\n",
+            style.state(changed.state),
+            selection(changed.mode, changed.countries),
+            changed.generation.0,
+            changed.remaining.unwrap_or(0)
+        ),
+    };
+    if let Some(replaced) = changed.replaced {
+        let _ = writeln!(text, "The unconfirmed change (generation {}) was given up.", replaced.0);
+    }
+    match &changed.proof {
+        Some(found) => proof(&mut text, found, style),
+        None if off => text.push_str("This data plane leaves nothing that could be compared.\n"),
+        None => {}
+    }
+    warnings(&mut text, &changed.warnings, style);
+    text
+}
+
+/// What `up` says when it is ready.
+pub(crate) fn greeting(status: &Status, style: Style) -> String {
+    let mut text = format!(
+        "GeoFilter is {} on {}, ports {}.\n",
+        style.state(status.state),
+        status.interfaces.join(" "),
+        scope(&status.scope)
+    );
+    let _ = match status.state {
+        State::Enforcing | State::Pending | State::Paused => writeln!(
+            text,
+            "Policy: {}.\nNext, in another terminal:\n  {}",
+            policy(&status.policy()),
+            style.bold("geofilter status")
+        ),
+        State::Observing | State::Off => writeln!(
+            text,
+            "Nothing is dropped yet. Next, in another terminal, let in only your countries:\n  {}",
+            style.bold("geofilter allow ES PT")
+        ),
+    };
+    warnings(&mut text, &status.warnings, style);
+    text.push_str("Ctrl-C reverts everything.\n");
+    text
+}
+
+/// `why`.
+pub(crate) fn why(why: &Why, style: Style) -> String {
+    let mut text = String::new();
+    let verdict = match (why.verdict, why.reason) {
+        (Some(verdict), Some(reason)) => {
+            format!("{} (reason: {})", style.verdict(verdict), words(&reason))
+        }
+        _ => "the policy is not known, since no agent answered or its state was lost".to_owned(),
+    };
+    row(&mut text, "Verdict", &verdict);
+    if let (Some(protocol), Some(port)) = (why.protocol, why.port) {
+        row(&mut text, "Judged for", &format!("{}/{port}", words(&protocol)));
+    }
+    if let Some(state) = why.state.filter(|state| *state != State::Enforcing) {
+        row(&mut text, "State", &format!("{}, so the verdict is not in force", state_word(state)));
+    }
+    text + &lookup(&why.lookup, style)
+}
+
+/// `geodb lookup`.
+pub(crate) fn lookup(lookup: &Lookup, style: Style) -> String {
+    let mut text = String::new();
+    row(&mut text, "Address", &lookup.address.to_string());
+    if let Some(inside) = lookup.judged_as {
+        row(&mut text, "Judged as", &format!("{inside}, the address inside the tunnel"));
+    }
+    row(&mut text, "Country", &style.bold(&country(lookup.country)));
+    for opinion in &lookup.sources {
+        row(&mut text, "", &format!("{} says {}", opinion.source, country(opinion.country)));
+    }
+    row(&mut text, "Prefix", &lookup.prefix);
+    if let Some(asn) = lookup.asn {
+        let name = lookup.as_name.as_deref().unwrap_or_default();
+        row(&mut text, "AS", format!("AS{asn} {name}").trim_end());
+    }
+    row(&mut text, "Hosting", yes(lookup.hosting));
+    row(&mut text, "Disputed", yes(lookup.disputed));
+    if lookup.reserved {
+        row(&mut text, "Reserved", "yes, nobody's space");
+    }
+    text
+}
+
+/// `geodb status`.
+pub(crate) fn data(data: &Data, _style: Style) -> String {
+    let mut text = String::new();
+    for source in &data.sources {
+        row(&mut text, "Source", &format!("{} {}", source.name, source.date));
+        row(&mut text, "", &format!("{} ({})", source.credit, source.licence));
+        row(&mut text, "", &source.link);
+    }
+    row(&mut text, "Ranges", &format!("{} IPv4, {} IPv6", data.ipv4_ranges, data.ipv6_ranges));
+    text
+}
+
+/// One line of `log`.
+pub(crate) fn entry(entry: &LogEntry, style: Style) -> String {
+    let time = entry.time.parse::<jiff::Timestamp>().map_or_else(
+        |_| entry.time.clone(),
+        |time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%F %T%.3f").to_string(),
+    );
+    let verdict = match entry.enforced {
+        true => style.red("drop      "),
+        false => style.yellow("would drop"),
+    };
+    let asn = entry.asn.map(|asn| format!("AS{asn}")).unwrap_or_default();
+    let what = entry.method.as_deref().or(entry.first_line.as_deref()).unwrap_or("-");
+    let agent = entry.user_agent.as_deref().unwrap_or_default();
+    let line = format!(
+        "{} {verdict} {} {:<9} {}/{:<5} {:<39} {asn:<9} {what} {agent}",
+        style.faint(&time),
+        entry.country,
+        words(&entry.reason),
+        entry.protocol,
+        entry.port,
+        entry.source.to_string(),
+    );
+    line.trim_end().to_owned() + "\n"
+}
+
+/// `preview`.
+pub(crate) fn preview(preview: &Preview, style: Style) -> String {
+    let addresses = &preview.addresses;
+    let mut text = format!(
+        "{} of {} addresses would be dropped ({}).\n",
+        style.bold(&number(addresses.dropped)),
+        number(addresses.total),
+        share(addresses.dropped, addresses.total)
+    );
+    if addresses.invalid > 0 {
+        let _ =
+            writeln!(text, "{} lines were no address and were skipped.", number(addresses.invalid));
+    }
+    for PreviewCountry { country: code, total, dropped } in preview.by_country.iter().take(TOP) {
+        let _ = writeln!(
+            text,
+            "  {:<28} {:>12} {:>12} dropped",
+            country(*code),
+            number(*total),
+            number(*dropped)
+        );
+    }
+    if preview.by_country.len() > TOP {
+        let _ = writeln!(text, "  and {} countries more", preview.by_country.len() - TOP);
+    }
+    text
+}
+
+/// Codes, as they are typed.
+pub(crate) fn codes(countries: CountrySet) -> String {
+    let codes: Vec<_> = countries.iter().map(|country| country.code().to_string()).collect();
+    codes.join(" ")
+}
+
+fn row(text: &mut String, name: &str, value: &str) {
+    let _ = writeln!(text, "{name:<12} {value}");
+}
+
+fn selection(mode: Mode, countries: CountrySet) -> String {
+    match (mode, countries.len()) {
+        (Mode::BlockSelected, 0) => "no policy".to_owned(),
+        (Mode::AllowSelected, 0) => "allow nobody".to_owned(),
+        (_, 1..=TOP) => format!("{} {}", word(mode), codes(countries)),
+        (_, many) => {
+            let first: Vec<_> =
+                countries.iter().take(TOP).map(|country| country.code().to_string()).collect();
+            format!("{} {} and {} more", word(mode), first.join(" "), many - TOP)
+        }
+    }
+}
+
+fn policy(policy: &Policy) -> String {
+    let Policy { mode, countries, scope: _, hosting, unknown, disputed } = policy;
+    if *mode == Mode::BlockSelected && countries.is_empty() {
+        return "no countries chosen yet".to_owned();
+    }
+    let disputed = match disputed {
+        Disputed::Primary => String::new(),
+        other => format!(", disputed {}", words(other)),
+    };
+    format!(
+        "{}; unknown {}, hosting {}{disputed}",
+        selection(*mode, *countries),
+        words(unknown),
+        words(hosting)
+    )
+}
+
+fn scope(scope: &Scope) -> String {
+    let ports: Vec<_> = scope.0.iter().map(ToString::to_string).collect();
+    ports.join(" ")
+}
+
+fn interfaces(status: &Status) -> String {
+    if status.attachments.is_empty() {
+        return format!("{} (not attached)", status.interfaces.join(" "));
+    }
+    let attachments = status.attachments.iter();
+    let attachments: Vec<_> =
+        attachments.map(|one| format!("{} ({})", one.interface, words(&one.kind))).collect();
+    attachments.join(", ")
+}
+
+fn data_line(data: &Data) -> String {
+    let source = data.sources.first();
+    source.map_or_else(|| "none".to_owned(), |source| format!("{} {}", source.name, source.date))
+}
+
+fn tally(text: &mut String, name: &str, tally: &Tally) {
+    let summary = format!("{} packets, {}", number(tally.packets), human_bytes(tally.bytes));
+    row(text, name, &summary);
+    let mut countries: Vec<_> = tally.by_country.iter().collect();
+    countries.sort_by_key(|(code, traffic)| (std::cmp::Reverse(traffic.packets), **code));
+    for (code, traffic) in countries.iter().take(TOP) {
+        let _ = writeln!(text, "  {:<28} {:>12}", country(**code), number(traffic.packets));
+    }
+    if countries.len() > TOP {
+        let _ = writeln!(text, "  and {} countries more", countries.len() - TOP);
+    }
+}
+
+fn proof(text: &mut String, proof: &Proof, style: Style) {
+    let _ = match proof.clean {
+        true => writeln!(text, "{} nothing of GeoFilter remains.", style.green("Proven:")),
+        false => writeln!(text, "{}", style.red("Something of GeoFilter remains:")),
+    };
+    for remains in &proof.remains {
+        let _ = writeln!(text, "  {remains}");
+    }
+    if !proof.compared.is_empty() {
+        let _ = writeln!(text, "Compared with before: {}.", proof.compared.join(", "));
+    }
+    if !proof.changed_by_others.is_empty() {
+        let _ = writeln!(text, "Changed meanwhile by others:");
+    }
+    for change in &proof.changed_by_others {
+        let _ = writeln!(text, "  {change}");
+    }
+}
+
+fn warnings(text: &mut String, warnings: &[String], style: Style) {
+    for warning in warnings {
+        let _ = writeln!(text, "{} {warning}", style.yellow("Warning:"));
+    }
+}
+
+fn country(code: CountryCode) -> String {
+    format!("{code} {}", code.id().name())
+}
+
+fn state_word(state: State) -> &'static str {
+    match state {
+        State::Off => "off",
+        State::Observing => "observing",
+        State::Enforcing => "enforcing",
+        State::Paused => "paused",
+        State::Pending => "pending",
+    }
+}
+
+/// The word that a value of `core` is written as in JSON.
+fn words<T: serde::Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(_) | Err(_) => String::new(),
+    }
+}
+
+fn yes(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
+}
+
+fn share(part: u64, whole: u64) -> String {
+    match whole {
+        0 => "0 %".to_owned(),
+        _ => format!("{:.1} %", part as f64 * 100.0 / whole as f64),
+    }
+}
+
+fn number(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{bytes} B"),
+        _ => format!("{value:.1} {}", UNITS[unit]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1500, 2_000_000].map(human_bytes),
+            ["0 B", "999 B", "1.5 kB", "2.0 MB"]
+        );
+    }
+}

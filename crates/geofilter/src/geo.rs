@@ -1,0 +1,139 @@
+//! [`Geo`]: the world data as this process uses it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::OnceLock;
+
+use anyhow::Context;
+use geofilter_core::decide::judged_address;
+use geofilter_core::geodata::{AsTable, SourceInfo, WorldData, embedded};
+use geofilter_core::wire::{Data, DataSource, Lookup, Opinion};
+use geofilter_core::world::World;
+
+/// The world table, and the autonomous systems once somebody asks for one.
+#[derive(Debug)]
+pub(crate) struct Geo {
+    data: WorldData,
+    systems: OnceLock<Option<AsTable>>,
+}
+
+impl Geo {
+    /// The data built into this binary.
+    pub(crate) fn embedded() -> anyhow::Result<Self> {
+        let data =
+            embedded::world().context("cannot read the world data built into this binary")?;
+        Ok(Self { data, systems: OnceLock::new() })
+    }
+
+    /// The table.
+    pub(crate) fn world(&self) -> &World {
+        &self.data.world
+    }
+
+    /// What the data is, and whose.
+    pub(crate) fn data(&self) -> Data {
+        let edition = &self.data.edition;
+        let sources = [&edition.primary, &edition.registry].into_iter().chain(&edition.hosting);
+        Data {
+            sources: sources.map(source).collect(),
+            ipv4_ranges: self.world().v4().len(),
+            ipv6_ranges: self.world().v6().len(),
+        }
+    }
+
+    /// The AS that announces an address, with its name.
+    pub(crate) fn announced_by(&self, address: IpAddr) -> Option<(u32, String)> {
+        let systems = self.systems.get_or_init(|| {
+            embedded::asns()
+                .inspect_err(|error| {
+                    tracing::warn!(%error, "cannot read the AS data built into this binary");
+                })
+                .ok()
+        });
+        let announcement = systems.as_ref()?.lookup(judged_address(address))?;
+        Some((announcement.number.get(), announcement.name.to_owned()))
+    }
+
+    /// What the data says of an address.
+    pub(crate) fn lookup(&self, address: IpAddr) -> Lookup {
+        let judged = judged_address(address);
+        let entry = self.world().lookup(judged);
+        let (first, last, says) = self.data.says(judged);
+        let announced = self.announced_by(judged);
+        let opinion = |source: &SourceInfo, country: geofilter_core::country::CountryId| Opinion {
+            source: source.name.clone(),
+            country: country.code(),
+        };
+        let edition = &self.data.edition;
+        Lookup {
+            address,
+            judged_as: (judged != address).then_some(judged),
+            country: entry.primary.code(),
+            sources: vec![
+                opinion(&edition.primary, says.primary),
+                opinion(&edition.registry, says.registry),
+            ],
+            prefix: prefix(judged, first, last),
+            asn: announced.as_ref().map(|(asn, _)| *asn),
+            as_name: announced.map(|(_, name)| name).filter(|name| !name.is_empty()),
+            hosting: entry.hosting,
+            disputed: entry.disputed(),
+            reserved: says.masked,
+        }
+    }
+}
+
+fn source(source: &SourceInfo) -> DataSource {
+    let SourceInfo { name, date, licence, credit, link } = source.clone();
+    DataSource { name, date, licence, credit, link }
+}
+
+/// The largest prefix around an address that lies within the range.
+fn prefix(address: IpAddr, first: IpAddr, last: IpAddr) -> String {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(v4) => u128::from(u32::from(v4)),
+        IpAddr::V6(v6) => u128::from(v6),
+    };
+    let width = if address.is_ipv4() { 32 } else { 128 };
+    let (address, range) = (bits(address), bits(first)..=bits(last));
+    let host = |length: u32| match width - length {
+        128 => u128::MAX,
+        free => (1 << free) - 1,
+    };
+    let fits = |length: &u32| {
+        range.contains(&(address & !host(*length))) && range.contains(&(address | host(*length)))
+    };
+    let length = (0..=width).find(fits).unwrap_or(width);
+    let network = address & !host(length);
+    match width {
+        32 => format!("{}/{length}", Ipv4Addr::from(network as u32)),
+        _ => format!("{}/{length}", Ipv6Addr::from(network)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_prefix_in_a_range_is_found() {
+        let prefix = |address: &str, first: &str, last: &str| {
+            prefix(address.parse().unwrap(), first.parse().unwrap(), last.parse().unwrap())
+        };
+        assert_eq!(prefix("192.0.2.9", "192.0.2.0", "192.0.2.255"), "192.0.2.0/24");
+        assert_eq!(prefix("192.0.2.9", "192.0.2.9", "192.0.2.9"), "192.0.2.9/32");
+        assert_eq!(prefix("192.0.2.9", "192.0.2.1", "192.0.2.255"), "192.0.2.8/29");
+        assert_eq!(prefix("1.2.3.4", "0.0.0.0", "255.255.255.255"), "0.0.0.0/0");
+        let v6 = prefix("2001:db8::1", "2001:db8::", "2001:db8:0:ffff:ffff:ffff:ffff:ffff");
+        assert_eq!(v6, "2001:db8::/48");
+    }
+
+    #[test]
+    fn a_tunnel_is_looked_through() {
+        let geo = Geo::embedded().unwrap();
+        let inside = geo.lookup("80.58.61.250".parse().unwrap());
+        let tunnel = geo.lookup("2002:503a:3dfa::1".parse().unwrap());
+        assert_eq!(tunnel.country, inside.country);
+        assert_eq!(tunnel.judged_as, Some(inside.address));
+        assert_eq!(inside.judged_as, None);
+    }
+}

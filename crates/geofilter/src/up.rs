@@ -1,0 +1,62 @@
+//! `geofilter up`: the agent in the foreground for a first try. It observes at once, and reverts
+//! everything when it ends.
+
+use geofilter_core::change::Change;
+use geofilter_core::country::SelectionError;
+use geofilter_core::desired::State;
+use geofilter_core::policy::Mode;
+use geofilter_core::wire::{Failure, Reply, Request, Status};
+
+use crate::agent::{Agent, Settings};
+use crate::cli::args::Up;
+use crate::cli::render::{self, Style};
+use crate::cli::{confused, countries, failed, invalid};
+
+/// Runs until Ctrl-C or SIGTERM.
+pub(crate) fn run(up: Up, style: Style) -> Result<(), Failure> {
+    let first = first_request(&up).map_err(|error| invalid(error.to_string()))?;
+    let broken = |error: anyhow::Error| failed(format!("{error:#}"));
+    let settings = Settings::new(up.place, None).map_err(broken)?;
+    let agent = Agent::start(settings).map_err(broken)?;
+    let begun = begin(&agent, first).map(|status| print!("{}", render::greeting(&status, style)));
+    let ending = match begun {
+        Ok(()) => agent.until_told(),
+        Err(_) => agent.at_once(),
+    };
+    let reverted = ending.ask(Request::Off);
+    ending.end();
+    begun?;
+    let Reply::Changed(changed) = reverted? else { return Err(confused()) };
+    println!("\n{}", render::changed(&changed, true, style).trim_end());
+    match changed.proof.is_none_or(|proof| proof.clean) {
+        true => Ok(()),
+        false => Err(failed("something of GeoFilter remains, see above".to_owned())),
+    }
+}
+
+/// Enforces what was asked for; otherwise observes, unless an earlier run left a state.
+fn begin(agent: &Agent, first: Option<Request>) -> Result<Status, Failure> {
+    match first {
+        Some(request) => drop(agent.ask(request)?),
+        None if status(agent)?.state == State::Off => drop(agent.ask(Request::Observe)?),
+        None => {}
+    }
+    status(agent)
+}
+
+fn status(agent: &Agent) -> Result<Status, Failure> {
+    match agent.ask(Request::Status)? {
+        Reply::Status(status) => Ok(*status),
+        _ => Err(confused()),
+    }
+}
+
+fn first_request(up: &Up) -> Result<Option<Request>, SelectionError> {
+    let (mode, words) = match (up.allow.as_slice(), up.block.as_slice()) {
+        ([], []) => return Ok(None),
+        ([], words) => (Mode::BlockSelected, words),
+        (words, _) => (Mode::AllowSelected, words),
+    };
+    let change = Change::new(mode, countries(words)?);
+    Ok(Some(Request::Enforce { change, confirm_within: None }))
+}
