@@ -149,3 +149,38 @@ impl<'a> FromIterator<(AsNumber, &'a str)> for Names {
         names
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_people_write_them() {
+        for text in ["AS64500", "as64500", "64500"] {
+            assert_eq!(text.parse::<AsNumber>().unwrap().to_string(), "AS64500");
+        }
+        for text in ["", "AS", "AS0", "0", "ASX", "-1", "4294967296", "é"] {
+            assert_eq!(text.parse::<AsNumber>(), Err(InvalidAsNumber(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn systems_have_ranges_in_both_families() {
+        let system = |number| AsNumber::new(number).unwrap();
+        let v4 = vec![
+            (Range { first: 10, last: 19 }, Some(system(1))),
+            (Range { first: 20, last: 29 }, Some(system(2))),
+            (Range { first: 40, last: u32::MAX }, Some(system(1))),
+        ];
+        let v6 = vec![(Range { first: 5, last: 5 }, Some(system(2)))];
+        let layer = Layer { v4: Steps::from_ranges(None, v4), v6: Steps::from_ranges(None, v6) };
+        let table = AsTable::new(layer, [(system(1), "ONE"), (system(3), "THREE")]);
+        let ranges = [Range { first: 10, last: 19 }, Range { first: 40, last: u32::MAX }];
+        assert_eq!(table.ranges_v4(system(1)), ranges);
+        assert_eq!(table.ranges_v6(system(2)), [Range { first: 5, last: 5 }]);
+        assert_eq!(table.ranges_v4(system(3)), []);
+        assert_eq!((table.name(system(1)), table.name(system(2))), ("ONE", ""));
+        assert_eq!(table.lookup("0.0.0.9".parse().unwrap()), None);
+        assert_eq!(table.lookup("0.0.0.10".parse().unwrap()).unwrap().name, "ONE");
+    }
+}

@@ -107,3 +107,50 @@ pub fn special_use() -> Layer<bool> {
         v6: Steps::from_ranges(false, v6.collect()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::country::CountryCode;
+
+    fn id(code: &str) -> CountryId {
+        CountryCode::parse(code).unwrap().id()
+    }
+
+    fn entry(primary: &str, registry: &str, hosting: bool, masked: bool) -> Entry {
+        Says { primary: id(primary), registry: id(registry), hosting, masked }.entry()
+    }
+
+    #[test]
+    fn the_primary_source_decides_and_the_registries_answer_for_it() {
+        let plain =
+            |primary, second| Entry { primary: id(primary), second: id(second), hosting: false };
+        assert_eq!(entry("ES", "ES", false, false), plain("ES", "ES"));
+        assert_eq!(entry("ES", "PT", false, false), plain("ES", "PT"));
+        assert_eq!(entry("ZZ", "PT", false, false), plain("PT", "PT"));
+        assert_eq!(entry("ES", "ZZ", false, false), plain("ES", "ES"));
+        assert_eq!(entry("ZZ", "ZZ", false, false), Entry::UNKNOWN);
+        assert!(entry("ZZ", "ZZ", true, false).hosting);
+        assert_eq!(entry("ES", "PT", true, true), Entry::UNKNOWN);
+    }
+
+    #[test]
+    fn space_is_masked_where_nobody_lists_or_announces_it() {
+        let everywhere = Layer::constant(Some(id("ES")));
+        let half = Layer {
+            v4: Steps::from_ranges(false, vec![(Range { first: 1 << 24, last: 2 << 24 }, true)]),
+            v6: Steps::constant(false),
+        };
+        let listed = half.map(|inside| inside.then(|| id("PT")));
+        let announced = half.map(|inside| AsNumber::new(u32::from(inside)));
+        let says = merge(&everywhere, &listed, &Layer::constant(None), |_| true);
+        assert!(!says.v4.get(1 << 24).masked && says.v4.get(3 << 24).masked);
+        let says = merge(&everywhere, &Layer::constant(None), &announced, |_| true);
+        assert!(!says.v4.get(1 << 24).masked && says.v4.get(3 << 24).masked);
+        assert!(says.v4.get(1 << 24).hosting);
+        let says =
+            merge(&everywhere, &everywhere, &Layer::constant(AsNumber::new(64500)), |_| false);
+        assert!(says.v4.get(10 << 24).masked && !says.v4.get(11 << 24).masked);
+        assert!(!says.v4.get(11 << 24).hosting);
+    }
+}

@@ -108,3 +108,90 @@ fn country(result: &LookupResult<'_, &[u8]>) -> Result<Option<CountryId>, MmdbEr
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Vec<u8> {
+        let length = match text.len() as u8 {
+            short @ ..29 => vec![0x40 | short],
+            long => vec![0x40 | 29, long - 29],
+        };
+        [&length, text.as_bytes()].concat()
+    }
+
+    fn map(pairs: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let pairs_of_bytes =
+            pairs.iter().flat_map(|(key, value)| [text(key), value.clone()].concat());
+        std::iter::once(0xe0 | pairs.len() as u8).chain(pairs_of_bytes).collect()
+    }
+
+    fn number(number: u32) -> Vec<u8> {
+        [&[0xc4], &number.to_be_bytes()[..]].concat()
+    }
+
+    /// A file of one node: the lower half of IPv4 has the record, the upper half has none.
+    fn file(record: Vec<u8>) -> Vec<u8> {
+        let short = |number: u16| [&[0xa2], &number.to_be_bytes()[..]].concat();
+        let metadata = map(&[
+            ("binary_format_major_version", short(2)),
+            ("binary_format_minor_version", short(0)),
+            ("build_epoch", vec![0x01, 0x02, 0x07]),
+            ("database_type", text("Test")),
+            ("description", map(&[])),
+            ("ip_version", short(4)),
+            ("languages", vec![0x00, 0x04]),
+            ("node_count", number(1)),
+            ("record_size", short(24)),
+        ]);
+        let tree = [0, 0, 1 + 16, 0, 0, 1];
+        [&tree[..], &[0; 16], &record, b"\xab\xcd\xefMaxMind.com", &metadata].concat()
+    }
+
+    fn countries(record: Vec<u8>) -> Result<Option<String>, String> {
+        let listing = parse_countries(&file(record)).map_err(|error| error.to_string())?;
+        assert_eq!(listing.v4.get(1 << 31), None);
+        assert_eq!(listing.v6.get(0), None);
+        Ok(listing.v4.get((1 << 31) - 1).map(|country| country.code().to_string()))
+    }
+
+    #[test]
+    fn countries_are_where_the_publishers_put_them() {
+        let code = |key, code| map(&[(key, text(code))]);
+        let maxmind = map(&[("country", code("iso_code", "ES"))]);
+        assert_eq!(countries(maxmind), Ok(Some("ES".to_owned())));
+        let registered = map(&[("registered_country", code("iso_code", "PT"))]);
+        assert_eq!(countries(registered), Ok(Some("PT".to_owned())));
+        let ipinfo = map(&[("country", text("United Kingdom")), ("country_code", text("UK"))]);
+        assert_eq!(countries(ipinfo), Ok(Some("GB".to_owned())));
+        let nonsense = countries(code("country_code", "Spain"));
+        assert_eq!(
+            nonsense.unwrap_err(),
+            "the record of 0.0.0.0/1 says `Spain`, which is not a country code"
+        );
+        assert_eq!(countries(code("city", "Lima")).unwrap_err(), "no network in it has a country");
+    }
+
+    #[test]
+    fn autonomous_systems_have_numbers_and_names() {
+        let record = map(&[
+            ("autonomous_system_number", number(64500)),
+            ("autonomous_system_organization", text("EXAMPLE")),
+        ]);
+        let table = parse_asns(&file(record)).unwrap();
+        let found = table.lookup("9.9.9.9".parse().unwrap()).unwrap();
+        assert_eq!((found.number.get(), found.name), (64500, "EXAMPLE"));
+        assert_eq!(found.last.to_string(), "127.255.255.255");
+        assert_eq!(table.ranges_v4(found.number).len(), 1);
+        assert_eq!(table.lookup("200.0.0.1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn what_is_no_database_is_refused() {
+        for bytes in [&b""[..], b"1.0.0.0,1.0.0.255,AU", &file(map(&[]))[..60]] {
+            let error = parse_countries(bytes).unwrap_err().to_string();
+            assert!(error.starts_with("not a readable MaxMind DB"), "{error}");
+        }
+    }
+}

@@ -10,8 +10,8 @@ use geofilter_core::world::World;
 use geofilter_lab::images::{Sources, data_folder};
 
 fn main() -> Result<()> {
-    time("decode the world image", || embedded::world())?;
-    time("decode the AS image", || embedded::asns())?;
+    time("decode the world image", embedded::world)?;
+    time("decode the AS image", embedded::asns)?;
     let data = embedded::world()?;
     describe_world(&data.world);
     let sources = Sources::read(&data_folder())?;
@@ -142,7 +142,7 @@ fn describe_hosting(sources: &Sources) {
     println!("\nhosting: {} systems of {}", systems.len(), sources.asns.names().len());
     println!("hosting: {:.2} % of announced IPv4", 100.0 * flagged / announced);
     systems.sort_by(|one, two| two.0.total_cmp(&one.0));
-    for (addresses, number, name) in systems.iter().take(200) {
+    for (addresses, number, name) in systems.iter().take(40) {
         let listed = if sources.hosting.contains(*number) { "list" } else { "name" };
         println!("{:8.3} M  {number} {name} ({listed})", addresses / 1e6);
     }

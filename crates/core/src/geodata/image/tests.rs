@@ -5,13 +5,10 @@ use crate::country::CountryId;
 use crate::geodata::{AsNumber, AsTable, Edition, Layer, Says, SourceInfo, WorldData, embedded};
 use crate::steps::{Address, Range, Steps};
 
-fn steps<A: Address, V: Copy + Eq>(
+fn steps<A: Address, V: Copy + Eq + std::fmt::Debug>(
     outside: V,
     values: impl Strategy<Value = V>,
-) -> impl Strategy<Value = Steps<A, V>>
-where
-    V: std::fmt::Debug,
-{
+) -> impl Strategy<Value = Steps<A, V>> {
     let range =
         (any::<u128>(), any::<u128>(), 0..128_u32, values).prop_map(|(one, two, shift, value)| {
             let narrow =
