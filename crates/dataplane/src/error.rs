@@ -106,6 +106,18 @@ pub enum Error {
         /// Where they are pinned.
         path: PathBuf,
     },
+    /// Part of the machine's state could not be read.
+    #[error("cannot read the machine's state: {area}")]
+    Baseline {
+        /// Which part.
+        area: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Something of ours is still in the kernel after everything was detached.
+    #[error("still in the kernel after detaching: {0}")]
+    Remains(String),
     /// What was read back is not what was written.
     #[error("the kernel holds {observed:?}, which is not what was asked for")]
     Differs {

@@ -1,7 +1,8 @@
 //! The root edge: everything that touches the kernel. [`Backend`] is the one seam to it: [`kernel`] is
 //! the BPF data plane, [`memory`] the one without a kernel. [`interfaces`] tells what there is to
-//! protect.
+//! protect, [`baseline`] proves that nothing of it remains.
 
+pub mod baseline;
 pub mod error;
 pub mod fault;
 pub mod interfaces;

@@ -7,6 +7,7 @@ mod control;
 mod judge;
 mod mapped;
 mod pins;
+mod remains;
 mod sys;
 mod table;
 
@@ -28,6 +29,7 @@ use control::Control;
 pub use judge::Judge;
 use mapped::Mapped;
 use pins::Pins;
+use remains::Remains;
 use table::Slots;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/geofilter.bpf.o"));
@@ -318,6 +320,7 @@ impl Backend for Kernel {
 
     fn detach(&mut self) -> Result<(), Error> {
         fault::point("detach-start");
+        let remains = Remains::find(&self.pins)?;
         if self.pins.exist() {
             pass_everything(&self.pins);
         }
@@ -331,7 +334,8 @@ impl Backend for Kernel {
             std::fs::remove_file(&path).map_err(|source| Error::Pins { path, source })?;
             fault::point("detach-unpinned");
         }
-        self.pins.remove()
+        self.pins.remove()?;
+        remains.wait_until_gone()
     }
 }
 

@@ -1,0 +1,288 @@
+//! [`Baseline`]: the machine's state before the first change, to be compared after the last. Whatever
+//! differs and bears our names is ours and must not be; everything else that differs is the work of others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+use aya::programs::{SchedClassifier, TcAttachType};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
+use serde::{Deserialize, Serialize};
+
+use crate::netlink::dump;
+use crate::{Error, interfaces};
+
+/// What everything of ours is named after.
+const OUR_NAMES: [&str; 2] = ["geofilter", "gf_"];
+
+/// Parents of the filters on ingress and egress of a clsact qdisc.
+const CLSACT: [(&str, u16); 2] = [("ingress", 0xfff2), ("egress", 0xfff3)];
+
+/// Reads one area.
+type Capture = fn() -> io::Result<BTreeSet<String>>;
+
+/// The state of the machine, as sorted lines by area.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Baseline(BTreeMap<String, BTreeSet<String>>);
+
+/// A line that is there in only one of two states.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Which part of the machine.
+    pub area: String,
+    /// The line.
+    pub line: String,
+    /// Whether it came or went.
+    pub appeared: bool,
+}
+
+/// The proof: how now differs from the baseline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// How many lines were compared, by area.
+    pub compared: BTreeMap<String, usize>,
+    /// Remains of ours. Empty, or something is wrong.
+    pub ours: Vec<Difference>,
+    /// What others changed meanwhile.
+    pub theirs: Vec<Difference>,
+}
+
+impl Proof {
+    /// Whether nothing of ours remains.
+    pub fn holds(&self) -> bool {
+        self.ours.is_empty()
+    }
+}
+
+impl Baseline {
+    /// Captures the state of the machine.
+    ///
+    /// # Errors
+    /// [`Error::Baseline`] names the area that can't be read.
+    pub fn capture() -> Result<Self, Error> {
+        let areas: [(&str, Capture); 7] = [
+            ("interfaces", capture_interfaces),
+            ("tcx programs", capture_tcx),
+            ("qdiscs and filters", capture_tc),
+            ("nftables", capture_nftables),
+            ("mounts", capture_mounts),
+            ("pinned BPF objects", capture_pins),
+            ("kernel settings", capture_settings),
+        ];
+        let capture = |(area, capture): (&str, Capture)| {
+            let fail = |source| Error::Baseline { area: area.to_owned(), source };
+            Ok((area.to_owned(), capture().map_err(fail)?))
+        };
+        areas.into_iter().map(capture).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Compares a later state with this one.
+    pub fn compare(&self, now: &Self) -> Proof {
+        let empty = BTreeSet::new();
+        let mut proof = Proof { compared: BTreeMap::new(), ours: Vec::new(), theirs: Vec::new() };
+        for area in self.0.keys().chain(now.0.keys()).collect::<BTreeSet<_>>() {
+            let before = self.0.get(area).unwrap_or(&empty);
+            let after = now.0.get(area).unwrap_or(&empty);
+            proof.compared.insert(area.clone(), after.len());
+            let gone = before.difference(after).map(|line| (line, false));
+            for (line, appeared) in gone.chain(after.difference(before).map(|line| (line, true))) {
+                let is_ours = OUR_NAMES.iter().any(|name| line.contains(name));
+                let list = if is_ours && appeared { &mut proof.ours } else { &mut proof.theirs };
+                list.push(Difference { area: area.clone(), line: line.clone(), appeared });
+            }
+        }
+        proof
+    }
+}
+
+fn capture_interfaces() -> io::Result<BTreeSet<String>> {
+    let links = dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    Ok(links
+        .into_iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewLink(link) => Some(describe_link(&link)),
+            _ => None,
+        })
+        .collect())
+}
+
+/// What an administrator may have set and a program on the interface may disturb.
+fn describe_link(link: &LinkMessage) -> String {
+    let mut line = format!("{}: flags {:?}", link.header.index, link.header.flags);
+    for attribute in &link.attributes {
+        let kept = match attribute {
+            LinkAttribute::IfName(name) => format!("name {name}"),
+            LinkAttribute::Mtu(mtu) => format!("mtu {mtu}"),
+            LinkAttribute::MaxMtu(mtu) => format!("max mtu {mtu}"),
+            LinkAttribute::Qdisc(qdisc) => format!("qdisc {qdisc}"),
+            LinkAttribute::Promiscuity(count) => format!("promiscuity {count}"),
+            LinkAttribute::NumTxQueues(queues) => format!("tx queues {queues}"),
+            LinkAttribute::NumRxQueues(queues) => format!("rx queues {queues}"),
+            LinkAttribute::GsoMaxSize(size) => format!("gso {size}"),
+            LinkAttribute::GroMaxSize(size) => format!("gro {size}"),
+            LinkAttribute::Xdp(xdp) => format!("xdp {xdp:?}"),
+            _ => continue,
+        };
+        line.push_str(", ");
+        line.push_str(&kept);
+    }
+    line
+}
+
+fn capture_tcx() -> io::Result<BTreeSet<String>> {
+    let mut lines = BTreeSet::new();
+    for interface in interfaces::all().map_err(io::Error::other)? {
+        for (name, kind) in [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)] {
+            // Kernels before 6.6 have no TCX, and so no programs on it.
+            let Ok((_, programs)) = SchedClassifier::query_tcx(&interface.name, kind) else {
+                continue;
+            };
+            lines.extend(programs.iter().enumerate().map(|(place, program)| {
+                let (id, tag) = (program.id(), program.name_as_str().unwrap_or("?"));
+                format!("{} {name} {place}: program {id} {tag}", interface.name)
+            }));
+        }
+    }
+    Ok(lines)
+}
+
+fn capture_tc() -> io::Result<BTreeSet<String>> {
+    let mut requests = vec![RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default())];
+    for interface in interfaces::all().map_err(io::Error::other)? {
+        for (_, minor) in CLSACT {
+            let mut filters = TcMessage::with_index(interface.index as i32);
+            filters.header.parent = TcHandle { major: 0xffff, minor };
+            requests.push(RouteNetlinkMessage::GetTrafficFilter(filters));
+        }
+    }
+    let mut lines = BTreeSet::new();
+    for request in requests {
+        for answer in dump(request)? {
+            match answer {
+                RouteNetlinkMessage::NewQueueDiscipline(message) => {
+                    lines.insert(format!("qdisc {}", describe_tc(&message)));
+                }
+                RouteNetlinkMessage::NewTrafficFilter(message) => {
+                    lines.insert(format!("filter {}", describe_tc(&message)));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(lines)
+}
+
+fn describe_tc(message: &TcMessage) -> String {
+    let header = &message.header;
+    let mut line = format!(
+        "on {} handle {:x?} parent {:x?} info {:x}",
+        header.index, header.handle, header.parent, header.info
+    );
+    for attribute in &message.attributes {
+        if let TcAttribute::Kind(_) | TcAttribute::Options(_) = attribute {
+            line.push_str(&format!(" {attribute:?}"));
+        }
+    }
+    line
+}
+
+/// The ruleset without counters and without the elements of sets, which others change all the time.
+fn capture_nftables() -> io::Result<BTreeSet<String>> {
+    let output = match Command::new("nft").args(["-j", "-s", "-t", "list", "ruleset"]).output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        output => output?,
+    };
+    if !output.status.success() {
+        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    let ruleset: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let items = ruleset["nftables"].as_array().into_iter().flatten();
+    Ok(items.filter(|item| item.get("metainfo").is_none()).map(ToString::to_string).collect())
+}
+
+fn capture_mounts() -> io::Result<BTreeSet<String>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let line = |line: &str| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let source = fields.iter().skip_while(|field| **field != "-").skip(1).take(2);
+        let source: Vec<&str> = source.copied().collect();
+        Some(format!("{} {}", fields.get(4)?, source.join(" ")))
+    };
+    Ok(mounts.lines().filter_map(line).collect())
+}
+
+fn capture_pins() -> io::Result<BTreeSet<String>> {
+    let mut lines = BTreeSet::new();
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    for mount in mounts.lines().filter(|line| line.contains(" - bpf ")) {
+        if let Some(folder) = mount.split(' ').nth(4) {
+            walk(Path::new(folder), &mut lines)?;
+        }
+    }
+    Ok(lines)
+}
+
+fn walk(folder: &Path, lines: &mut BTreeSet<String>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        lines.insert(entry.path().display().to_string());
+        // The kernel's own iterators list other folders; pins have no links among them.
+        if entry.file_type()?.is_dir() {
+            walk(&entry.path(), lines)?;
+        }
+    }
+    Ok(())
+}
+
+/// Settings of the network and of BPF. What the kernel counts there by itself is no setting.
+fn capture_settings() -> io::Result<BTreeSet<String>> {
+    const COUNTED: [&str; 3] = ["nf_conntrack_count", "/inuse", "/stable_secret"];
+    let mut lines = BTreeSet::new();
+    let mut folders = vec![Path::new("/proc/sys/net").to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let name = path.display().to_string();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Ok(value) = fs::read_to_string(&path)
+                && !COUNTED.iter().any(|counted| name.ends_with(counted))
+            {
+                lines.insert(format!("{name} = {}", value.trim()));
+            }
+        }
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(lines: &[&str]) -> Baseline {
+        let lines = lines.iter().map(|line| (*line).to_owned()).collect();
+        Baseline(BTreeMap::from([("nftables".to_owned(), lines)]))
+    }
+
+    #[test]
+    fn what_bears_our_name_is_ours_and_the_rest_is_theirs() {
+        let before = state(&["table f2b-table", "table docker"]);
+        let proof = before.compare(&state(&["table f2b-table", "table geofilter", "table new"]));
+        assert!(!proof.holds());
+        assert_eq!(proof.ours[0].line, "table geofilter");
+        let theirs: Vec<_> = proof.theirs.iter().map(|it| (&*it.line, it.appeared)).collect();
+        assert_eq!(theirs, [("table docker", false), ("table new", true)]);
+    }
+
+    #[test]
+    fn the_same_state_proves_itself() {
+        let before = state(&["table f2b-table"]);
+        let proof = before.compare(&before);
+        assert!(proof.holds() && proof.theirs.is_empty());
+    }
+}

@@ -1,0 +1,60 @@
+//! [`Remains`]: the programs and maps that are to leave the kernel. They go when nobody holds them and
+//! no packet uses them any more, which is a moment after they were unpinned.
+
+use std::collections::BTreeSet;
+
+use aya::maps::{MapData, loaded_maps};
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::loaded_programs;
+
+use crate::Error;
+use crate::kernel::pins::Pins;
+use crate::kernel::sys;
+
+/// Grace periods after which what is still there stays there.
+const PATIENCE: usize = 200;
+
+/// What was pinned, by id.
+pub(crate) struct Remains {
+    programs: BTreeSet<u32>,
+    maps: BTreeSet<u32>,
+}
+
+impl Remains {
+    /// What is pinned now. A pin that can't be read, half made by an agent that was killed, has nothing
+    /// behind it.
+    pub(crate) fn find(pins: &Pins) -> Result<Self, Error> {
+        let program = |path| {
+            let link = FdLink::from(PinnedLink::from_pin(path).ok()?);
+            Some(link.info().ok()?.program_id())
+        };
+        let map = |path| Some(MapData::from_pin(path).ok()?.info().ok()?.id());
+        Ok(Self {
+            programs: pins.links()?.into_iter().filter_map(|(_, _, pin)| program(pin)).collect(),
+            maps: pins.maps()?.into_iter().filter_map(map).collect(),
+        })
+    }
+
+    /// Waits until the kernel has let go of all of it.
+    pub(crate) fn wait_until_gone(&self) -> Result<(), Error> {
+        for _ in 0..PATIENCE {
+            if self.still_there().is_empty() {
+                return Ok(());
+            }
+            sys::wait_for_packets().map_err(Error::Grace)?;
+        }
+        Err(Error::Remains(self.still_there().join(", ")))
+    }
+
+    fn still_there(&self) -> Vec<String> {
+        let programs = loaded_programs()
+            .filter_map(|program| Some(program.ok()?.id()))
+            .filter(|id| self.programs.contains(id))
+            .map(|id| format!("program {id}"));
+        let maps = loaded_maps()
+            .filter_map(|map| Some(map.ok()?.id()))
+            .filter(|id| self.maps.contains(id))
+            .map(|id| format!("map {id}"));
+        programs.chain(maps).collect()
+    }
+}
