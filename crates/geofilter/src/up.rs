@@ -27,7 +27,7 @@ pub(crate) fn run(up: Up, style: Style) -> Result<(), Failure> {
     ending.end();
     begun?;
     let Reply::Changed(changed) = reverted? else { return Err(confused()) };
-    println!("\n{}", render::changed(&changed, true, style).trim_end());
+    println!("\n{}", render::changed(&changed, style).trim_end());
     match changed.proof.is_none_or(|proof| proof.clean) {
         true => Ok(()),
         false => Err(failed("something of GeoFilter remains, see above".to_owned())),

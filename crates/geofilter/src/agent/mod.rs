@@ -1,6 +1,8 @@
 //! The host's daemon. [`Engine`] owns the data plane, on a thread of its own; [`socket`] serves clients;
-//! [`place`] makes sure there is only one agent; [`store`] keeps the state on disk.
+//! [`place`] makes sure there is only one agent; [`store`] keeps the
+//! state on disk; [`baseline`] proves that nothing remains.
 
+mod baseline;
 mod clock;
 mod engine;
 mod log;

@@ -97,7 +97,7 @@ pub(crate) fn status(status: &Status, style: Style) -> String {
 }
 
 /// What a change came to.
-pub(crate) fn changed(changed: &Changed, off: bool, style: Style) -> String {
+pub(crate) fn changed(changed: &Changed, style: Style) -> String {
     let mut text = match changed.state {
         State::Off => format!("{}: nothing is attached.\n", style.state(changed.state)),
         State::Observing => format!(
@@ -129,10 +129,8 @@ pub(crate) fn changed(changed: &Changed, off: bool, style: Style) -> String {
     if let Some(replaced) = changed.replaced {
         let _ = writeln!(text, "The unconfirmed change (generation {}) was given up.", replaced.0);
     }
-    match &changed.proof {
-        Some(found) => proof(&mut text, found, style),
-        None if off => text.push_str("This data plane leaves nothing that could be compared.\n"),
-        None => {}
+    if let Some(found) = &changed.proof {
+        proof(&mut text, found, style);
     }
     warnings(&mut text, &changed.warnings, style);
     text
@@ -353,9 +351,8 @@ fn proof(text: &mut String, proof: &Proof, style: Style) {
     for remains in &proof.remains {
         let _ = writeln!(text, "  {remains}");
     }
-    if !proof.compared.is_empty() {
-        let _ = writeln!(text, "Compared with before: {}.", proof.compared.join(", "));
-    }
+    let compared: Vec<_> = proof.compared.keys().map(String::as_str).collect();
+    let _ = writeln!(text, "Compared with before: {}.", compared.join(", "));
     if !proof.changed_by_others.is_empty() {
         let _ = writeln!(text, "Changed meanwhile by others:");
     }
