@@ -136,27 +136,25 @@ pub(crate) fn changed(changed: &Changed, style: Style) -> String {
     text
 }
 
-/// What `up` says when it is ready.
-pub(crate) fn greeting(status: &Status, style: Style) -> String {
+/// What `up` says when it is ready; `client` is how its command line is reached from here.
+pub(crate) fn greeting(status: &Status, client: &str, style: Style) -> String {
     let mut text = format!(
         "GeoFilter is {} on {}, ports {}.\n",
         style.state(status.state),
-        status.interfaces.join(" "),
+        interfaces(status),
         scope(&status.scope)
     );
-    let _ = match status.state {
-        State::Enforcing | State::Pending | State::Paused => writeln!(
-            text,
-            "Policy: {}.\nNext, in another terminal:\n  {}",
-            policy(&status.policy()),
-            style.bold("geofilter status")
-        ),
-        State::Observing | State::Off => writeln!(
-            text,
-            "Nothing is dropped yet. Next, in another terminal, let in only your countries:\n  {}",
-            style.bold("geofilter allow ES PT")
+    let (said, next) = match status.state {
+        State::Enforcing | State::Pending | State::Paused => {
+            (format!("Policy: {}.", policy(&status.policy())), "status")
+        }
+        State::Observing | State::Off => (
+            "Nothing is dropped. To let in only your countries, type in another terminal:"
+                .to_owned(),
+            "allow ES PT",
         ),
     };
+    let _ = writeln!(text, "{said}\n  {}", style.bold(&format!("{client} {next}")));
     warnings(&mut text, &status.warnings, style);
     text.push_str("Ctrl-C reverts everything.\n");
     text

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::Place;
@@ -136,6 +138,27 @@ fn a_missing_interface_is_named() {
 }
 
 #[test]
+fn without_privileges_it_says_which_are_missing() {
+    let place = Place::new();
+    fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = place.path("geofilter");
+    fs::copy(env!("CARGO_BIN_EXE_geofilter"), &copy).unwrap();
+    for role in ["agent", "up"] {
+        let mut command = Command::new(&copy);
+        command.args([role, "--interface", "lo"]);
+        command.arg("--state-dir").arg(place.path("s")).arg("--runtime-dir").arg(place.path("r"));
+        if rustix::process::geteuid().is_root() {
+            command.uid(65_534);
+        }
+        let output = command.output().unwrap();
+        let said = crate::support::text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("CAP_BPF") && said.contains("sudo"), "{said}");
+    }
+    assert!(!place.path("r").exists() && !place.path("s").exists());
+}
+
+#[test]
 fn a_configuration_is_read_and_its_mistakes_are_named() {
     let place = Place::new();
     let config = place.path("agent.toml");
@@ -239,7 +262,9 @@ fn up_observes_says_what_is_next_and_reverts() {
     place.json(&["allow", "ES", "--yes"]);
     let (status, stdout, stderr) = agent.end("-INT");
     assert!(status.success(), "{stderr}");
-    assert!(stdout.contains("observing on lo") && stdout.contains("geofilter allow"), "{stdout}");
+    assert!(stdout.contains("observing on lo (memory)"), "{stdout}");
+    let next = format!("--socket {} allow ES PT", place.socket().display());
+    assert!(stdout.contains(&next), "{stdout}");
     assert!(stdout.contains("off: nothing is attached"), "{stdout}");
     assert!(!place.path("run").exists());
     let _agent = place.agent();
