@@ -395,7 +395,10 @@ fn a_failed_apply_leaves_everything_and_nothing_pending() {
     let answer = host.drive(&mut machine, effect, Some((1, Fault::Fails)));
     assert!(matches!(answer, Ok(Err(Refusal::NotApplied(_)))));
     assert_eq!((host.kernel.clone(), machine.deadline()), (before, None));
-    assert_eq!(host.disk.unwrap().interim, None);
+    assert_eq!(host.disk.as_ref().unwrap().interim, None);
+    // The kernel may have seen the number that failed.
+    host.command(&mut machine, enforce(3, None)).unwrap();
+    assert_eq!(machine.generation(host.now()), Generation(3));
 }
 
 #[test]
