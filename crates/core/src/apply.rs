@@ -257,20 +257,20 @@ impl Machine {
     }
 
     /// What is in force, as far as this machine knows: the pending change, else what is confirmed.
-    pub fn current(&self) -> &Standing {
+    pub fn current(&self, now: BootTime) -> &Standing {
         match &self.saved.interim {
-            Some(Interim::Pending { standing, .. }) => standing,
-            Some(Interim::Trying { .. } | Interim::Paused { .. }) | None => &self.saved.confirmed,
+            Some(Interim::Pending { standing, deadline }) if now < *deadline => standing,
+            Some(Interim::Pending { .. } | Interim::Trying { .. } | Interim::Paused { .. })
+            | None => &self.saved.confirmed,
         }
     }
 
     /// The number of what is in force, as far as this machine knows.
-    pub fn generation(&self) -> Generation {
+    pub fn generation(&self, now: BootTime) -> Generation {
         match self.saved.interim {
-            Some(Interim::Paused { generation, .. }) => generation,
-            Some(Interim::Trying { .. } | Interim::Pending { .. }) | None => {
-                self.current().generation
-            }
+            Some(Interim::Paused { generation, deadline }) if now < deadline => generation,
+            Some(Interim::Paused { .. } | Interim::Trying { .. } | Interim::Pending { .. })
+            | None => self.current(now).generation,
         }
     }
 
@@ -289,7 +289,7 @@ impl Machine {
         self.unsaved
     }
 
-    /// Until when the present state lasts.
+    /// Until when the present state lasts; in the past until the next [`Input::Tick`] settles it.
     pub fn deadline(&self) -> Option<BootTime> {
         match self.saved.interim {
             Some(Interim::Pending { deadline, .. } | Interim::Paused { deadline, .. }) => {

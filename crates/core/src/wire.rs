@@ -263,8 +263,8 @@ pub struct Changed {
 pub struct Proof {
     /// Nothing of GeoFilter remains.
     pub clean: bool,
-    /// What was compared.
-    pub compared: Vec<String>,
+    /// What was compared, with the number of its parts.
+    pub compared: BTreeMap<String, usize>,
     /// What of GeoFilter remains.
     pub remains: Vec<String>,
     /// What others changed meanwhile.

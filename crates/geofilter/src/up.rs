@@ -1,6 +1,8 @@
 //! `geofilter up`: the agent in the foreground for a first try. It observes at once, and reverts
 //! everything when it ends.
 
+use std::path::Path;
+
 use geofilter_core::change::Change;
 use geofilter_core::country::SelectionError;
 use geofilter_core::desired::State;
@@ -8,7 +10,7 @@ use geofilter_core::policy::Mode;
 use geofilter_core::wire::{Failure, Reply, Request, Status};
 
 use crate::agent::{Agent, Settings};
-use crate::cli::args::Up;
+use crate::cli::args::{DEFAULT_SOCKET, Up};
 use crate::cli::render::{self, Style};
 use crate::cli::{confused, countries, failed, invalid};
 
@@ -18,7 +20,9 @@ pub(crate) fn run(up: Up, style: Style) -> Result<(), Failure> {
     let broken = |error: anyhow::Error| failed(format!("{error:#}"));
     let settings = Settings::new(up.place, None).map_err(broken)?;
     let agent = Agent::start(settings).map_err(broken)?;
-    let begun = begin(&agent, first).map(|status| print!("{}", render::greeting(&status, style)));
+    let client = client(agent.settings());
+    let begun =
+        begin(&agent, first).map(|status| print!("{}", render::greeting(&status, &client, style)));
     let ending = match begun {
         Ok(()) => agent.until_told(),
         Err(_) => agent.at_once(),
@@ -27,10 +31,19 @@ pub(crate) fn run(up: Up, style: Style) -> Result<(), Failure> {
     ending.end();
     begun?;
     let Reply::Changed(changed) = reverted? else { return Err(confused()) };
-    println!("\n{}", render::changed(&changed, true, style).trim_end());
+    println!("\n{}", render::changed(&changed, style).trim_end());
     match changed.proof.is_none_or(|proof| proof.clean) {
         true => Ok(()),
         false => Err(failed("something of GeoFilter remains, see above".to_owned())),
+    }
+}
+
+/// The command line that reaches this agent, as this one was called.
+fn client(settings: &Settings) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "geofilter".to_owned());
+    match settings.socket() {
+        socket if socket == Path::new(DEFAULT_SOCKET) => program,
+        socket => format!("{program} --socket {}", socket.display()),
     }
 }
 

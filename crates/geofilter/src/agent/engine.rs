@@ -6,15 +6,16 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use geofilter_core::apply::{Command, Effect, Input, Machine, Outcome, Refusal};
-use geofilter_core::desired::Observed;
-use geofilter_core::wire::{Changed, Failure, FailureKind, LogEntry, Proof, Reply, Request};
+use geofilter_core::desired::{BootTime, Observed};
+use geofilter_core::wire::{Changed, Failure, FailureKind, LogEntry, Reply, Request};
 use geofilter_dataplane::Backend;
 use tokio::sync::{broadcast, oneshot};
 
 use super::log::{AttackLog, Filter, Now};
 use super::settings::Settings;
 use super::store::{Loaded, Store};
-use super::{clock, plane};
+use super::{baseline, clock, plane};
+use crate::cli::args::Choice;
 use crate::geo::Geo;
 
 /// How often events are drained and deadlines looked at while attached.
@@ -120,16 +121,13 @@ impl Engine {
         if self.trouble.as_ref().is_some_and(|(_, again)| Instant::now() < *again) {
             return;
         }
-        let deadline = self.machine.deadline();
-        let effect = self.machine.handle(Input::Tick(clock::boot()));
+        let now = clock::boot();
+        if self.machine.deadline().is_some_and(|deadline| now >= deadline) {
+            tracing::info!("the deadline has passed: back to what was confirmed");
+        }
+        let effect = self.machine.handle(Input::Tick(now));
         match self.drive(effect) {
-            Ok(_) => {
-                if deadline.is_some() && self.machine.deadline().is_none() {
-                    let standing = self.machine.current();
-                    tracing::info!(generation = standing.generation.0, stance = ?standing.stance, "the deadline has passed");
-                }
-                self.trouble = None;
-            }
+            Ok(_) => self.trouble = None,
             Err(refusal) => self.note_trouble(refusal.to_string()),
         }
     }
@@ -162,6 +160,7 @@ impl Engine {
                     .save(&saved)
                     .map_err(|error| format!("{}: {error}", self.settings.state_dir.display())),
                 Effect::Attach(desired) => {
+                    self.remember_baseline();
                     self.backend.attach(self.geo.world(), &desired).map(drop).map_err(describe)
                 }
                 Effect::Apply(desired) => self.backend.apply(&desired).map(drop).map_err(describe),
@@ -185,7 +184,7 @@ impl Engine {
                 if self.machine.policy_lost() && change.edit != Default::default() {
                     return Answer::Reply(Reply::Error(failure(&Refusal::PolicyLost)));
                 }
-                match change.policy(&self.machine.current().policy) {
+                match change.policy(&self.machine.current(clock::boot()).policy) {
                     Ok(policy) => {
                         let confirm_within = confirm_within.map(nanoseconds);
                         self.command(Command::Enforce { policy, confirm_within })
@@ -216,14 +215,33 @@ impl Engine {
     }
 
     fn off(&mut self) -> Reply {
+        let was_attached = self.observed(&mut Vec::new()).is_some();
         let reply = self.command(Command::Off);
         let Reply::Changed(changed) = reply else { return reply };
-        match plane::prove(&self.settings) {
+        if self.settings.backend == Choice::Memory {
+            return Reply::Changed(changed);
+        }
+        match baseline::prove(&self.settings.state_dir, was_attached) {
             Ok(proof) => Reply::Changed(Changed { proof, ..changed }),
             Err(error) => {
-                let message = format!("everything is detached, but this was not proven: {error:#}");
-                Reply::Error(Failure { kind: FailureKind::Failed, message, risk: None })
+                let warning = format!("that nothing remains could not be proven: {error:#}");
+                tracing::warn!("{warning}");
+                let warnings = changed.warnings.into_iter().chain([warning]).collect();
+                Reply::Changed(Changed { warnings, ..changed })
             }
+        }
+    }
+
+    /// A filter without proof of its removal is better than none.
+    fn remember_baseline(&mut self) {
+        if self.settings.backend == Choice::Memory {
+            return;
+        }
+        if let Err(error) = baseline::remember(&self.settings.state_dir) {
+            let warning =
+                format!("`off` will not be able to prove that nothing remains: {error:#}");
+            tracing::warn!("{warning}");
+            self.warnings.push(warning);
         }
     }
 
@@ -232,30 +250,30 @@ impl Engine {
         match self.drive(effect) {
             Ok(outcome) => {
                 self.trouble = None;
-                self.changed(outcome, None)
+                self.changed(outcome)
             }
             Err(refusal) => Reply::Error(failure(&refusal)),
         }
     }
 
-    fn changed(&mut self, outcome: Outcome, proof: Option<Proof>) -> Reply {
+    fn changed(&mut self, outcome: Outcome) -> Reply {
         let now = clock::boot();
         let mut warnings = Vec::new();
         let observed = self.observed(&mut warnings);
         warnings.extend(outcome.unsaved.map(|error| {
             format!("this is in force but could not be saved, so a reboot would undo it: {error}")
         }));
-        let standing = self.machine.current();
+        let standing = self.machine.current(now);
         let state = geofilter_core::apply::state(observed.as_ref(), now);
-        tracing::info!(?state, generation = self.machine.generation().0, "changed");
+        tracing::info!(?state, generation = self.machine.generation(now).0, "changed");
         Reply::Changed(Changed {
             state,
             mode: standing.policy.mode,
             countries: standing.policy.countries,
-            generation: self.machine.generation(),
-            remaining: self.remaining(),
+            generation: self.machine.generation(now),
+            remaining: self.remaining(now),
             replaced: outcome.replaced,
-            proof,
+            proof: None,
             warnings,
         })
     }
@@ -270,9 +288,9 @@ impl Engine {
         }
     }
 
-    pub(super) fn remaining(&self) -> Option<u64> {
-        let left = self.machine.deadline()?.0.saturating_sub(clock::boot().0);
-        Some(left.div_ceil(NANOSECONDS))
+    pub(super) fn remaining(&self, now: BootTime) -> Option<u64> {
+        let left = self.machine.deadline()?.0.saturating_sub(now.0);
+        (left > 0).then(|| left.div_ceil(NANOSECONDS))
     }
 }
 

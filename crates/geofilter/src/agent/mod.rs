@@ -1,6 +1,8 @@
 //! The host's daemon. [`Engine`] owns the data plane, on a thread of its own; [`socket`] serves clients;
-//! [`place`] makes sure there is only one agent; [`store`] keeps the state on disk.
+//! [`place`] makes sure there is only one agent; [`store`] keeps the
+//! state on disk; [`baseline`] proves that nothing remains.
 
+mod baseline;
 mod clock;
 mod engine;
 mod log;
@@ -30,9 +32,8 @@ pub(crate) use settings::Settings;
 /// `geofilter agent`: runs until told to end, and leaves the filter in force.
 pub(crate) fn run(args: args::Agent) -> Result<(), Failure> {
     let ready = |settings: &Settings| {
-        let socket = place::socket_path(&settings.runtime_dir);
         tracing::info!(
-            socket = %socket.display(),
+            socket = %settings.socket().display(),
             interfaces = settings.names().join(" "),
             "the agent is ready"
         );
@@ -61,7 +62,7 @@ impl Agent {
     /// Occupies its place, reconciles with the kernel, and is ready for clients.
     pub(crate) fn start(settings: Settings) -> anyhow::Result<Self> {
         place::check_privileges(&settings)?;
-        let (occupied, socket) = Occupied::occupy(&settings.runtime_dir)?;
+        let (occupied, socket) = Occupied::occupy(&settings)?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()

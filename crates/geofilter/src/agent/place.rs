@@ -12,15 +12,13 @@ use rustix::fs::Mode;
 use super::settings::Settings;
 use crate::cli::args::Choice;
 
-/// Where the socket of an agent is.
-pub(crate) fn socket_path(runtime_dir: &Path) -> PathBuf {
-    runtime_dir.join("agent.sock")
-}
+const LOCK: &str = "agent.lock";
 
 /// The place of this agent, until it leaves.
 #[derive(Debug)]
 pub(crate) struct Occupied {
     dir: PathBuf,
+    socket: PathBuf,
     /// Held, not used: the kernel gives the lock back when this process ends, however it ends.
     lock: File,
 }
@@ -30,29 +28,28 @@ impl Occupied {
     ///
     /// # Errors
     /// If another agent holds the place, or the directory can't be used.
-    pub(crate) fn occupy(dir: &Path) -> anyhow::Result<(Self, UnixListener)> {
+    pub(crate) fn occupy(settings: &Settings) -> anyhow::Result<(Self, UnixListener)> {
+        let (dir, socket) = (settings.runtime_dir.clone(), settings.socket());
         DirBuilder::new()
             .recursive(true)
             .mode(0o755)
-            .create(dir)
+            .create(&dir)
             .with_context(|| format!("cannot make the runtime directory {}", dir.display()))?;
-        let lock = lock(&dir.join("agent.lock"))?;
-        let path = socket_path(dir);
-        match fs::remove_file(&path) {
+        let lock = lock(&dir.join(LOCK))?;
+        match fs::remove_file(&socket) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot replace {}", path.display()));
+                return Err(error).with_context(|| format!("cannot replace {}", socket.display()));
             }
             Ok(()) | Err(_) => {}
         }
         let listener =
-            bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
-        Ok((Self { dir: dir.to_owned(), lock }, listener))
+            bind(&socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
+        Ok((Self { dir, socket, lock }, listener))
     }
 
     /// Removes what this agent put there.
     pub(crate) fn leave(self) {
-        for name in ["agent.sock", "agent.lock"] {
-            let path = self.dir.join(name);
+        for path in [self.socket, self.dir.join(LOCK)] {
             if let Err(error) = fs::remove_file(&path) {
                 tracing::warn!(%error, path = %path.display(), "cannot remove");
             }
@@ -151,25 +148,35 @@ fn missing_capabilities(held: u64) -> Vec<&'static str> {
 mod tests {
     use super::*;
 
+    fn settings(runtime_dir: &Path) -> Settings {
+        Settings {
+            state_dir: runtime_dir.to_owned(),
+            runtime_dir: runtime_dir.to_owned(),
+            interfaces: Vec::new(),
+            backend: Choice::Memory,
+        }
+    }
+
     #[test]
     fn a_place_holds_one_agent() {
         let dir = tempfile::tempdir().unwrap();
-        let place = dir.path().join("run");
-        let (occupied, listener) = Occupied::occupy(&place).unwrap();
-        let error = Occupied::occupy(&place).unwrap_err().to_string();
+        let settings = settings(&dir.path().join("run"));
+        let (occupied, listener) = Occupied::occupy(&settings).unwrap();
+        let error = Occupied::occupy(&settings).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
-        let mode = fs::metadata(socket_path(&place)).unwrap().mode();
+        let mode = fs::metadata(settings.socket()).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
         drop(listener);
         occupied.leave();
-        assert!(!place.exists());
+        assert!(!settings.runtime_dir.exists());
     }
 
     #[test]
     fn a_stale_socket_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        drop(UnixListener::bind(socket_path(dir.path())).unwrap());
-        let (occupied, _listener) = Occupied::occupy(dir.path()).unwrap();
+        let settings = settings(dir.path());
+        drop(UnixListener::bind(settings.socket()).unwrap());
+        let (occupied, _listener) = Occupied::occupy(&settings).unwrap();
         occupied.leave();
     }
 

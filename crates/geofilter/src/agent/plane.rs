@@ -1,7 +1,6 @@
 //! Opens the data plane. Everything that depends on which one it is is here.
 
 use geofilter_core::desired::AttachmentKind;
-use geofilter_core::wire::Proof;
 use geofilter_dataplane::kernel::Kernel;
 use geofilter_dataplane::memory::Memory;
 use geofilter_dataplane::{Backend, Preference};
@@ -21,11 +20,6 @@ pub(crate) fn open(settings: &Settings) -> Box<dyn Backend> {
         Choice::Tc => kernel(names, Preference::Tc),
         Choice::Memory => Box::new(Memory::new(names)),
     }
-}
-
-/// Compares the machine with what it was before the first change.
-pub(crate) fn prove(_settings: &Settings) -> anyhow::Result<Option<Proof>> {
-    Ok(None)
 }
 
 /// What a data plane is called.

@@ -17,6 +17,7 @@ const SOURCE_PORT: u16 = 5060;
 
 impl Engine {
     pub(super) fn status(&mut self) -> Reply {
+        let now = clock::boot();
         let mut warnings = self.warnings.clone();
         let observed = self.observed(&mut warnings);
         let counters = match observed {
@@ -34,20 +35,20 @@ impl Engine {
             warnings
                 .push("what is in force could not be saved yet: a reboot would undo it".to_owned());
         }
-        let standing = self.machine.current();
+        let standing = self.machine.current(now);
         let Policy { mode, countries, scope, hosting, unknown, disputed } = standing.policy.clone();
         let attachments = observed.as_ref().map(|observed| observed.attachments.clone());
         let attachments = attachments.unwrap_or_default();
         Reply::Status(Box::new(Status {
-            state: apply::state(observed.as_ref(), clock::boot()),
+            state: apply::state(observed.as_ref(), now),
             mode,
             countries,
             unknown,
             hosting,
             disputed,
             scope,
-            generation: self.machine.generation(),
-            remaining: self.remaining(),
+            generation: self.machine.generation(now),
+            remaining: self.remaining(now),
             backend: attachments.first().map(|first| plane::name(first.kind).to_owned()),
             interfaces: self.settings.names(),
             attachments,
@@ -73,8 +74,9 @@ impl Engine {
         port: Option<u16>,
         protocol: Option<Transport>,
     ) -> Reply {
+        let now = clock::boot();
         let observed = self.observed(&mut Vec::new());
-        let policy = &self.machine.current().policy;
+        let policy = &self.machine.current(now).policy;
         let first = policy.scope.0.first();
         let protocol = protocol.or(first.map(|ports| ports.transport)).unwrap_or(Transport::Udp);
         let port = port.or(first.map(|ports| ports.first)).unwrap_or(SOURCE_PORT);
@@ -83,7 +85,7 @@ impl Engine {
             world: self.geo.world(),
             overrides: &Overrides::default(),
             interface: self.settings.local_sources(),
-            now: clock::boot(),
+            now,
         };
         let decision = decide(Some(&Packet { source: address, upper }), policy, &context);
         let known = !self.machine.policy_lost();
@@ -93,7 +95,7 @@ impl Engine {
             reason: known.then_some(decision.reason),
             port: Some(port),
             protocol: Some(protocol),
-            state: Some(apply::state(observed.as_ref(), clock::boot())),
+            state: Some(apply::state(observed.as_ref(), now)),
         })
     }
 }

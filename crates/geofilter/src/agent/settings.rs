@@ -49,6 +49,11 @@ impl Settings {
         })
     }
 
+    /// Where clients reach this agent.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.runtime_dir.join("agent.sock")
+    }
+
     /// The names of the interfaces.
     pub(crate) fn names(&self) -> Vec<String> {
         self.interfaces.iter().map(|interface| interface.name.clone()).collect()

@@ -17,9 +17,9 @@ use super::engine::{Answer, Job};
 use super::log::Filter;
 
 const LONGEST_REQUEST: u64 = 64 * 1024;
-const REQUEST_TIME: Duration = Duration::from_secs(5);
+const REQUEST_TIME: Duration = Duration::from_secs(2);
 const WRITE_TIME: Duration = Duration::from_secs(5);
-const CLIENTS: usize = 64;
+const CLIENTS: usize = 512;
 const FOLLOWERS: usize = 16;
 
 /// Serves clients for as long as it is polled.

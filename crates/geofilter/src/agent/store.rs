@@ -80,12 +80,7 @@ impl Store {
         let content = Content { schema: SCHEMA, state: state.clone() };
         let mut text = serde_json::to_vec_pretty(&content)?;
         text.push(b'\n');
-        let temporary = self.dir.join("state.json.new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&temporary, self.path())?;
-        File::open(&self.dir)?.sync_all()
+        write_whole(&self.dir, "state.json", &text)
     }
 
     fn set_aside(&self, why: &str) -> anyhow::Result<Loaded> {
@@ -102,6 +97,16 @@ impl Store {
     fn path(&self) -> PathBuf {
         self.dir.join("state.json")
     }
+}
+
+/// Writes a file so that at any moment either the old one or the new one is there, whole.
+pub(crate) fn write_whole(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let temporary = dir.join(format!("{name}.new"));
+    let mut file = File::create(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&temporary, dir.join(name))?;
+    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

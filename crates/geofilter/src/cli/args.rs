@@ -10,6 +10,9 @@ use geofilter_core::counters::Reason;
 use geofilter_core::country::CountryCode;
 use geofilter_core::policy::{Disputed, Mode, Ports, Transport, Verdict};
 
+/// Where an agent listens unless told otherwise.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/geofilter/agent.sock";
+
 /// A geographic firewall for phone systems: traffic to the PBX from countries you did not select is
 /// dropped in the kernel.
 #[derive(Debug, Parser)]
@@ -25,6 +28,7 @@ pub(crate) struct Line {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The agent's socket.
     #[arg(
@@ -32,7 +36,7 @@ pub(crate) struct Global {
         global = true,
         value_name = "PATH",
         env = "GEOFILTER_SOCKET",
-        default_value = "/run/geofilter/agent.sock"
+        default_value = DEFAULT_SOCKET
     )]
     pub(crate) socket: PathBuf,
     /// Print JSON.

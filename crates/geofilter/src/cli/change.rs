@@ -36,12 +36,11 @@ pub(super) fn enforce(mode: Mode, select: Select, global: &Global) -> Outcome {
 
 /// A request that is answered by what it changed.
 pub(super) fn simple(request: &Request, global: &Global) -> Outcome {
-    let off = *request == Request::Off;
     let Reply::Changed(changed) = client::ask(&global.socket, request)? else {
         return Err(confused());
     };
     let unclean = changed.proof.as_ref().is_some_and(|proof| !proof.clean);
-    show(global, changed, |changed, style| render::changed(changed, off, style))?;
+    show(global, changed, render::changed)?;
     match unclean {
         true => Err(failed("something of GeoFilter remains, see above".to_owned())),
         false => Ok(()),

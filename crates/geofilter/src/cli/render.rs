@@ -97,7 +97,7 @@ pub(crate) fn status(status: &Status, style: Style) -> String {
 }
 
 /// What a change came to.
-pub(crate) fn changed(changed: &Changed, off: bool, style: Style) -> String {
+pub(crate) fn changed(changed: &Changed, style: Style) -> String {
     let mut text = match changed.state {
         State::Off => format!("{}: nothing is attached.\n", style.state(changed.state)),
         State::Observing => format!(
@@ -129,36 +129,32 @@ pub(crate) fn changed(changed: &Changed, off: bool, style: Style) -> String {
     if let Some(replaced) = changed.replaced {
         let _ = writeln!(text, "The unconfirmed change (generation {}) was given up.", replaced.0);
     }
-    match &changed.proof {
-        Some(found) => proof(&mut text, found, style),
-        None if off => text.push_str("This data plane leaves nothing that could be compared.\n"),
-        None => {}
+    if let Some(found) = &changed.proof {
+        proof(&mut text, found, style);
     }
     warnings(&mut text, &changed.warnings, style);
     text
 }
 
-/// What `up` says when it is ready.
-pub(crate) fn greeting(status: &Status, style: Style) -> String {
+/// What `up` says when it is ready; `client` is how its command line is reached from here.
+pub(crate) fn greeting(status: &Status, client: &str, style: Style) -> String {
     let mut text = format!(
         "GeoFilter is {} on {}, ports {}.\n",
         style.state(status.state),
-        status.interfaces.join(" "),
+        interfaces(status),
         scope(&status.scope)
     );
-    let _ = match status.state {
-        State::Enforcing | State::Pending | State::Paused => writeln!(
-            text,
-            "Policy: {}.\nNext, in another terminal:\n  {}",
-            policy(&status.policy()),
-            style.bold("geofilter status")
-        ),
-        State::Observing | State::Off => writeln!(
-            text,
-            "Nothing is dropped yet. Next, in another terminal, let in only your countries:\n  {}",
-            style.bold("geofilter allow ES PT")
+    let (said, next) = match status.state {
+        State::Enforcing | State::Pending | State::Paused => {
+            (format!("Policy: {}.", policy(&status.policy())), "status")
+        }
+        State::Observing | State::Off => (
+            "Nothing is dropped. To let in only your countries, type in another terminal:"
+                .to_owned(),
+            "allow ES PT",
         ),
     };
+    let _ = writeln!(text, "{said}\n  {}", style.bold(&format!("{client} {next}")));
     warnings(&mut text, &status.warnings, style);
     text.push_str("Ctrl-C reverts everything.\n");
     text
@@ -353,9 +349,8 @@ fn proof(text: &mut String, proof: &Proof, style: Style) {
     for remains in &proof.remains {
         let _ = writeln!(text, "  {remains}");
     }
-    if !proof.compared.is_empty() {
-        let _ = writeln!(text, "Compared with before: {}.", proof.compared.join(", "));
-    }
+    let compared: Vec<_> = proof.compared.keys().map(String::as_str).collect();
+    let _ = writeln!(text, "Compared with before: {}.", compared.join(", "));
     if !proof.changed_by_others.is_empty() {
         let _ = writeln!(text, "Changed meanwhile by others:");
     }
