@@ -13,8 +13,8 @@ pub struct HostingList(BTreeSet<AsNumber>);
 impl HostingList {
     /// Reads lines of `number,name`, after a header.
     ///
-    /// The list this is made for also has every network of Nigeria, mobile carriers and universities
-    /// among them: those are left out.
+    /// The list this is made for also has networks of Nigeria whatever their trade, mobile carriers and
+    /// universities among them: those are left out.
     ///
     /// # Errors
     /// [`ParseError`] with the number of the line that cannot be read, or if there is none at all.

@@ -32,6 +32,13 @@ pub struct Edition {
     pub hosting: Vec<SourceInfo>,
 }
 
+impl Edition {
+    /// Every source, the one that decides first.
+    pub fn sources(&self) -> impl Iterator<Item = &SourceInfo> {
+        [&self.primary, &self.registry].into_iter().chain(&self.hosting)
+    }
+}
+
 /// The world table, what each source says, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorldData {

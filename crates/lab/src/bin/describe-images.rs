@@ -67,58 +67,56 @@ fn fullest(buckets: impl Iterator<Item = u128>) -> usize {
     most
 }
 
+/// What is known of a piece of space.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    primary: CountryId,
+    listed: bool,
+    announced: bool,
+    special: bool,
+}
+
+impl Place {
+    fn masked(self) -> bool {
+        !self.listed && !self.announced
+    }
+}
+
 fn describe_mask(sources: &Sources) {
-    let all = sources
+    let places = sources
         .primary
-        .zip(&sources.registry, |primary, registry| (primary, registry))
-        .zip(sources.asns.layer(), |(primary, registry), asn| (primary, registry, asn))
-        .zip(&merge::special_use(), |(primary, registry, asn), special| {
-            (primary, registry, asn.is_some(), special)
+        .zip(&sources.registry, |primary, registry| (primary.unwrap_or_default(), registry))
+        .zip(sources.asns.layer(), |(primary, registry), asn| (primary, registry, asn.is_some()))
+        .zip(&merge::special_use(), |(primary, registry, announced), special| Place {
+            primary,
+            listed: registry.is_some(),
+            announced,
+            special,
         });
-    let print = |name: &str, v4: f64| println!("{name}: {:.3} M IPv4", v4 / 1e6);
-    println!();
-    print("announced", share(&all.v4, |(_, _, announced, special)| announced && !special));
-    print(
-        "announced, no registry lists it",
-        share(&all.v4, |(_, registry, announced, special)| {
-            announced && registry.is_none() && !special
-        }),
-    );
-    print(
-        "not announced, registry lists it",
-        share(&all.v4, |(_, registry, announced, special)| {
-            !announced && registry.is_some() && !special
-        }),
-    );
-    print(
-        "masked (neither), not special",
-        share(&all.v4, |(_, registry, announced, special)| {
-            !announced && registry.is_none() && !special
-        }),
-    );
-    print(
-        "of that the primary names a country",
-        share(&all.v4, |(primary, registry, announced, special)| {
-            !announced
-                && registry.is_none()
-                && !special
-                && primary.is_some_and(|at| at != CountryId::UNKNOWN)
-        }),
-    );
-    let silent = |primary: Option<CountryId>| primary.is_none_or(|at| at == CountryId::UNKNOWN);
-    print(
-        "primary silent outside special use",
-        share(&all.v4, |(primary, _, _, special)| silent(primary) && !special),
-    );
-    print(
-        "of that a registry answers",
-        share(&all.v4, |(primary, registry, _, special)| {
-            silent(primary) && !special && !silent(registry)
-        }),
-    );
-    print(
-        "announced, primary silent",
-        share(&all.v4, |(primary, _, announced, special)| silent(primary) && !special && announced),
+    let print = |what: &str, matches: fn(Place) -> bool| {
+        let v4 = share(&places.v4, |place| !place.special && matches(place));
+        println!("{what}: {:.3} M IPv4", v4 / 1e6 + 0.0);
+    };
+    println!("\noutside special space:");
+    print("announced", |place| place.announced);
+    print("announced, no registry lists it", |place| place.announced && !place.listed);
+    print("not announced, a registry lists it", |place| !place.announced && place.listed);
+    print("masked", Place::masked);
+    print("masked, the primary source names a country", |place| {
+        place.masked() && place.primary != CountryId::UNKNOWN
+    });
+    print("not masked, the primary source is silent", |place| {
+        !place.masked() && place.primary == CountryId::UNKNOWN
+    });
+    let networks = |matches: fn(Place) -> bool| -> f64 {
+        let global = places.v6.ranges().filter(|(range, _)| range.first >> 125 == 1);
+        let matching = global.filter(|(_, place)| !place.special && matches(*place));
+        matching.map(|(range, _)| ((range.last - range.first) >> 80) as f64 + 1.0).sum()
+    };
+    let unlisted = networks(|place| place.announced && !place.listed);
+    println!(
+        "announced IPv6 that no registry lists: {:.4} %",
+        100.0 * unlisted / networks(|place| place.announced)
     );
 }
 

@@ -15,10 +15,8 @@ const MAX_CONTENT: usize = 1 << 24;
 
 /// What an image holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImageKind {
-    /// The world, with what each source says.
+pub(super) enum ImageKind {
     World,
-    /// The autonomous systems.
     Asns,
 }
 

@@ -134,9 +134,8 @@ impl Countries<'_> {
 }
 
 fn write_edition(edition: &Edition, content: &mut Writer) {
-    let sources = [&edition.primary, &edition.registry].into_iter().chain(&edition.hosting);
     content.number(edition.hosting.len() as u128);
-    for source in sources {
+    for source in edition.sources() {
         let SourceInfo { name, date, licence, credit, link } = source;
         [name, date, licence, credit, link].iter().for_each(|text| content.bytes(text.as_bytes()));
     }

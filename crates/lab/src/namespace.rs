@@ -1,0 +1,101 @@
+//! [`Namespace`]: a network namespace that is gone when the test is.
+
+use std::os::fd::AsFd;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{fs, thread};
+
+use anyhow::{Context, Result, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A network namespace of our own.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    /// Makes a namespace with its loopback interface up.
+    ///
+    /// # Errors
+    /// If `ip netns add` fails: it needs root.
+    pub fn new(role: &str) -> Result<Self> {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("gf-{role}-{}-{number}", std::process::id());
+        succeed(Command::new("ip").args(["netns", "add", &name])).context("this needs root")?;
+        let namespace = Self { name };
+        namespace.ip("link set lo up")?;
+        Ok(namespace)
+    }
+
+    /// Its name for `ip -n` and `ip netns exec`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs `ip` with these words in the namespace.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn ip(&self, words: &str) -> Result<String> {
+        self.command("ip", &words.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Sets a kernel setting in the namespace, such as `net.ipv4.conf.all.rp_filter`.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn set(&self, setting: &str, value: &str) -> Result<()> {
+        let path = format!("/proc/sys/{}", setting.replace('.', "/"));
+        let value = value.to_owned();
+        self.inside(move || fs::write(&path, value).with_context(|| path))?
+    }
+
+    /// Runs a command in the namespace and returns what it printed. Unlike with `ip netns exec` the mounts stay
+    /// the host's, and pins with them.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn command(&self, program: &str, words: &[&str]) -> Result<String> {
+        let mut command = Command::new(program);
+        command.args(words);
+        let output = self.inside(move || succeed(&mut command))??;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs a closure on a thread inside of the namespace. Sockets it opens and processes it starts stay there.
+    ///
+    /// # Errors
+    /// If the namespace can't be entered.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        let file = fs::File::open(format!("/run/netns/{}", self.name))?;
+        let enter = || {
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok(work())
+        };
+        thread::scope(|scope| match scope.spawn(enter).join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
+
+/// Runs a command that must succeed.
+///
+/// # Errors
+/// With the command and what it said.
+pub fn succeed(command: &mut Command) -> Result<Output> {
+    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(output)
+}

@@ -1,0 +1,169 @@
+//! [`Agent`]: the real binary, running in a namespace.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::namespace::Namespace;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where an agent keeps its state, and the agent that may be running on it.
+#[derive(Debug)]
+pub struct Agent<'a> {
+    namespace: &'a Namespace,
+    folder: TempDir,
+    words: Vec<String>,
+    running: Option<Child>,
+}
+
+impl<'a> Agent<'a> {
+    /// Starts an agent with these further words and waits until it answers.
+    ///
+    /// # Errors
+    /// If it does not answer in time.
+    pub fn start(namespace: &'a Namespace, words: &[&str]) -> Result<Self> {
+        let mut agent = Self::prepare(namespace, words)?;
+        agent.restart(None)?;
+        Ok(agent)
+    }
+
+    /// Makes the folders for an agent and starts nothing.
+    ///
+    /// # Errors
+    /// If they can't be made.
+    pub fn prepare(namespace: &'a Namespace, words: &[&str]) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("gf").tempdir()?;
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        Ok(Self { namespace, folder, words, running: None })
+    }
+
+    /// Starts it again, to be killed at the fault point if one is named; waits until it answers, or until it
+    /// was killed.
+    ///
+    /// # Errors
+    /// If it does neither in time.
+    pub fn restart(&mut self, fault: Option<&str>) -> Result<()> {
+        let mut command = Command::new(binary()?);
+        command.arg("agent").args(&self.words).args(["--state-dir", path(&self.state_dir())]);
+        command.args(["--runtime-dir", path(&self.runtime_dir())]);
+        command.env_remove("GEOFILTER_FAULT").envs(fault.map(|point| ("GEOFILTER_FAULT", point)));
+        let log = fs::File::options().create(true).append(true).open(self.log_file())?;
+        command.stdout(Stdio::null()).stderr(log).stdin(Stdio::null());
+        self.running = Some(self.namespace.inside(move || command.spawn())??);
+        let since = Instant::now();
+        while !self.ask(&["status"])?.status.success() {
+            if self.ended()? && fault.is_some() {
+                return Ok(());
+            }
+            ensure!(!self.ended()?, "the agent ended: {}", self.log());
+            ensure!(since.elapsed() < PATIENCE, "the agent does not answer: {}", self.log());
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Runs a client command against this agent, and returns what it printed, whatever its exit code.
+    ///
+    /// # Errors
+    /// If it can't be run.
+    pub fn ask(&self, words: &[&str]) -> Result<Output> {
+        let socket = self.runtime_dir().join("agent.sock");
+        let mut command = Command::new(binary()?);
+        command.args(words).arg("--socket").arg(socket).stdin(Stdio::null());
+        Ok(self.namespace.inside(move || command.output())??)
+    }
+
+    /// Runs a client command that must succeed, and returns its JSON.
+    ///
+    /// # Errors
+    /// If it fails, with what it said.
+    pub fn json(&self, words: &[&str]) -> Result<Value> {
+        let output = self.ask(&[words, &["--json"]].concat())?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            bail!("{words:?}: {said}{}", String::from_utf8_lossy(&output.stdout));
+        }
+        serde_json::from_slice(&output.stdout).with_context(|| format!("the JSON of {words:?}"))
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// If it does not die.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.running.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Whether it has ended, by itself or by a fault point.
+    ///
+    /// # Errors
+    /// If the system won't say.
+    pub fn ended(&mut self) -> Result<bool> {
+        Ok(match &mut self.running {
+            Some(child) => child.try_wait()?.is_some(),
+            None => true,
+        })
+    }
+
+    /// What the agent logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Its state folder.
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// Its runtime folder.
+    pub fn runtime_dir(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Agent<'_> {
+    /// Reverts, whatever the outcome, so that nothing stays behind on the machine.
+    fn drop(&mut self) {
+        let mut revert = || {
+            if self.ended()? {
+                self.restart(None)?;
+            }
+            self.json(&["off"])?;
+            self.kill()
+        };
+        if let Err(error) = revert() {
+            eprintln!("the agent could not be turned off: {error:#}");
+            let _ = self.kill();
+        }
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap_or_default()
+}
+
+/// The binary that was built beside the test.
+///
+/// # Errors
+/// If it was not.
+pub fn binary() -> Result<PathBuf> {
+    let test = env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("the folder of the test")?;
+    let binary = folder.join("geofilter");
+    ensure!(binary.exists(), "{} is not built: run `cargo build` first", binary.display());
+    Ok(binary)
+}

@@ -1,0 +1,106 @@
+//! [`Site`]: a PBX host and the internet it is attached to, a namespace each.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::namespace::Namespace;
+
+/// The host's interface towards the internet.
+pub const WAN: &str = "wan0";
+/// The host's public addresses.
+pub const PBX_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+/// See [`PBX_V4`].
+pub const PBX_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x5060, 0, 0, 0, 0, 10);
+/// The port the PBX listens on.
+pub const SIP: u16 = 5060;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Two namespaces and the wire between them. Every address there is answers from the internet's side.
+#[derive(Debug)]
+pub struct Site {
+    /// Where the PBX runs.
+    pub host: Namespace,
+    /// Everybody else.
+    pub internet: Namespace,
+}
+
+impl Site {
+    /// Builds it.
+    ///
+    /// # Errors
+    /// If a namespace or a wire can't be made.
+    pub fn new() -> Result<Self> {
+        let site = Self { host: Namespace::new("host")?, internet: Namespace::new("net")? };
+        site.host.ip(&format!(
+            "link add {WAN} type veth peer name net0 netns {}",
+            site.internet.name()
+        ))?;
+        for (namespace, interface) in [(&site.host, WAN), (&site.internet, "net0")] {
+            namespace.set(&format!("net.ipv6.conf.{interface}.accept_dad"), "0")?;
+            namespace.set("net.ipv4.conf.all.rp_filter", "0")?;
+            namespace.set("net.ipv4.conf.default.rp_filter", "0")?;
+            namespace.set(&format!("net.ipv4.conf.{interface}.rp_filter"), "0")?;
+            namespace.ip(&format!("link set {interface} up"))?;
+        }
+        site.host.ip(&format!("addr add {PBX_V4}/24 dev {WAN}"))?;
+        site.host.ip(&format!("addr add {PBX_V6}/64 dev {WAN} nodad"))?;
+        site.host.ip("route add default via 203.0.113.1")?;
+        site.host.ip("-6 route add default via 2001:db8:5060::1")?;
+        let net = &site.internet;
+        net.ip("addr add 203.0.113.1/24 dev net0")?;
+        net.ip("addr add 2001:db8:5060::1/64 dev net0 nodad")?;
+        net.set("net.ipv6.ip_nonlocal_bind", "1")?;
+        net.ip("route add local 0.0.0.0/0 dev lo")?;
+        net.ip("-6 route add local ::/0 dev lo")?;
+        net.ip(&format!("route add {PBX_V4}/32 dev net0 table local"))?;
+        net.ip(&format!("-6 route add {PBX_V6}/128 dev net0 table local"))?;
+        Ok(site)
+    }
+
+    /// A UDP socket on the host.
+    ///
+    /// # Errors
+    /// If it can't be opened.
+    pub fn listen(&self, address: impl Into<IpAddr>, port: u16) -> Result<UdpSocket> {
+        let address = SocketAddr::new(address.into(), port);
+        let socket = self.host.inside(|| UdpSocket::bind(address))?.context("listen")?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(socket)
+    }
+
+    /// A UDP socket anywhere on the internet.
+    ///
+    /// # Errors
+    /// If it can't be opened.
+    pub fn anywhere(&self, source: impl Into<IpAddr>, port: u16) -> Result<UdpSocket> {
+        let address = SocketAddr::new(source.into(), port);
+        let socket = self.internet.inside(|| UdpSocket::bind(address))?;
+        let socket = socket.with_context(|| format!("send from {address}"))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(socket)
+    }
+
+    /// Sends a datagram from an address to a port of the host.
+    ///
+    /// # Errors
+    /// If it can't be sent.
+    pub fn send(&self, source: impl Into<IpAddr>, port: u16, payload: &[u8]) -> Result<()> {
+        let source = source.into();
+        let host: IpAddr = if source.is_ipv4() { PBX_V4.into() } else { PBX_V6.into() };
+        self.anywhere(source, 0)?.send_to(payload, (host, port)).context("send a datagram")?;
+        Ok(())
+    }
+}
+
+/// The next datagram, as text.
+///
+/// # Errors
+/// If none comes in time.
+pub fn next(socket: &UdpSocket) -> Result<(String, SocketAddr)> {
+    let mut buffer = [0; 65_536];
+    let (length, from) = socket.recv_from(&mut buffer).context("no datagram came")?;
+    Ok((String::from_utf8_lossy(&buffer[..length]).into_owned(), from))
+}
