@@ -1,9 +1,10 @@
 //! Tests only: what end-to-end tests share. [`site`] is a PBX host and the internet in [`namespace`]s of
-//! their own, [`process`] the real binary, [`addresses`] real addresses of real countries. [`images`]
+//! their own, [`neighbours`] others on that host, [`process`] the real binary, [`addresses`] real addresses of real countries. [`images`]
 //! builds what the program embeds.
 
 pub mod addresses;
 pub mod images;
 pub mod namespace;
+pub mod neighbours;
 pub mod process;
 pub mod site;

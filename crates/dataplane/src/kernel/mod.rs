@@ -11,7 +11,7 @@ mod remains;
 mod sys;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya::{Ebpf, EbpfLoader};
@@ -239,6 +239,11 @@ impl Live {
         self.control.wait()?;
         self.slots.clear(old)
     }
+}
+
+/// The paths that are there only while the agent with this runtime folder has something attached.
+pub fn paths(runtime_dir: &Path) -> Vec<String> {
+    Pins::of(runtime_dir).paths().map(|path| path.display().to_string()).collect()
 }
 
 fn mapped<T: aya::Pod>(map: &MapData, name: &'static str, n: usize) -> Result<Mapped<T>, Error> {
