@@ -14,7 +14,11 @@ use proptest::prelude::*;
 
 fn entry(number: u8) -> Entry {
     let country = |number: u8| CountryId::new(number % 251).unwrap();
-    Entry { primary: country(number), second: country(number / 3), hosting: number % 7 == 0 }
+    Entry {
+        primary: country(number),
+        second: country(number / 3),
+        hosting: number.is_multiple_of(7),
+    }
 }
 
 fn ip4(address: u32) -> IpAddr {
