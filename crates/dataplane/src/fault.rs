@@ -1,12 +1,17 @@
-//! Points at which a test can kill the process, to prove that nothing depends on its living on.
+//! Faults that tests ask for, to prove that nothing depends on the process living on, or on what only
+//! newer kernels have. `GEOFILTER_FAULT` names them, separated by commas; debug builds only.
 
-/// Kills the process if `GEOFILTER_FAULT` names this point. Debug builds only.
+/// Kills the process if this point is named.
 pub fn point(name: &str) {
-    #[cfg(debug_assertions)]
-    if std::env::var_os("GEOFILTER_FAULT").is_some_and(|wanted| wanted == name) {
+    if is_asked_for(name) {
         let _ =
             rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
-    #[cfg(not(debug_assertions))]
-    let _ = name;
+}
+
+/// Whether a fault is asked for.
+pub fn is_asked_for(name: &str) -> bool {
+    cfg!(debug_assertions)
+        && std::env::var("GEOFILTER_FAULT")
+            .is_ok_and(|faults| faults.split(',').any(|fault| fault == name))
 }

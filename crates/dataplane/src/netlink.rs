@@ -1,32 +1,46 @@
-//! Asking the kernel about its interfaces over route netlink.
+//! Asking the kernel about its interfaces, and for changes to them, over route netlink.
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 /// Sends a dump request and collects every answer.
 pub(crate) fn dump(request: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let mut answers = Vec::new();
+    exchange(request, NLM_F_REQUEST | NLM_F_DUMP, &mut answers)?;
+    Ok(answers)
+}
+
+/// Sends a request for a change and waits until it is done.
+pub(crate) fn request(request: RouteNetlinkMessage) -> io::Result<()> {
+    exchange(request, NLM_F_REQUEST | NLM_F_ACK, &mut Vec::new())
+}
+
+fn exchange(
+    request: RouteNetlinkMessage,
+    flags: u16,
+    answers: &mut Vec<RouteNetlinkMessage>,
+) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     let mut message = NetlinkMessage::from(request);
-    message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    message.header.flags = flags;
     message.finalize();
     let mut bytes = vec![0; message.buffer_len()];
     message.serialize(&mut bytes);
     socket.send(&bytes, 0)?;
-    let mut answers = Vec::new();
     loop {
         let (datagram, _) = socket.recv_from_full()?;
-        if !collect(&datagram, &mut answers)? {
-            return Ok(answers);
+        if !collect(&datagram, answers)? {
+            return Ok(());
         }
     }
 }
 
-/// Reads the messages of one datagram; false after the last one of a dump.
+/// Reads the messages of one datagram; false after the last one of an answer.
 fn collect(datagram: &[u8], answers: &mut Vec<RouteNetlinkMessage>) -> io::Result<bool> {
     let mut rest = datagram;
     while !rest.is_empty() {
@@ -35,7 +49,9 @@ fn collect(datagram: &[u8], answers: &mut Vec<RouteNetlinkMessage>) -> io::Resul
         let length = (message.header.length as usize).next_multiple_of(4).max(16);
         match message.payload {
             NetlinkPayload::Done(_) => return Ok(false),
-            NetlinkPayload::Error(error) => return Err(error.to_io()),
+            NetlinkPayload::Error(error) => {
+                return if error.code.is_none() { Ok(false) } else { Err(error.to_io()) };
+            }
             NetlinkPayload::InnerMessage(inner) => answers.push(inner),
             _ => {}
         }

@@ -66,22 +66,31 @@ impl Neighbour {
             Self::Firewall => load_ruleset(host, FIREWALL),
             Self::Fail2ban => load_ruleset(host, FAIL2BAN),
             Self::Clsact => {
-                let (_folder, object) = compile()?;
-                let tc = |words: &str| host.command("tc", &words.split(' ').collect::<Vec<_>>());
-                tc(&format!("qdisc add dev {WAN} clsact"))?;
-                for direction in ["ingress", "egress"] {
-                    tc(&format!(
-                        "filter add dev {WAN} {direction} prio 5 bpf direct-action obj {object} sec \
-                         classifier"
-                    ))?;
-                }
-                Ok(())
+                host.command("tc", &["qdisc", "add", "dev", WAN, "clsact"])?;
+                Self::filter_on_clsact(host)
             }
             Self::Xdp => {
                 let (_folder, object) = compile()?;
                 host.ip(&format!("link set dev {WAN} xdp obj {object} sec xdp")).map(drop)
             }
         }
+    }
+}
+
+impl Neighbour {
+    /// Puts filters of others on a clsact qdisc that is there.
+    ///
+    /// # Errors
+    /// If a tool fails.
+    pub fn filter_on_clsact(host: &Namespace) -> Result<()> {
+        let (_folder, object) = compile()?;
+        for direction in ["ingress", "egress"] {
+            let words = format!(
+                "filter add dev {WAN} {direction} prio 5 bpf direct-action obj {object} sec classifier"
+            );
+            host.command("tc", &words.split(' ').collect::<Vec<_>>())?;
+        }
+        Ok(())
     }
 }
 
@@ -120,7 +129,8 @@ pub fn snapshot(host: &Namespace) -> Result<String> {
         host.command("nft", &["-s", "list", "ruleset"])?,
         fs::read_to_string("/proc/self/mounts")?
             .lines()
-            .filter(|mount| !mount.contains(" nsfs ") && !mount.contains("/tmp/gf"))
+            // Those of other tests on this machine come and go.
+            .filter(|mount| !mount.contains(" nsfs ") && !mount.starts_with("geofilter "))
             .fold(String::new(), |lines, line| lines + line + "\n"),
     ]
     .join("\n"))

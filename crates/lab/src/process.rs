@@ -19,6 +19,8 @@ pub struct Agent<'a> {
     namespace: &'a Namespace,
     folder: TempDir,
     words: Vec<String>,
+    /// What its kernel lacks.
+    lacks: Option<&'static str>,
     running: Option<Child>,
 }
 
@@ -33,14 +35,18 @@ impl<'a> Agent<'a> {
         Ok(agent)
     }
 
-    /// Makes the folders for an agent and starts nothing.
+    /// Makes the folders for an agent and starts nothing. The backend `clsact` stands for `tc` on a kernel
+    /// without TCX.
     ///
     /// # Errors
     /// If they can't be made.
     pub fn prepare(namespace: &'a Namespace, words: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("gf").tempdir()?;
-        let words = words.iter().map(|word| (*word).to_owned()).collect();
-        Ok(Self { namespace, folder, words, running: None })
+        let old_kernel = words.contains(&"clsact");
+        let word = |word: &&str| if *word == "clsact" { "tc" } else { *word }.to_owned();
+        let words = words.iter().map(word).collect();
+        let lacks = old_kernel.then_some("no-tcx");
+        Ok(Self { namespace, folder, words, lacks, running: None })
     }
 
     /// Starts it again, to be killed at the fault point if one is named; waits until it answers, or until it
@@ -52,7 +58,8 @@ impl<'a> Agent<'a> {
         let mut command = Command::new(binary()?);
         command.arg("agent").args(&self.words).args(["--state-dir", path(&self.state_dir())]);
         command.args(["--runtime-dir", path(&self.runtime_dir())]);
-        command.env_remove("GEOFILTER_FAULT").envs(fault.map(|point| ("GEOFILTER_FAULT", point)));
+        let faults: Vec<&str> = self.lacks.into_iter().chain(fault).collect();
+        command.env("GEOFILTER_FAULT", faults.join(","));
         let log = fs::File::options().create(true).append(true).open(self.log_file())?;
         command.stdout(Stdio::null()).stderr(log).stdin(Stdio::null());
         self.running = Some(self.namespace.inside(move || command.spawn())??);

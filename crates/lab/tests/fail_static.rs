@@ -13,7 +13,7 @@ use geofilter_lab::addresses::Addresses;
 use geofilter_lab::process::Agent;
 use geofilter_lab::site::{PBX_V4, SIP, Site, WAN, next};
 
-const BACKENDS: [&str; 2] = ["xdp", "tc"];
+const BACKENDS: [&str; 3] = ["xdp", "tc", "clsact"];
 
 /// Sends from an allowed and a blocked address in turn, every 200 µs, while `change` runs. Returns how
 /// many were sent from each, and asserts that all of the first arrived and none of the others.

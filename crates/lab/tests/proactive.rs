@@ -14,7 +14,7 @@ use geofilter_lab::addresses::Addresses;
 use geofilter_lab::process::Agent;
 use geofilter_lab::site::{PBX_V4, SIP, Site, WAN, next};
 
-const BACKENDS: [&str; 2] = ["xdp", "tc"];
+const BACKENDS: [&str; 3] = ["xdp", "tc", "clsact"];
 
 /// A site with an agent, once for each backend.
 fn on_each_backend(test: impl Fn(&Site, &Agent<'_>, &Addresses<'_>)) {
@@ -25,7 +25,7 @@ fn on_each_backend(test: impl Fn(&Site, &Agent<'_>, &Addresses<'_>)) {
         let agent = Agent::start(&site.host, &["--backend", backend, "--interface", WAN]).unwrap();
         test(&site, &agent, &Addresses::new(&world));
         let kind = agent.json(&["status"]).unwrap()["attachments"][0]["kind"].clone();
-        assert!(kind.as_str().unwrap().starts_with(backend), "{kind}");
+        assert_eq!(kind, if backend == "xdp" { "xdp-native" } else { "tc" });
     }
 }
 

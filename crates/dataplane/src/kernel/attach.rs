@@ -11,7 +11,8 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
 use geofilter_core::desired::{Attachment, AttachmentKind};
 
 use crate::interfaces::Interface;
-use crate::kernel::pins::Pins;
+use crate::kernel::clsact;
+use crate::kernel::pins::{Hold, How, Pins};
 use crate::{Error, Preference, fault};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -67,46 +68,44 @@ fn pbx_is_listening() -> bool {
         .is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
 }
 
-/// Puts this program into a pinned link, in place; `None` if there is none that can be kept.
+/// Puts this program in the place of the one an earlier agent left; `None` if there is none that can be
+/// kept.
 fn take_over(
     programs: &mut Ebpf,
     pins: &Pins,
     interface: &Interface,
     preference: Preference,
 ) -> Result<Option<Attachment>, Error> {
-    for (name, kind, path) in pins.links()? {
-        let Some(kind) = kind_of(&kind).filter(|_| name == interface.name) else {
-            continue;
-        };
-        if !preference.accepts(kind) || replace_program(programs, interface, kind, &path).is_err() {
-            // Another kind is wanted, or the interface is gone and another has its name.
-            release(&interface.name, &path)?;
-            continue;
+    for hold in pins.holds()?.into_iter().filter(|hold| hold.interface == interface.name) {
+        let kept = hold.kind().filter(|kind| preference.accepts(*kind));
+        let replaced = kept.is_some() && replace_program(programs, interface, &hold).is_ok();
+        if let Some(kind) = kept.filter(|_| replaced) {
+            return Ok(Some(Attachment { interface: hold.interface, kind }));
         }
-        return Ok(Some(Attachment { interface: name, kind }));
+        // Another kind is wanted, or the interface is gone and another has its name.
+        release(pins, &hold)?;
     }
     Ok(None)
 }
 
-fn replace_program(
-    programs: &mut Ebpf,
-    interface: &Interface,
-    kind: AttachmentKind,
-    path: &Path,
-) -> Result<(), Cause> {
-    let link = FdLink::from(PinnedLink::from_pin(path)?);
+fn replace_program(programs: &mut Ebpf, interface: &Interface, hold: &Hold) -> Result<(), Cause> {
+    let (pin, kind) = match &hold.how {
+        How::Link { pin, .. } => (pin, hold.kind()),
+        How::Filter { priority } => {
+            return clsact::replace(classifier(programs, interface)?, &hold.interface, *priority);
+        }
+        How::Qdisc => return Err("there is no filter on it".into()),
+    };
     // The link is pinned: closing our descriptor of it detaches nothing.
-    match kind {
-        AttachmentKind::XdpNative | AttachmentKind::XdpGeneric => {
-            let program = xdp(programs)?;
-            let id = program.attach_to_link(XdpLink::try_from(link)?)?;
-            drop(program.take_link(id)?);
-        }
-        AttachmentKind::Tc | AttachmentKind::Memory => {
-            let program = classifier(programs, interface)?;
-            let id = program.attach_to_link(SchedClassifierLink::try_from(link)?)?;
-            drop(program.take_link(id)?);
-        }
+    let link = FdLink::from(PinnedLink::from_pin(pin)?);
+    if kind == Some(AttachmentKind::Tc) {
+        let program = classifier(programs, interface)?;
+        let id = program.attach_to_link(SchedClassifierLink::try_from(link)?)?;
+        drop(program.take_link(id)?);
+    } else {
+        let program = xdp(programs)?;
+        let id = program.attach_to_link(XdpLink::try_from(link)?)?;
+        drop(program.take_link(id)?);
     }
     Ok(())
 }
@@ -117,19 +116,46 @@ fn attach_new(
     interface: &Interface,
     kind: AttachmentKind,
 ) -> Result<(), Error> {
-    let link = create_link(programs, interface, kind).map_err(|source| Error::Attach {
+    let fail = |source| Error::Attach {
         interface: interface.name.clone(),
         kind: describe(kind),
         advice: advice(interface, kind),
         source,
-    })?;
-    fault::point("attach-linked");
-    let path = pins.link(&interface.name, label(kind));
-    // Dropping the descriptor of a link that could not be pinned detaches it again.
-    link.pin(&path)
-        .map_err(|source| Error::Pins { path, source: std::io::Error::other(source) })?;
+    };
+    match create_link(programs, interface, kind) {
+        Ok(link) => pin_link(link, &pins.link(&interface.name, label(kind)))?,
+        // Kernels before 6.6 know no TCX.
+        Err(source) if kind == AttachmentKind::Tc && is_unknown(&*source) => {
+            clsact::attach(classifier(programs, interface).map_err(fail)?, pins, interface)
+                .map_err(fail)?;
+        }
+        Err(source) => return Err(fail(source)),
+    }
     fault::point("attach-pinned");
     Ok(())
+}
+
+fn pin_link(link: FdLink, path: &Path) -> Result<(), Error> {
+    fault::point("attach-linked");
+    // Dropping the descriptor of a link that could not be pinned detaches it again.
+    let pinned = link.pin(path);
+    pinned.map(drop).map_err(|source| Error::Pins {
+        path: path.to_owned(),
+        source: std::io::Error::other(source),
+    })
+}
+
+/// Whether the kernel does not know this kind of link.
+fn is_unknown(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let code = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        if code == Some(libc::EINVAL) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn create_link(
@@ -141,6 +167,9 @@ fn create_link(
         AttachmentKind::XdpNative => XdpMode::Driver,
         AttachmentKind::XdpGeneric => XdpMode::Skb,
         AttachmentKind::Tc | AttachmentKind::Memory => {
+            if fault::is_asked_for("no-tcx") {
+                return Err(std::io::Error::from_raw_os_error(libc::EINVAL).into());
+            }
             let program = classifier(programs, interface)?;
             // Before the programs of others: what they would do with a packet we drop is moot.
             let first = TcAttachOptions::TcxOrder(LinkOrder::first());
@@ -157,7 +186,7 @@ fn create_link(
 fn advice(interface: &Interface, kind: AttachmentKind) -> String {
     match (kind, interface.xdp_program) {
         (AttachmentKind::Tc | AttachmentKind::Memory, _) => {
-            ": TC links need Linux 6.6 or newer".to_owned()
+            ": see `tc qdisc show` for what is there".to_owned()
         }
         (_, Some(id)) => format!(
             ": the XDP program with id {id} holds it (`bpftool prog show id {id}` tells whose it is); \
@@ -167,13 +196,28 @@ fn advice(interface: &Interface, kind: AttachmentKind) -> String {
     }
 }
 
-/// Detaches a pinned link.
-pub(crate) fn release(interface: &str, path: &Path) -> Result<(), Error> {
-    let fail = |source| Error::Detach { interface: interface.to_owned(), source };
-    match PinnedLink::from_pin(path) {
-        // The last descriptor goes here, and the program leaves the interface before this returns.
-        Ok(link) => link.unpin().map(drop).map_err(fail),
-        Err(_) => std::fs::remove_file(path).map_err(fail),
+/// Takes a program off an interface.
+pub(crate) fn release(pins: &Pins, hold: &Hold) -> Result<(), Error> {
+    let released = match &hold.how {
+        How::Link { pin, .. } => match PinnedLink::from_pin(pin) {
+            // The last descriptor goes here, and the program leaves before this returns.
+            Ok(link) => link.unpin().map(drop),
+            Err(_) => std::fs::remove_file(pin),
+        },
+        How::Filter { priority } => clsact::release_filter(pins, &hold.interface, *priority),
+        How::Qdisc => clsact::release_qdisc(pins, &hold.interface),
+    };
+    released.map_err(|source| Error::Detach { interface: hold.interface.clone(), source })
+}
+
+impl Hold {
+    /// The kind of the attachment it stands for.
+    pub(crate) fn kind(&self) -> Option<AttachmentKind> {
+        match &self.how {
+            How::Link { kind, .. } => kind_of(kind),
+            How::Filter { .. } => Some(AttachmentKind::Tc),
+            How::Qdisc => None,
+        }
     }
 }
 
@@ -209,7 +253,7 @@ fn describe(kind: AttachmentKind) -> &'static str {
 }
 
 /// The kind a pin's name stands for.
-pub(crate) fn kind_of(label: &str) -> Option<AttachmentKind> {
+fn kind_of(label: &str) -> Option<AttachmentKind> {
     match label {
         "xdp" => Some(AttachmentKind::XdpNative),
         "generic" => Some(AttachmentKind::XdpGeneric),

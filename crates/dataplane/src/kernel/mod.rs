@@ -3,6 +3,7 @@
 
 mod abi;
 mod attach;
+mod clsact;
 mod control;
 mod judge;
 mod mapped;
@@ -28,7 +29,7 @@ use abi::CounterTable;
 use control::Control;
 pub use judge::Judge;
 use mapped::Mapped;
-use pins::Pins;
+use pins::{Hold, Pins};
 use remains::Remains;
 use table::Slots;
 
@@ -144,9 +145,9 @@ impl Kernel {
 
     /// Detaches from interfaces that an earlier agent protected and this one does not.
     fn release_others(&self, interfaces: &[Interface]) -> Result<(), Error> {
-        for (name, _, path) in self.pins.links()? {
-            if !interfaces.iter().any(|interface| interface.name == name) {
-                attach::release(&name, &path)?;
+        for hold in self.pins.holds()? {
+            if !interfaces.iter().any(|interface| interface.name == hold.interface) {
+                attach::release(&self.pins, &hold)?;
             }
         }
         Ok(())
@@ -298,16 +299,17 @@ impl Backend for Kernel {
         if self.live.is_some() {
             return Ok(self.observed());
         }
-        let attachment = |(interface, kind, _): (String, String, PathBuf)| {
-            Some(Attachment { interface, kind: attach::kind_of(&kind)? })
+        let attachment = |hold: Hold| {
+            let kind = hold.kind()?;
+            Some(Attachment { interface: hold.interface, kind })
         };
-        let links = self.pins.links()?;
-        if links.is_empty() {
+        let attachments: Vec<Attachment> =
+            self.pins.holds()?.into_iter().filter_map(attachment).collect();
+        if attachments.is_empty() {
             return Ok(None);
         }
         let control = open_control(&self.pins)?;
         let (active, fallback) = control.read();
-        let attachments = links.into_iter().filter_map(attachment).collect();
         Ok(Some(Observed { attachments, active, fallback }))
     }
 
@@ -333,8 +335,8 @@ impl Backend for Kernel {
             pass_everything(&self.pins);
         }
         fault::point("detach-passing");
-        for (interface, _, path) in self.pins.links()? {
-            attach::release(&interface, &path)?;
+        for hold in self.pins.holds()? {
+            attach::release(&self.pins, &hold)?;
             fault::point("detach-released");
         }
         self.live = None;

@@ -68,22 +68,47 @@ impl Pins {
         self.folder.join(format!("link_{kind}_{}", escape(interface)))
     }
 
-    /// Every pinned link, as (interface, kind, path).
-    pub(crate) fn links(&self) -> Result<Vec<(String, String, PathBuf)>, Error> {
-        let links = self.files()?.into_iter().filter_map(|path| {
-            let name = path.file_name()?.to_str()?.strip_prefix("link_")?.to_owned();
-            let (kind, interface) = name.split_once('_')?;
-            Some((unescape(interface), kind.to_owned(), path))
-        });
-        Ok(links.collect())
+    /// Says that a filter of ours is, or is about to be, on an interface.
+    pub(crate) fn mark_filter(&self, interface: &str, priority: u16) -> io::Result<()> {
+        mark(&self.filter(interface, priority))
     }
 
-    /// Every pin that is not a link.
+    /// Says that it is gone.
+    pub(crate) fn unmark_filter(&self, interface: &str, priority: u16) -> io::Result<()> {
+        unmark(&self.filter(interface, priority))
+    }
+
+    /// Says that the clsact qdisc of an interface is, or is about to be, ours.
+    pub(crate) fn mark_qdisc(&self, interface: &str) -> io::Result<()> {
+        mark(&self.qdisc(interface))
+    }
+
+    /// Says that it is gone, or not ours any more.
+    pub(crate) fn unmark_qdisc(&self, interface: &str) -> io::Result<()> {
+        unmark(&self.qdisc(interface))
+    }
+
+    fn filter(&self, interface: &str, priority: u16) -> PathBuf {
+        self.folder.join(format!("filter_{priority}_{}", escape(interface)))
+    }
+
+    fn qdisc(&self, interface: &str) -> PathBuf {
+        self.folder.join(format!("qdisc_{}", escape(interface)))
+    }
+
+    /// Everything that holds a program on an interface, qdiscs behind the filters on them.
+    pub(crate) fn holds(&self) -> Result<Vec<Hold>, Error> {
+        let mut holds: Vec<Hold> = self.files()?.into_iter().filter_map(Hold::read).collect();
+        holds.sort_by_key(|hold| hold.how == How::Qdisc);
+        Ok(holds)
+    }
+
+    /// Every pin of a map.
     pub(crate) fn maps(&self) -> Result<Vec<PathBuf>, Error> {
-        let is_link = |path: &PathBuf| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("link_"))
+        let is_map = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("gf_"))
         };
-        Ok(self.files()?.into_iter().filter(|path| !is_link(path)).collect())
+        Ok(self.files()?.into_iter().filter(is_map).collect())
     }
 
     fn files(&self) -> Result<Vec<PathBuf>, Error> {
@@ -110,6 +135,57 @@ impl Pins {
             gone(fs::remove_dir(own)).map_err(fail)?;
         }
         Ok(())
+    }
+}
+
+/// What holds a program on an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) interface: String,
+    pub(crate) how: How,
+}
+
+/// How a program is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum How {
+    /// By a pinned link of this kind.
+    Link { kind: String, pin: PathBuf },
+    /// By a filter with this priority on the clsact qdisc.
+    Filter { priority: u16 },
+    /// Not yet, or no more: the qdisc was added for it.
+    Qdisc,
+}
+
+impl Hold {
+    fn read(pin: PathBuf) -> Option<Self> {
+        let name = pin.file_name()?.to_str()?.to_owned();
+        let (what, rest) = name.split_once('_')?;
+        let (interface, how) = match (what, rest.split_once('_')) {
+            ("link", Some((kind, interface))) => {
+                (interface, How::Link { kind: kind.to_owned(), pin })
+            }
+            ("filter", Some((priority, interface))) => {
+                (interface, How::Filter { priority: priority.parse().ok()? })
+            }
+            ("qdisc", _) => (rest, How::Qdisc),
+            _ => return None,
+        };
+        Some(Self { interface: unescape(interface), how })
+    }
+}
+
+/// bpffs holds no plain files, so a mark is a folder.
+fn mark(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+fn unmark(path: &Path) -> io::Result<()> {
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

@@ -8,7 +8,7 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::loaded_programs;
 
 use crate::Error;
-use crate::kernel::pins::Pins;
+use crate::kernel::pins::{Hold, How, Pins};
 use crate::kernel::sys;
 
 /// Grace periods after which what is still there stays there.
@@ -24,13 +24,17 @@ impl Remains {
     /// What is pinned now. A pin that can't be read, half made by an agent that was killed, has nothing
     /// behind it.
     pub(crate) fn find(pins: &Pins) -> Result<Self, Error> {
-        let program = |path| {
-            let link = FdLink::from(PinnedLink::from_pin(path).ok()?);
-            Some(link.info().ok()?.program_id())
+        // A filter's program holds the maps, so that these tell of it too.
+        let program = |hold: Hold| match hold.how {
+            How::Link { pin, .. } => {
+                let link = FdLink::from(PinnedLink::from_pin(pin).ok()?);
+                Some(link.info().ok()?.program_id())
+            }
+            How::Filter { .. } | How::Qdisc => None,
         };
         let map = |path| Some(MapData::from_pin(path).ok()?.info().ok()?.id());
         Ok(Self {
-            programs: pins.links()?.into_iter().filter_map(|(_, _, pin)| program(pin)).collect(),
+            programs: pins.holds()?.into_iter().filter_map(program).collect(),
             maps: pins.maps()?.into_iter().filter_map(map).collect(),
         })
     }

@@ -1,0 +1,148 @@
+//! TC without TCX links, on kernels before 6.6: a filter on the interface's clsact qdisc. Neither can be
+//! pinned, but both stay without an agent; marks beside the pins tell which of them are ours.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
+
+use aya::programs::links::Link;
+use aya::programs::tc::{
+    NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle, qdisc_add_clsact,
+};
+use aya::programs::{SchedClassifier, TcAttachType};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::tc::{TcAttribute, TcMessage};
+
+use crate::fault;
+use crate::interfaces::{self, Interface};
+use crate::kernel::pins::Pins;
+use crate::netlink;
+
+/// "gf": whoever lists the filters sees whose it is.
+const NAME: (u16, u16) = (0x6766, 1);
+const HANDLE: TcHandle = TcHandle::new(NAME.0, NAME.1);
+/// `ffff:` and `ffff:fff1`: the handle of a clsact qdisc and its place.
+const QDISC: (u16, u16) = (0xffff, 0);
+const PLACE: (u16, u16) = (0xffff, 0xfff1);
+/// `ffff:fff2` and `ffff:fff3`: where the filters on ingress and egress are.
+const DIRECTIONS: [u16; 2] = [0xfff2, 0xfff3];
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Attaches a program, before the filters of others where a priority is free.
+pub(crate) fn attach(
+    program: &mut SchedClassifier,
+    pins: &Pins,
+    interface: &Interface,
+) -> Result<(), Cause> {
+    if !has_qdisc(interface.index)? {
+        pins.mark_qdisc(&interface.name)?;
+        fault::point("clsact-marked");
+        qdisc_add_clsact(&interface.name)?;
+        fault::point("clsact-added");
+    }
+    let taken = priorities(interface.index)?;
+    let priority = (1..u16::MAX).find(|free| !taken.contains(free)).ok_or("no priority is free")?;
+    pins.mark_filter(&interface.name, priority)?;
+    fault::point("filter-marked");
+    let options = NlOptions { priority, handle: HANDLE, classid: None };
+    let options = TcAttachOptions::Netlink(options);
+    let id = program.attach_with_options(&interface.name, TcAttachType::Ingress, options)?;
+    // Dropping the link would take the filter away again.
+    std::mem::forget(program.take_link(id)?);
+    Ok(())
+}
+
+/// Puts a program into the filter an earlier agent left, in place.
+pub(crate) fn replace(
+    program: &mut SchedClassifier,
+    interface: &str,
+    priority: u16,
+) -> Result<(), Cause> {
+    let id = program.attach_to_link(filter(interface, priority)?)?;
+    std::mem::forget(program.take_link(id)?);
+    Ok(())
+}
+
+/// Removes the filter. An interface that is gone has taken it along.
+pub(crate) fn release_filter(pins: &Pins, interface: &str, priority: u16) -> io::Result<()> {
+    if let Some(index) = index_of(interface)?
+        && has_filter(index, priority)?
+    {
+        Link::detach(filter(interface, priority)?).map_err(io::Error::other)?;
+    }
+    pins.unmark_filter(interface, priority)
+}
+
+/// Removes the qdisc, unless others use it by now.
+pub(crate) fn release_qdisc(pins: &Pins, interface: &str) -> io::Result<()> {
+    if let Some(index) = index_of(interface)?
+        && has_qdisc(index)?
+        && priorities(index)?.is_empty()
+    {
+        let mut qdisc = TcMessage::with_index(index as i32);
+        qdisc.header.handle = handle(QDISC);
+        qdisc.header.parent = handle(PLACE);
+        netlink::request(RouteNetlinkMessage::DelQueueDiscipline(qdisc))?;
+    }
+    pins.unmark_qdisc(interface)
+}
+
+fn index_of(interface: &str) -> io::Result<Option<u32>> {
+    let all = interfaces::all().map_err(io::Error::other)?;
+    Ok(all.iter().find(|found| found.name == interface).map(|found| found.index))
+}
+
+fn filter(interface: &str, priority: u16) -> io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(interface, TcAttachType::Ingress, priority, HANDLE, None)
+}
+
+fn handle((major, minor): (u16, u16)) -> netlink_packet_route::tc::TcHandle {
+    netlink_packet_route::tc::TcHandle { major, minor }
+}
+
+/// Whether filters can be put on ingress; an ingress qdisc of somebody else serves as well.
+fn has_qdisc(index: u32) -> io::Result<bool> {
+    let qdiscs = netlink::dump(RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()))?;
+    let serves = |kind: &TcAttribute| matches!(kind, TcAttribute::Kind(kind) if kind == "clsact" || kind == "ingress");
+    Ok(qdiscs.iter().any(|message| match message {
+        RouteNetlinkMessage::NewQueueDiscipline(qdisc) => {
+            qdisc.header.index == index as i32 && qdisc.attributes.iter().any(serves)
+        }
+        _ => false,
+    }))
+}
+
+fn filters(index: u32, direction: u16) -> io::Result<Vec<TcMessage>> {
+    let mut request = TcMessage::with_index(index as i32);
+    request.header.parent = handle((PLACE.0, direction));
+    let answers = match netlink::dump(RouteNetlinkMessage::GetTrafficFilter(request)) {
+        // An ingress qdisc has no egress.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Vec::new(),
+        answers => answers?,
+    };
+    Ok(answers
+        .into_iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewTrafficFilter(filter) => Some(filter),
+            _ => None,
+        })
+        .collect())
+}
+
+/// The priorities in use, in both directions.
+fn priorities(index: u32) -> io::Result<BTreeSet<u16>> {
+    let mut taken = BTreeSet::new();
+    for direction in DIRECTIONS {
+        taken.extend(
+            filters(index, direction)?.iter().map(|filter| (filter.header.info >> 16) as u16),
+        );
+    }
+    Ok(taken)
+}
+
+fn has_filter(index: u32, priority: u16) -> io::Result<bool> {
+    let ours = handle(NAME);
+    Ok(filters(index, DIRECTIONS[0])?.iter().any(|filter| {
+        filter.header.handle == ours && (filter.header.info >> 16) as u16 == priority
+    }))
+}
