@@ -129,8 +129,8 @@ pub fn snapshot(host: &Namespace) -> Result<String> {
         host.command("nft", &["-s", "list", "ruleset"])?,
         fs::read_to_string("/proc/self/mounts")?
             .lines()
-            // Those of other tests on this machine come and go.
-            .filter(|mount| !mount.contains(" nsfs ") && !mount.starts_with("geofilter "))
+            // The only kind of ours; what others mount on this machine comes and goes.
+            .filter(|mount| mount.contains(" bpf ") && !mount.starts_with("geofilter "))
             .fold(String::new(), |lines, line| lines + line + "\n"),
     ]
     .join("\n"))
