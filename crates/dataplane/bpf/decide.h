@@ -3,6 +3,8 @@
 #ifndef GEOFILTER_DECIDE_H
 #define GEOFILTER_DECIDE_H
 
+#include <linux/udp.h>
+
 #include "maps.h"
 #include "packet.h"
 #include "table.h"
@@ -135,11 +137,23 @@ static __always_inline void gf_decide_country(const struct gf_bank *bank, __u32 
 	}
 }
 
+/* Where what UDP or TCP carries begins. */
+static __always_inline __u32 gf_payload_offset(const struct gf_frame *frame,
+					       const struct gf_packet *packet)
+{
+	__u8 words = 0;
+
+	if (packet->protocol == IPPROTO_UDP)
+		return packet->offset + sizeof(struct udphdr);
+	gf_read(frame, packet->offset + 12, &words, sizeof(words));
+	return packet->offset + (words >> 4) * 4;
+}
+
 static __always_inline void gf_tell(const struct gf_frame *frame, const struct gf_packet *packet,
 				    const struct gf_bank *bank, const struct gf_decision *decision,
 				    struct gf_counters *counters)
 {
-	__u32 zero = 0, size, offset = packet->offset;
+	__u32 zero = 0, size, offset;
 	__u64 *budget = bpf_map_lookup_elem(&gf_budget, &zero);
 	struct gf_event *event = NULL;
 
@@ -170,6 +184,7 @@ static __always_inline void gf_tell(const struct gf_frame *frame, const struct g
 	event->enforced = bank->action == GF_ACTION_ENFORCE;
 	event->reserved = 0;
 	event->payload_length = 0;
+	offset = gf_payload_offset(frame, packet);
 	if (packet->transport == GF_PORTS && frame->length > offset) {
 		size = frame->length - offset - 1;
 		if (size >= GF_PAYLOAD)

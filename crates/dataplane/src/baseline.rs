@@ -1,5 +1,5 @@
-//! [`Baseline`]: the machine's state before the first change, to be compared after the last. Whatever
-//! differs and bears our names is ours and must not be; everything else that differs is the work of others.
+//! [`Baseline`]: the machine's state before the first change, to be compared after the last. What is new
+//! and of our making must not be; everything else that differs is the work of others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,9 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::netlink::dump;
 use crate::{Error, interfaces};
-
-/// What everything of ours is named after.
-const OUR_NAMES: [&str; 2] = ["geofilter", "gf_"];
 
 /// Parents of the filters on ingress and egress of a clsact qdisc.
 const CLSACT: [(&str, u16); 2] = [("ingress", 0xfff2), ("egress", 0xfff3)];
@@ -81,8 +78,9 @@ impl Baseline {
         areas.into_iter().map(capture).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Compares a later state with this one.
-    pub fn compare(&self, now: &Self) -> Proof {
+    /// Compares a later state with this one. `ours` are the paths of which nothing may be new, as
+    /// [`crate::kernel::paths`] tells them.
+    pub fn compare(&self, now: &Self, ours: &[String]) -> Proof {
         let empty = BTreeSet::new();
         let mut proof = Proof { compared: BTreeMap::new(), ours: Vec::new(), theirs: Vec::new() };
         for area in self.0.keys().chain(now.0.keys()).collect::<BTreeSet<_>>() {
@@ -91,13 +89,18 @@ impl Baseline {
             proof.compared.insert(area.clone(), after.len());
             let gone = before.difference(after).map(|line| (line, false));
             for (line, appeared) in gone.chain(after.difference(before).map(|line| (line, true))) {
-                let is_ours = OUR_NAMES.iter().any(|name| line.contains(name));
-                let list = if is_ours && appeared { &mut proof.ours } else { &mut proof.theirs };
+                let is_ours = appeared && ours.iter().any(|path| is_within(line, path));
+                let list = if is_ours { &mut proof.ours } else { &mut proof.theirs };
                 list.push(Difference { area: area.clone(), line: line.clone(), appeared });
             }
         }
         proof
     }
+}
+
+/// Whether a line tells of a path or of something below it.
+fn is_within(line: &str, path: &str) -> bool {
+    line.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ' ']))
 }
 
 fn capture_interfaces() -> io::Result<BTreeSet<String>> {
@@ -266,23 +269,25 @@ mod tests {
 
     fn state(lines: &[&str]) -> Baseline {
         let lines = lines.iter().map(|line| (*line).to_owned()).collect();
-        Baseline(BTreeMap::from([("nftables".to_owned(), lines)]))
+        Baseline(BTreeMap::from([("mounts".to_owned(), lines)]))
     }
 
     #[test]
-    fn what_bears_our_name_is_ours_and_the_rest_is_theirs() {
-        let before = state(&["table f2b-table", "table docker"]);
-        let proof = before.compare(&state(&["table f2b-table", "table geofilter", "table new"]));
+    fn what_is_new_below_our_paths_is_ours_and_the_rest_is_theirs() {
+        let before = state(&["/sys/fs/bpf", "/docker"]);
+        let after = state(&["/sys/fs/bpf", "/run/gf/bpf bpf", "/run/gf/bpf-of-others bpf"]);
+        let proof = before.compare(&after, &["/run/gf/bpf".to_owned()]);
         assert!(!proof.holds());
-        assert_eq!(proof.ours[0].line, "table geofilter");
+        assert_eq!(proof.ours.len(), 1);
+        assert_eq!(proof.ours[0].line, "/run/gf/bpf bpf");
         let theirs: Vec<_> = proof.theirs.iter().map(|it| (&*it.line, it.appeared)).collect();
-        assert_eq!(theirs, [("table docker", false), ("table new", true)]);
+        assert_eq!(theirs, [("/docker", false), ("/run/gf/bpf-of-others bpf", true)]);
     }
 
     #[test]
     fn the_same_state_proves_itself() {
-        let before = state(&["table f2b-table"]);
-        let proof = before.compare(&before);
+        let before = state(&["/sys/fs/bpf/geofilter"]);
+        let proof = before.compare(&before, &["/sys/fs/bpf/geofilter".to_owned()]);
         assert!(proof.holds() && proof.theirs.is_empty());
     }
 }

@@ -156,3 +156,22 @@ fn twenty_table_swaps() {
         });
     }
 }
+
+#[test]
+fn a_table_that_does_not_fit_leaves_the_old_one_in_force() {
+    let runtime = tempfile::tempdir().unwrap();
+    let mut kernel = Loaded(Kernel::new(Vec::new(), Preference::Auto, runtime.path().to_owned()));
+    kernel.0.load(&world(0), &desired(0)).expect("this test needs root and BPF");
+    let entry =
+        |number: u32| Entry { primary: id(["FR", "DE"][number as usize % 2]), ..Entry::UNKNOWN };
+    let mut steps = Steps::constant(Entry::UNKNOWN);
+    (0..3_000_000).for_each(|number| steps.push(number * 1_000 + 1, entry(number)));
+    let too_large = World::from_steps(&steps, &Steps::constant(Entry::UNKNOWN)).unwrap();
+    let error = kernel.0.swap_world(&too_large).unwrap_err();
+    assert!(error.to_string().contains("does not fit"), "{error}");
+    let judge = kernel.0.judge().unwrap();
+    for kind in KINDS {
+        assert_eq!(judge.run(kind, &datagram(ES, 5061), 1).unwrap(), Verdict::Drop);
+        assert_eq!(judge.run(kind, &datagram(PT, 5060), 1).unwrap(), Verdict::Pass);
+    }
+}

@@ -115,6 +115,19 @@ impl<'a> Agent<'a> {
         })
     }
 
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// If it does not in time.
+    pub fn wait_for_the_end(&mut self) -> Result<()> {
+        let since = Instant::now();
+        while !self.ended()? {
+            ensure!(since.elapsed() < PATIENCE, "the agent goes on: {}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
     /// What the agent logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_file()).unwrap_or_default()

@@ -142,7 +142,7 @@ fn tcp_is_judged_and_what_is_merged_into_large_buffers_too() {
         // Exact, although TC sees a buffer where dozens of packets arrived.
         let (packets, bytes) = (passed["packets"].as_u64(), passed["bytes"].as_u64());
         assert!(bytes.unwrap() > 8 << 20);
-        assert!(packets.unwrap() > (8 << 20) / 66_000, "{passed}");
+        assert!(packets.unwrap() > (8 << 20) / 1_500, "{passed}");
     });
 }
 

@@ -11,7 +11,7 @@ mod remains;
 mod sys;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya::{Ebpf, EbpfLoader};
@@ -125,6 +125,7 @@ impl Kernel {
         let mut live = Live::load(&self.pins)?;
         fault::point("attach-loaded");
         live.fill(&self.pins, &dxr, desired)?;
+        live.renew_budget()?;
         fault::point("attach-filled");
         for interface in interfaces {
             let local = abi::pack_local_sources(interface.local);
@@ -225,6 +226,14 @@ impl Live {
         }
     }
 
+    /// Lets every CPU tell of drops again.
+    fn renew_budget(&mut self) -> Result<(), Error> {
+        let fail = |source| Error::Memory { map: "gf_budget", source };
+        let cpus = aya::util::nr_cpus().map_err(|(_, source)| fail(source))?;
+        let budget = PerCpuValues::try_from(vec![EVENT_BUDGET; cpus]).map_err(fail)?;
+        self.budget.set(0, budget, 0).map_err(|source| Error::map("gf_budget", source))
+    }
+
     fn swap(&mut self, dxr: &Dxr) -> Result<(), Error> {
         let old = self.control.word().table;
         let new = 1 - old;
@@ -239,6 +248,11 @@ impl Live {
         self.control.wait()?;
         self.slots.clear(old)
     }
+}
+
+/// The paths that are there only while the agent with this runtime folder has something attached.
+pub fn paths(runtime_dir: &Path) -> Vec<String> {
+    Pins::of(runtime_dir).paths().map(|path| path.display().to_string()).collect()
 }
 
 fn mapped<T: aya::Pod>(map: &MapData, name: &'static str, n: usize) -> Result<Mapped<T>, Error> {
@@ -309,13 +323,7 @@ impl Backend for Kernel {
         while let Some(item) = live.events.next() {
             abi::unpack_event(&item).into_iter().for_each(&mut *sink);
         }
-        let cpus = aya::util::nr_cpus()
-            .map_err(|(_, source)| Error::Memory { map: "gf_budget", source })?;
-        PerCpuValues::try_from(vec![EVENT_BUDGET; cpus])
-            .map_err(|source| Error::Memory { map: "gf_budget", source })
-            .and_then(|budget| {
-                live.budget.set(0, budget, 0).map_err(|source| Error::map("gf_budget", source))
-            })
+        live.renew_budget()
     }
 
     fn detach(&mut self) -> Result<(), Error> {

@@ -34,6 +34,11 @@ impl Pins {
         Self { folder: own.join("geofilter"), own_mount: Some(own) }
     }
 
+    /// What is not there before [`Pins::create`] and after [`Pins::remove`].
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        [Some(&self.folder), self.own_mount.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+    }
+
     /// Makes the folder, mounting a bpffs where none is.
     pub(crate) fn create(&self) -> Result<(), Error> {
         let fail = |source| Error::Pins { path: self.folder.clone(), source };

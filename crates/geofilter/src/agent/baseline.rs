@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use geofilter_core::wire::Proof;
 use geofilter_dataplane::baseline::{Baseline, Difference};
+use geofilter_dataplane::kernel;
 use serde::{Deserialize, Serialize};
 
 use super::store::write_whole;
@@ -36,7 +37,11 @@ pub(crate) fn remember(dir: &Path) -> anyhow::Result<()> {
 
 /// Compares the machine with its baseline, and forgets that if nothing remains. Without one there is
 /// nothing to prove, unless something was attached.
-pub(crate) fn prove(dir: &Path, was_attached: bool) -> anyhow::Result<Option<Proof>> {
+pub(crate) fn prove(
+    dir: &Path,
+    runtime_dir: &Path,
+    was_attached: bool,
+) -> anyhow::Result<Option<Proof>> {
     let boot = boot()?;
     let before = match load(dir)?.filter(|known| known.boot == boot) {
         Some(known) => known.baseline,
@@ -44,7 +49,7 @@ pub(crate) fn prove(dir: &Path, was_attached: bool) -> anyhow::Result<Option<Pro
         None => return Ok(None),
     };
     let now = Baseline::capture()?;
-    let found = before.compare(&now);
+    let found = before.compare(&now, &kernel::paths(runtime_dir));
     let clean = found.holds();
     if clean {
         forget(dir)?;

@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rustix::fs::Mode;
@@ -13,6 +15,8 @@ use super::settings::Settings;
 use crate::cli::args::Choice;
 
 const LOCK: &str = "agent.lock";
+const BURIAL: Duration = Duration::from_secs(2);
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// The place of this agent, until it leaves.
 #[derive(Debug)]
@@ -61,6 +65,7 @@ impl Occupied {
 }
 
 fn lock(path: &Path) -> anyhow::Result<File> {
+    let began = Instant::now();
     loop {
         let mut file = OpenOptions::new()
             .read(true)
@@ -71,7 +76,15 @@ fn lock(path: &Path) -> anyhow::Result<File> {
             .open(path)
             .with_context(|| format!("cannot open {}", path.display()))?;
         match file.try_lock() {
+            Ok(()) if is_still(path, &file) => {
+                file.set_len(0)
+                    .and_then(|()| writeln!(file, "{}", std::process::id()))
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+                return Ok(file);
+            }
             Ok(()) => {}
+            // The kernel needs a moment to bury an agent that was killed.
+            Err(TryLockError::WouldBlock) if began.elapsed() < BURIAL => thread::sleep(MOMENT),
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 let _ = file.read_to_string(&mut holder);
@@ -85,16 +98,13 @@ fn lock(path: &Path) -> anyhow::Result<File> {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
         }
-        // An agent that was just leaving may have removed the file that is locked now.
-        let same = fs::metadata(path).ok().zip(file.metadata().ok());
-        if same.is_some_and(|(named, held)| (named.dev(), named.ino()) == (held.dev(), held.ino()))
-        {
-            file.set_len(0)
-                .and_then(|()| writeln!(file, "{}", std::process::id()))
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            return Ok(file);
-        }
     }
+}
+
+/// An agent that was just leaving may have removed the file that is locked now.
+fn is_still(path: &Path, file: &File) -> bool {
+    let both = fs::metadata(path).ok().zip(file.metadata().ok());
+    both.is_some_and(|(named, held)| (named.dev(), named.ino()) == (held.dev(), held.ino()))
 }
 
 /// Nobody but the owner can connect, at no moment.

@@ -1,0 +1,138 @@
+//! Promise 10: the agent may die at any time; the filter stays, and the next agent takes it over without
+//! a gap.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use geofilter_core::geodata::embedded;
+use geofilter_lab::addresses::Addresses;
+use geofilter_lab::process::Agent;
+use geofilter_lab::site::{PBX_V4, SIP, Site, WAN, next};
+
+const BACKENDS: [&str; 2] = ["xdp", "tc"];
+
+/// Sends from an allowed and a blocked address in turn, every 200 µs, while `change` runs. Returns how
+/// many were sent from each, and asserts that all of the first arrived and none of the others.
+fn under_traffic(site: &Site, allowed: IpAddr, blocked: IpAddr, change: impl FnOnce()) -> u64 {
+    let pbx = site.listen(Ipv6Addr::UNSPECIFIED, SIP).unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&pbx, 4 << 20).unwrap();
+    let senders = [allowed, blocked].map(|source| site.anywhere(source, 0).unwrap());
+    let stop = AtomicBool::new(false);
+    let sent = AtomicU64::new(0);
+    let received = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                for sender in &senders {
+                    sender.send_to(b"OPTIONS", (PBX_V4, SIP)).unwrap();
+                }
+                sent.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(Duration::from_micros(200));
+            }
+            senders[0].send_to(b"end", (PBX_V4, SIP)).unwrap();
+        });
+        let receiver = scope.spawn(|| {
+            for received in 0.. {
+                let (payload, from) = next(&pbx).unwrap();
+                assert_eq!(from.ip().to_canonical(), allowed, "after {received} packets");
+                if payload == "end" {
+                    return received;
+                }
+            }
+            unreachable!("the range has no end")
+        });
+        change();
+        stop.store(true, Ordering::Relaxed);
+        receiver.join().unwrap()
+    });
+    assert_eq!(received, sent.load(Ordering::Relaxed));
+    received
+}
+
+#[test]
+fn killed_and_restarted_under_traffic_without_a_gap() {
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    for backend in BACKENDS {
+        let site = Site::new().unwrap();
+        let words = ["--backend", backend, "--interface", WAN];
+        let mut agent = Agent::start(&site.host, &words).unwrap();
+        agent.json(&["allow", "ES", "--yes"]).unwrap();
+        let before = agent.json(&["status"]).unwrap();
+        let (allowed, blocked) = (addresses.v4("ES").into(), addresses.v4("CN").into());
+        let packets = under_traffic(&site, allowed, blocked, || {
+            for _ in 0..5 {
+                agent.kill().unwrap();
+                thread::sleep(Duration::from_millis(50));
+                agent.restart(None).unwrap();
+            }
+        });
+        assert!(packets > 100, "{packets}");
+        let after = agent.json(&["status"]).unwrap();
+        for kept in ["state", "mode", "countries", "generation", "attachments"] {
+            assert_eq!(before[kept], after[kept], "{backend}: {kept}");
+        }
+        // The counters are the kernel's: they go on too.
+        assert!(after["dropped"]["packets"].as_u64().unwrap() >= packets);
+    }
+}
+
+#[test]
+fn changes_under_traffic_harm_no_allowed_packet() {
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    for backend in BACKENDS {
+        let site = Site::new().unwrap();
+        let words = ["--backend", backend, "--interface", WAN];
+        let agent = Agent::start(&site.host, &words).unwrap();
+        agent.json(&["allow", "ES", "--yes"]).unwrap();
+        let (allowed, blocked) = (addresses.v4("ES").into(), addresses.v4("CN").into());
+        under_traffic(&site, allowed, blocked, || {
+            for country in ["PT", "FR", "DE", "IT", "GB", "NL", "BE", "CH", "AT", "SE"] {
+                agent.json(&["allow", "ES", country, "--yes"]).unwrap();
+            }
+            agent.json(&["block", "CN", "--yes"]).unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_pause_ends_by_itself_with_the_agent_dead() {
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    for backend in BACKENDS {
+        let site = Site::new().unwrap();
+        let words = ["--backend", backend, "--interface", WAN];
+        let mut agent = Agent::start(&site.host, &words).unwrap();
+        agent.json(&["allow", "ES", "--yes"]).unwrap();
+        let pbx = site.listen(PBX_V4, SIP).unwrap();
+        let began = Instant::now();
+        agent.json(&["pause", "--for", "2s"]).unwrap();
+        let paused = Instant::now();
+        agent.kill().unwrap();
+        let (home, abroad) = (addresses.v4("ES"), addresses.v4("CN"));
+        site.send(abroad, SIP, b"during the pause").unwrap();
+        assert_eq!(next(&pbx).unwrap().0, "during the pause");
+        let (home, abroad) = (site.anywhere(home, 0).unwrap(), site.anywhere(abroad, 0).unwrap());
+        let mut last_passed = Duration::ZERO;
+        while began.elapsed() < Duration::from_millis(2_500) {
+            abroad.send_to(b"abroad", (PBX_V4, SIP)).unwrap();
+            let sent = began.elapsed();
+            home.send_to(b"home", (PBX_V4, SIP)).unwrap();
+            if next(&pbx).unwrap().0 == "abroad" {
+                last_passed = sent;
+                assert_eq!(next(&pbx).unwrap().0, "home");
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        // The deadline lies 2 s after some moment between asking and having the answer.
+        let asked = paused - began;
+        assert!(last_passed > Duration::from_millis(1_950), "{backend}: {last_passed:?}");
+        assert!(last_passed < Duration::from_millis(2_005) + asked, "{backend}: {last_passed:?}");
+        agent.restart(None).unwrap();
+        assert_eq!(agent.json(&["status"]).unwrap()["state"], "enforcing");
+    }
+}
