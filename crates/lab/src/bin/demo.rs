@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use geofilter_core::country::CountryCode;
 use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
@@ -96,8 +96,10 @@ impl Demo {
         let reached_now = pbx.requests() - reached;
         self.say(&format!(
             "{after} of {} guesses were answered, all from an allowed country: what is left is work for \
-             fail2ban.\nThe PBX saw {reached_now} requests instead of {reached}.",
-            self.guesses()
+             fail2ban.\nThe PBX saw {reached_now} requests instead of {reached}; {} of them were your \
+             phone's.",
+            self.guesses(),
+            reached_now - after as u64
         ));
 
         self.title("Why, and what the host says");
@@ -193,12 +195,13 @@ impl Demo {
         self.gangs.iter().map(Gang::guesses).sum()
     }
 
-    /// An attacker who is not let in.
+    /// An attacker in China, whose network is known.
     fn stranger(&self) -> Result<IpAddr> {
-        let outside = |gang: &&Gang| !ALLOWED.contains(&gang.country.as_str());
-        let gang = self.gangs.iter().filter(outside).nth(1);
-        gang.and_then(|gang| gang.udp.first().copied())
-            .ok_or_else(|| anyhow::anyhow!("there is no attacker"))
+        let networks = embedded::asns()?;
+        let chinese = self.gangs.iter().filter(|gang| gang.country == "CN");
+        let mut addresses = chinese.flat_map(|gang| &gang.udp);
+        let known = addresses.find(|address| networks.lookup(**address).is_some());
+        known.copied().context("there is no such attacker")
     }
 
     fn go_on(&self) -> Result<()> {
