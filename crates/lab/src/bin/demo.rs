@@ -1,7 +1,7 @@
 //! The demonstration: a PBX host and attackers from twelve countries, between network namespaces of its
 //! own. Every figure it prints was measured in this run. It takes everything down, also when interrupted.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::{IpAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ impl Demo {
         let before = self.attack(&site, &friend, None)?;
         ensure!(before == self.guesses(), "the lab lost packets: {before} answers");
         let reached = pbx.requests();
-        self.say(&format!("{before} of {} guesses were answered.", self.guesses()));
+        println!("{before} of {} guesses were answered.", self.guesses());
 
         self.title("Select: only Spain and Portugal may reach the PBX");
         let agent = Agent::start(&site.host, &["--interface", WAN])?;
@@ -94,13 +94,13 @@ impl Demo {
         self.title("After: the same attack again");
         let after = self.attack(&site, &friend, Some(&agent))?;
         let reached_now = pbx.requests() - reached;
-        self.say(&format!(
+        println!(
             "{after} of {} guesses were answered, all from an allowed country: what is left is work for \
              fail2ban.\nThe PBX saw {reached_now} requests instead of {reached}; {} of them were your \
              phone's.",
             self.guesses(),
             reached_now - after as u64
-        ));
+        );
 
         self.title("Why, and what the host says");
         self.command(&agent, &["why", &self.stranger()?.to_string()])?;
@@ -109,7 +109,7 @@ impl Demo {
         self.title("Off: the machine is as it was");
         self.command(&agent, &["off"])?;
         let back = self.attack_silently(&site, &friend)?;
-        self.say(&format!("Without it {back} of {} guesses are answered again.", self.guesses()));
+        println!("\nWithout it {back} of {} guesses are answered again.", self.guesses());
         let names = [site.host.name().to_owned(), site.internet.name().to_owned()];
         drop(agent);
         drop((pbx, friend, site));
@@ -121,21 +121,21 @@ impl Demo {
             "{}",
             self.style.bold("GeoFilter in two network namespaces: a PBX host, and the internet")
         );
-        self.say(&format!(
+        println!(
             "The PBX at {PBX_V4}:{SIP} is a stand-in: it answers every REGISTER with 401, as a PBX would, \
              and counts.\nAttackers in {} countries guess passwords: {} each, over UDP and TCP, IPv4 and \
-             IPv6,\nfrom addresses that really are there. A phone in Spain ({}) registers too.",
+             IPv6,\nfrom real addresses of those countries. Your phone in Spain ({}) registers too.",
             self.gangs.len(),
             self.gangs[0].guesses(),
             self.phone
-        ));
+        );
     }
 
     /// Everybody attacks, country by country; prints how many guesses were answered, and how many packets
     /// the kernel dropped. Returns the number answered.
     fn attack(&self, site: &Site, friend: &UdpSocket, agent: Option<&Agent<'_>>) -> Result<usize> {
-        let dropped = if agent.is_some() { "dropped" } else { "" };
-        println!("{}", self.style.faint(&format!("{:28}{:>9}  {dropped:>7}", "", "answered")));
+        let dropped = if agent.is_some() { "  dropped" } else { "" };
+        println!("\n{}", self.style.faint(&format!("{:28}{:>9}{dropped}", "", "answered")));
         let mut total = 0;
         for gang in &self.gangs {
             self.go_on()?;
@@ -174,21 +174,15 @@ impl Demo {
         let output = agent.ask(words)?;
         let took = format!("{:.0} ms", began.elapsed().as_secs_f64() * 1e3);
         let line = format!("$ geofilter {}", words.join(" "));
-        println!("{}  {}", self.style.bold(&line), self.style.faint(&took));
+        println!("\n{}  {}", self.style.bold(&line), self.style.faint(&took));
         print!("{}", String::from_utf8_lossy(&output.stdout));
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{line}: {}", errors.trim());
-        println!();
         Ok(())
     }
 
     fn title(&self, text: &str) {
-        println!("\n{}\n", self.style.bold(text));
-    }
-
-    fn say(&self, text: &str) {
-        println!("{text}");
-        let _ = std::io::stdout().flush();
+        println!("\n{}", self.style.bold(text));
     }
 
     fn guesses(&self) -> usize {
