@@ -48,11 +48,36 @@ impl<'a> Addresses<'a> {
         Ipv6Addr::from(start.expect("the world has every country") | 0x10)
     }
 
+    /// This many IPv4 addresses of a country, each in another range; fewer if it has fewer.
+    pub fn several_v4(&self, country: &str, count: usize) -> Vec<Ipv4Addr> {
+        let steps = self.world.v4().iter();
+        let starts = steps.filter(|(_, id)| self.is_plain(*id, country));
+        let addresses = starts.map(|(start, _)| Ipv4Addr::from(start | 0x10));
+        addresses.filter(|address| self.is_of((*address).into(), country)).take(count).collect()
+    }
+
+    /// This many IPv6 addresses of a country, each in another range; fewer if it has fewer.
+    pub fn several_v6(&self, country: &str, count: usize) -> Vec<Ipv6Addr> {
+        let steps = self.world.v6().iter();
+        let starts = steps.filter(|(_, id)| self.is_plain(*id, country));
+        let addresses = starts.map(|(start, _)| Ipv6Addr::from(start | 0x10));
+        addresses.filter(|address| self.is_of((*address).into(), country)).take(count).collect()
+    }
+
     /// An address that no source knows.
     pub fn unknown_v4(&self) -> Ipv4Addr {
         let address = Ipv4Addr::new(198, 51, 100, 7);
         assert_eq!(self.world.lookup(IpAddr::V4(address)), Entry::UNKNOWN);
         address
+    }
+
+    fn is_plain(&self, id: u16, country: &str) -> bool {
+        is_plain(self.world.entries()[usize::from(id)], country, false)
+    }
+
+    /// Ranges may be smaller than the step from their start to the address.
+    fn is_of(&self, address: IpAddr, country: &str) -> bool {
+        is_plain(self.world.lookup(address), country, false)
     }
 
     fn find_v4(&self, wanted: impl Fn(Entry) -> bool) -> Ipv4Addr {

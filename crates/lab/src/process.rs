@@ -150,6 +150,13 @@ impl<'a> Agent<'a> {
         self.folder.path().join("run")
     }
 
+    fn revert(&mut self) -> Result<()> {
+        if self.ended()? {
+            self.restart(None)?;
+        }
+        self.json(&["off"]).map(drop)
+    }
+
     fn log_file(&self) -> PathBuf {
         self.folder.path().join("log")
     }
@@ -158,17 +165,15 @@ impl<'a> Agent<'a> {
 impl Drop for Agent<'_> {
     /// Reverts, whatever the outcome, so that nothing stays behind on the machine.
     fn drop(&mut self) {
-        let mut revert = || {
-            if self.ended()? {
-                self.restart(None)?;
-            }
-            self.json(&["off"])?;
-            self.kill()
-        };
-        if let Err(error) = revert() {
+        // It may be about to end, by a Ctrl-C that reached it too: then another one reverts.
+        let reverted = self.revert().or_else(|_| {
+            self.kill()?;
+            self.revert()
+        });
+        if let Err(error) = reverted {
             eprintln!("the agent could not be turned off: {error:#}");
-            let _ = self.kill();
         }
+        let _ = self.kill();
     }
 }
 
@@ -176,14 +181,15 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap_or_default()
 }
 
-/// The binary that was built beside the test.
+/// The binary that was built beside this program: a test lies in a folder below, the demo next to it.
 ///
 /// # Errors
 /// If it was not.
 pub fn binary() -> Result<PathBuf> {
-    let test = env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("the folder of the test")?;
-    let binary = folder.join("geofilter");
-    ensure!(binary.exists(), "{} is not built: run `cargo build` first", binary.display());
-    Ok(binary)
+    let program = env::current_exe()?;
+    let folders = program.ancestors().skip(1).take(2);
+    let built = folders.map(|folder| folder.join("geofilter")).find(|path| path.is_file());
+    built.with_context(|| {
+        format!("geofilter is not built beside {}: run `cargo build` first", program.display())
+    })
 }

@@ -1,9 +1,11 @@
 //! [`Site`]: a PBX host and the internet it is attached to, a namespace each.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketType, sockopt};
 
 use crate::namespace::Namespace;
 
@@ -81,6 +83,28 @@ impl Site {
         let socket = socket.with_context(|| format!("send from {address}"))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         Ok(socket)
+    }
+
+    /// A TCP connection from an address to the SIP port of the host, if it comes about in time.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn connect(&self, source: impl Into<IpAddr>, patience: Duration) -> Result<TcpStream> {
+        let source = SocketAddr::new(source.into(), 0);
+        let (family, host): (_, IpAddr) = match source {
+            SocketAddr::V4(_) => (AddressFamily::INET, PBX_V4.into()),
+            SocketAddr::V6(_) => (AddressFamily::INET6, PBX_V6.into()),
+        };
+        let connect = || {
+            let socket = net::socket(family, SocketType::STREAM, None)?;
+            // The kernel gives up connecting when it would give up sending.
+            sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
+            sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
+            net::bind(&socket, &source)?;
+            net::connect(&socket, &SocketAddr::new(host, SIP))?;
+            Ok::<_, Errno>(TcpStream::from(socket))
+        };
+        self.internet.inside(connect)?.with_context(|| format!("connect from {source}"))
     }
 
     /// Sends a datagram from an address to a port of the host.

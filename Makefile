@@ -1,0 +1,61 @@
+# What there is to run. `make` alone lists it.
+
+ALLOW ?=
+BLOCK ?=
+
+# Under sudo, Rust may be at home in the folder of the user who calls it.
+CALLER_HOME := $(if $(SUDO_USER),$(shell getent passwd "$(SUDO_USER)" | cut -d: -f6))
+ifeq ($(shell command -v cargo),)
+export PATH := $(PATH):$(HOME)/.cargo/bin$(if $(CALLER_HOME),:$(CALLER_HOME)/.cargo/bin)
+ifneq ($(and $(CALLER_HOME),$(wildcard $(CALLER_HOME)/.rustup)),)
+export RUSTUP_HOME ?= $(CALLER_HOME)/.rustup
+endif
+endif
+
+GEOFILTER := target/release/geofilter
+
+.PHONY: help up demo test build deps data lint
+.NOTPARALLEL:
+
+help:
+	@echo 'make up                 build, and observe on this host: nothing is dropped'
+	@echo 'make up ALLOW="ES PT"   let in only these countries; BLOCK="..." keeps countries out'
+	@echo 'make demo               see it work between network namespaces of its own'
+	@echo 'make test               run all tests'
+	@echo 'make build              build $(GEOFILTER)'
+	@echo 'make lint               check format and lints'
+	@echo 'make deps               install the Debian packages that are missing'
+	@echo 'make data               rebuild the embedded world data from data/sources'
+
+up: require-root build
+	@$(GEOFILTER) up $(if $(ALLOW),--allow $(ALLOW)) $(if $(BLOCK),--block $(BLOCK))
+
+demo: require-root
+	@scripts/deps lab
+	@$(MAKE) --no-print-directory build
+	@target/release/demo
+
+build:
+	@scripts/deps build
+	@echo 'Building $(GEOFILTER)'
+	@cargo build --release --locked --quiet
+
+test: require-root
+	@scripts/deps lab
+	@scripts/test
+
+lint:
+	@scripts/deps build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+deps:
+	@scripts/deps lab
+
+data:
+	@scripts/deps build
+	cargo run --release --locked --quiet -p geofilter-lab --bin build-images
+
+.PHONY: require-root
+require-root:
+	@[ "$$(id -u)" = 0 ] || { echo 'geofilter: this needs root, run it with sudo' >&2; exit 1; }
