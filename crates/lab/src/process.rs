@@ -42,11 +42,17 @@ impl<'a> Agent<'a> {
     /// If they can't be made.
     pub fn prepare(namespace: &'a Namespace, words: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("gf").tempdir()?;
-        let old_kernel = words.contains(&"clsact");
+        let mut agent = Self { namespace, folder, words: Vec::new(), lacks: None, running: None };
+        agent.with_words(words);
+        Ok(agent)
+    }
+
+    /// Has it started with other words from now on.
+    pub fn with_words(&mut self, words: &[&str]) -> &mut Self {
         let word = |word: &&str| if *word == "clsact" { "tc" } else { *word }.to_owned();
-        let words = words.iter().map(word).collect();
-        let lacks = old_kernel.then_some("no-tcx");
-        Ok(Self { namespace, folder, words, lacks, running: None })
+        self.words = words.iter().map(word).collect();
+        self.lacks = words.contains(&"clsact").then_some("no-tcx");
+        self
     }
 
     /// Starts it again, to be killed at the fault point if one is named; waits until it answers, or until it

@@ -36,30 +36,37 @@ impl Site {
     /// If a namespace or a wire can't be made.
     pub fn new() -> Result<Self> {
         let site = Self { host: Namespace::new("host")?, internet: Namespace::new("net")? };
-        site.host.ip(&format!(
-            "link add {WAN} type veth peer name net0 netns {}",
-            site.internet.name()
-        ))?;
-        for (namespace, interface) in [(&site.host, WAN), (&site.internet, "net0")] {
-            namespace.set(&format!("net.ipv6.conf.{interface}.accept_dad"), "0")?;
+        for namespace in [&site.host, &site.internet] {
             namespace.set("net.ipv4.conf.all.rp_filter", "0")?;
             namespace.set("net.ipv4.conf.default.rp_filter", "0")?;
-            namespace.set(&format!("net.ipv4.conf.{interface}.rp_filter"), "0")?;
+        }
+        site.internet.set("net.ipv6.ip_nonlocal_bind", "1")?;
+        site.internet.ip("route add local 0.0.0.0/0 dev lo")?;
+        site.internet.ip("-6 route add local ::/0 dev lo")?;
+        site.wire()?;
+        Ok(site)
+    }
+
+    /// Lays a wire between the two, with addresses and routes; again after it was taken away.
+    ///
+    /// # Errors
+    /// If there is one already.
+    pub fn wire(&self) -> Result<()> {
+        let (host, net) = (&self.host, &self.internet);
+        host.ip(&format!("link add {WAN} type veth peer name net0 netns {}", net.name()))?;
+        for (namespace, interface) in [(host, WAN), (net, "net0")] {
+            namespace.set(&format!("net.ipv6.conf.{interface}.accept_dad"), "0")?;
             namespace.ip(&format!("link set {interface} up"))?;
         }
-        site.host.ip(&format!("addr add {PBX_V4}/24 dev {WAN}"))?;
-        site.host.ip(&format!("addr add {PBX_V6}/64 dev {WAN} nodad"))?;
-        site.host.ip("route add default via 203.0.113.1")?;
-        site.host.ip("-6 route add default via 2001:db8:5060::1")?;
-        let net = &site.internet;
-        net.ip("addr add 203.0.113.1/24 dev net0")?;
-        net.ip("addr add 2001:db8:5060::1/64 dev net0 nodad")?;
-        net.set("net.ipv6.ip_nonlocal_bind", "1")?;
-        net.ip("route add local 0.0.0.0/0 dev lo")?;
-        net.ip("-6 route add local ::/0 dev lo")?;
-        net.ip(&format!("route add {PBX_V4}/32 dev net0 table local"))?;
-        net.ip(&format!("-6 route add {PBX_V6}/128 dev net0 table local"))?;
-        Ok(site)
+        host.ip(&format!("addr replace {PBX_V4}/24 dev {WAN}"))?;
+        host.ip(&format!("addr replace {PBX_V6}/64 dev {WAN} nodad"))?;
+        host.ip("route replace default via 203.0.113.1 dev wan0")?;
+        host.ip("-6 route replace default via 2001:db8:5060::1 dev wan0")?;
+        net.ip("addr replace 203.0.113.1/24 dev net0")?;
+        net.ip("addr replace 2001:db8:5060::1/64 dev net0 nodad")?;
+        net.ip(&format!("route replace {PBX_V4}/32 dev net0 table local"))?;
+        net.ip(&format!("-6 route replace {PBX_V6}/128 dev net0 table local"))?;
+        Ok(())
     }
 
     /// A UDP socket on the host.
