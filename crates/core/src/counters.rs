@@ -15,7 +15,8 @@ pub enum Reason {
     OutOfScope = 1,
     /// A local source.
     Local = 2,
-    /// Multicast or loopback as a source on a wire: impossible, so forged.
+    /// Impossible on a wire, so forged: multicast or loopback as a source, or IP below more VLAN tags than
+    /// are looked through.
     Martian = 3,
     /// An exemption of the operator.
     Exemption = 4,

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::counters::Reason;
 use crate::country::CountryId;
 use crate::desired::BootTime;
-use crate::packet::{Packet, Upper};
+use crate::packet::{Frame, Packet, Upper};
 use crate::policy::{Disputed, Mode, Policy, Transport, Verdict};
 use crate::world::{Entry, World};
 
@@ -82,10 +82,12 @@ impl Decision {
     }
 }
 
-/// Judges what arrived: `None` stands for a frame without a readable IP header.
-pub fn decide(packet: Option<&Packet>, policy: &Policy, context: &Context<'_>) -> Decision {
-    let Some(packet) = packet else {
-        return Decision::pass(Reason::NotIp);
+/// Judges what arrived.
+pub fn decide(frame: &Frame, policy: &Policy, context: &Context<'_>) -> Decision {
+    let packet = match frame {
+        Frame::Ip(packet) => packet,
+        Frame::NotIp => return Decision::pass(Reason::NotIp),
+        Frame::Buried => return Decision::drop(Reason::Martian),
     };
     if !in_scope(packet, policy) {
         return Decision::pass(Reason::OutOfScope);

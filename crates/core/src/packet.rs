@@ -1,4 +1,4 @@
-//! [`Packet`]: what the decision needs to know of a frame. Written apart from the kernel programs and
+//! [`Frame`] and [`Packet`]: what the decision needs to know of what arrived. Written apart from the kernel programs and
 //! held against them packet by packet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -39,6 +39,18 @@ pub enum Upper {
     Unreadable,
 }
 
+/// What arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    /// An IP packet.
+    Ip(Packet),
+    /// Nothing with a readable IP header.
+    NotIp,
+    /// More VLAN tags than are looked through. Linux takes off any number of priority tags, so what is
+    /// below them could be for the PBX.
+    Buried,
+}
+
 /// An IP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet {
@@ -48,18 +60,28 @@ pub struct Packet {
     pub upper: Upper,
 }
 
-impl Packet {
-    /// Reads an Ethernet frame; `None` if it holds no readable IP header.
-    pub fn from_ethernet(frame: &[u8]) -> Option<Self> {
-        let mut rest = frame.get(12..)?;
+impl Frame {
+    /// Reads an Ethernet frame.
+    pub fn from_ethernet(frame: &[u8]) -> Self {
+        let mut rest = frame.get(12..).unwrap_or_default();
         for _ in 0..MAX_VLAN_TAGS {
-            if ETHERTYPES_VLAN.contains(&be16(rest, 0)?) {
-                rest = rest.get(4..)?;
+            if is_tag(rest) {
+                rest = rest.get(4..).unwrap_or_default();
             }
         }
-        Self::from_ip(be16(rest, 0)?, rest.get(2..)?)
+        if is_tag(rest) {
+            return Self::Buried;
+        }
+        let packet = be16(rest, 0).and_then(|kind| Packet::from_ip(kind, rest.get(2..)?));
+        packet.map_or(Self::NotIp, Self::Ip)
     }
+}
 
+fn is_tag(rest: &[u8]) -> bool {
+    be16(rest, 0).is_some_and(|ethertype| ETHERTYPES_VLAN.contains(&ethertype))
+}
+
+impl Packet {
     /// Reads what follows an ethertype.
     pub fn from_ip(ethertype: u16, packet: &[u8]) -> Option<Self> {
         match ethertype {

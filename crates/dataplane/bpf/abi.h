@@ -53,6 +53,7 @@ enum gf_disputed { GF_DISPUTED_LENIENT, GF_DISPUTED_PRIMARY, GF_DISPUTED_STRICT 
 
 struct gf_bank {
 	__u64 generation;
+	__u64 deadline;	   /* CLOCK_BOOTTIME, ns: from then on the fallback counts, while timed */
 	__u8 action;	   /* enum gf_action */
 	__u8 disputed;	   /* enum gf_disputed */
 	__u8 drop_hosting; /* 0 or 1 */
@@ -63,7 +64,7 @@ struct gf_bank {
 };
 
 /* The control word: active:2 | fallback:2 | timed:1 | table:1 | reserved:10 | generation:48, low bits
- * first. While timed, the fallback bank decides from the deadline on. */
+ * first. While timed, the fallback bank decides from the active bank's deadline on. */
 #define GF_WORD_TIMED (1 << 4)
 #define GF_WORD_ACTIVE(word) ((word) & 3)
 #define GF_WORD_FALLBACK(word) (((word) >> 2) & 3)
@@ -71,8 +72,7 @@ struct gf_bank {
 
 struct gf_control {
 	__u64 word;
-	__u64 deadline; /* CLOCK_BOOTTIME, ns */
-	__u64 abi;	/* GF_ABI */
+	__u64 abi; /* GF_ABI */
 };
 
 /* By interface index: what source addresses may be local there. An interface that is not in the map
@@ -80,7 +80,7 @@ struct gf_control {
 #define GF_IF_PRIVATE_V4 1
 #define GF_IF_PRIVATE_V6 2
 #define GF_IF_LOOPBACK 4
-#define GF_INTERFACES 64
+#define GF_INTERFACES 1024
 
 /* Counters. */
 enum gf_reason {
@@ -135,8 +135,8 @@ struct gf_event {
 _Static_assert(sizeof(struct gf_index) == 3211264, "gf_index");
 _Static_assert(sizeof(struct gf_v4_chunk) == 1048576, "gf_v4_chunk");
 _Static_assert(sizeof(struct gf_v6_chunk) == 2621440, "gf_v6_chunk");
-_Static_assert(sizeof(struct gf_bank) == 16656, "gf_bank");
-_Static_assert(sizeof(struct gf_control) == 24, "gf_control");
+_Static_assert(sizeof(struct gf_bank) == 16664, "gf_bank");
+_Static_assert(sizeof(struct gf_control) == 16, "gf_control");
 _Static_assert(sizeof(struct gf_counters) == 12776, "gf_counters");
 _Static_assert(sizeof(struct gf_event) == 568, "gf_event");
 

@@ -16,14 +16,15 @@ struct gf_decision {
 	__u32 judged; /* by the world table: counted by country */
 };
 
-static __always_inline const struct gf_bank *gf_get_bank(__u64 word, __u64 deadline)
+static __always_inline const struct gf_bank *gf_get_bank(__u64 word)
 {
-	__u32 bank = GF_WORD_ACTIVE(word);
+	__u32 active = GF_WORD_ACTIVE(word), fallback = GF_WORD_FALLBACK(word);
+	const struct gf_bank *bank = bpf_map_lookup_elem(&gf_banks, &active);
 
 	/* The dead-man: nobody has to be alive for the fallback to take over. */
-	if (word & GF_WORD_TIMED && bpf_ktime_get_boot_ns() >= deadline)
-		bank = GF_WORD_FALLBACK(word);
-	return bpf_map_lookup_elem(&gf_banks, &bank);
+	if (bank && word & GF_WORD_TIMED && bpf_ktime_get_boot_ns() >= bank->deadline)
+		bank = bpf_map_lookup_elem(&gf_banks, &fallback);
+	return bank;
 }
 
 static __always_inline int gf_in_scope(const struct gf_bank *bank, const struct gf_packet *packet)
@@ -214,7 +215,9 @@ static __always_inline int gf_judge(const struct gf_frame *frame, __u64 place,
 	__u32 zero = 0, outcome = GF_PASSED;
 
 	gf_read_packet(frame, place, &packet);
-	if (!packet.family)
+	if (packet.family == GF_BURIED)
+		decision = (struct gf_decision){ .drop = 1, .reason = GF_MARTIAN };
+	else if (!packet.family)
 		decision.reason = GF_NOT_IP;
 	else if (!gf_in_scope(bank, &packet))
 		decision.reason = GF_OUT_OF_SCOPE;

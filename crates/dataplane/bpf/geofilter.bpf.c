@@ -23,7 +23,7 @@ static __always_inline const struct gf_bank *gf_in_force(__u32 *table)
 		return NULL;
 	word = control->word;
 	*table = GF_WORD_TABLE(word);
-	bank = gf_get_bank(word, control->deadline);
+	bank = gf_get_bank(word);
 	return bank && bank->action != GF_ACTION_PASS ? bank : NULL;
 }
 

@@ -38,8 +38,12 @@ enum gf_transport {
 	GF_UNREADABLE, /* UDP or TCP may hide behind what can't be read */
 };
 
+/* The family of a frame with more VLAN tags than are looked through. Linux takes off any number of
+ * priority tags, so what is buried below them could be for the PBX. */
+#define GF_BURIED 1
+
 /* Where the headers are: network:16 | transport:16 | protocol:8 | family:8 | enum gf_transport:8, low
- * bits first. Family is 4, 6, or 0 without a readable IP header. */
+ * bits first. Family is 4, 6, GF_BURIED, or 0 without a readable IP header. */
 #define GF_PLACE(network, transport, protocol, family, kind)                                       \
 	((__u64)(network) | (__u64)(transport) << 16 | (__u64)(protocol) << 32 |                    \
 	 (__u64)(family) << 40 | (__u64)(kind) << 48)
@@ -203,6 +207,8 @@ static __always_inline __u64 gf_find_in_ethernet(const struct gf_frame *frame)
 			return 0;
 		offset += 4;
 	}
+	if (gf_is_vlan(type))
+		return GF_PLACE(0, 0, 0, GF_BURIED, GF_UNJUDGED);
 	return gf_find_in_ip(frame, offset, type);
 }
 

@@ -7,17 +7,18 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::programs::{SchedClassifier, TcAttachType, loaded_programs};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use serde::{Deserialize, Serialize};
 
+use crate::interfaces::Interface;
 use crate::netlink::dump;
 use crate::{Error, interfaces};
 
 /// Parents of the filters on ingress and egress of a clsact qdisc.
-const CLSACT: [(&str, u16); 2] = [("ingress", 0xfff2), ("egress", 0xfff3)];
+const CLSACT: [u16; 2] = [0xfff2, 0xfff3];
 
 /// Reads one area.
 type Capture = fn() -> io::Result<BTreeSet<String>>;
@@ -26,6 +27,22 @@ type Capture = fn() -> io::Result<BTreeSet<String>>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Baseline(BTreeMap<String, BTreeSet<String>>);
+
+/// What an agent makes, by which its remains are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traces {
+    /// Paths that are there only while something is attached: see [`crate::kernel::paths`].
+    pub paths: Vec<String>,
+    /// The names of the interfaces that its programs, named `gf_…`, sit on.
+    pub interfaces: Vec<String>,
+}
+
+impl Traces {
+    fn include(&self, line: &str) -> bool {
+        self.paths.iter().any(|path| starts_with(line, path))
+            || line.contains("gf_") && self.interfaces.iter().any(|name| starts_with(line, name))
+    }
+}
 
 /// A line that is there in only one of two states.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,9 +79,10 @@ impl Baseline {
     /// # Errors
     /// [`Error::Baseline`] names the area that can't be read.
     pub fn capture() -> Result<Self, Error> {
-        let areas: [(&str, Capture); 7] = [
+        let areas: [(&str, Capture); 8] = [
             ("interfaces", capture_interfaces),
-            ("tcx programs", capture_tcx),
+            ("XDP programs", capture_xdp),
+            ("TCX programs", capture_tcx),
             ("qdiscs and filters", capture_tc),
             ("nftables", capture_nftables),
             ("mounts", capture_mounts),
@@ -78,9 +96,8 @@ impl Baseline {
         areas.into_iter().map(capture).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Compares a later state with this one. `ours` are the paths of which nothing may be new, as
-    /// [`crate::kernel::paths`] tells them.
-    pub fn compare(&self, now: &Self, ours: &[String]) -> Proof {
+    /// Compares a later state with this one. Nothing of `ours` may be new.
+    pub fn compare(&self, now: &Self, ours: &Traces) -> Proof {
         let empty = BTreeSet::new();
         let mut proof = Proof { compared: BTreeMap::new(), ours: Vec::new(), theirs: Vec::new() };
         for area in self.0.keys().chain(now.0.keys()).collect::<BTreeSet<_>>() {
@@ -89,7 +106,7 @@ impl Baseline {
             proof.compared.insert(area.clone(), after.len());
             let gone = before.difference(after).map(|line| (line, false));
             for (line, appeared) in gone.chain(after.difference(before).map(|line| (line, true))) {
-                let is_ours = appeared && ours.iter().any(|path| is_within(line, path));
+                let is_ours = appeared && ours.include(line);
                 let list = if is_ours { &mut proof.ours } else { &mut proof.theirs };
                 list.push(Difference { area: area.clone(), line: line.clone(), appeared });
             }
@@ -98,9 +115,9 @@ impl Baseline {
     }
 }
 
-/// Whether a line tells of a path or of something below it.
-fn is_within(line: &str, path: &str) -> bool {
-    line.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ' ']))
+/// Whether a line tells of an interface, or of a path or something below it.
+fn starts_with(line: &str, name: &str) -> bool {
+    line.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ' ']))
 }
 
 fn capture_interfaces() -> io::Result<BTreeSet<String>> {
@@ -137,6 +154,19 @@ fn describe_link(link: &LinkMessage) -> String {
     line
 }
 
+fn capture_xdp() -> io::Result<BTreeSet<String>> {
+    let programs: BTreeMap<u32, String> = loaded_programs()
+        .filter_map(Result::ok)
+        .map(|program| (program.id(), program.name_as_str().unwrap_or("?").to_owned()))
+        .collect();
+    let line = |interface: Interface| {
+        let id = interface.xdp_program?;
+        let name = programs.get(&id).map_or("?", String::as_str);
+        Some(format!("{} xdp: program {id} {name}", interface.name))
+    };
+    Ok(interfaces::all().map_err(io::Error::other)?.into_iter().filter_map(line).collect())
+}
+
 fn capture_tcx() -> io::Result<BTreeSet<String>> {
     let mut lines = BTreeSet::new();
     for interface in interfaces::all().map_err(io::Error::other)? {
@@ -155,23 +185,29 @@ fn capture_tcx() -> io::Result<BTreeSet<String>> {
 }
 
 fn capture_tc() -> io::Result<BTreeSet<String>> {
+    let interfaces = interfaces::all().map_err(io::Error::other)?;
     let mut requests = vec![RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default())];
-    for interface in interfaces::all().map_err(io::Error::other)? {
-        for (_, minor) in CLSACT {
+    for interface in &interfaces {
+        for minor in CLSACT {
             let mut filters = TcMessage::with_index(interface.index as i32);
             filters.header.parent = TcHandle { major: 0xffff, minor };
             requests.push(RouteNetlinkMessage::GetTrafficFilter(filters));
         }
     }
+    let name = |message: &TcMessage| {
+        let index = message.header.index as u32;
+        let found = interfaces.iter().find(|interface| interface.index == index);
+        found.map_or_else(|| format!("#{index}"), |interface| interface.name.clone())
+    };
     let mut lines = BTreeSet::new();
     for request in requests {
         for answer in dump(request)? {
             match answer {
                 RouteNetlinkMessage::NewQueueDiscipline(message) => {
-                    lines.insert(format!("qdisc {}", describe_tc(&message)));
+                    lines.insert(format!("{} qdisc {}", name(&message), describe_tc(&message)));
                 }
                 RouteNetlinkMessage::NewTrafficFilter(message) => {
-                    lines.insert(format!("filter {}", describe_tc(&message)));
+                    lines.insert(format!("{} filter {}", name(&message), describe_tc(&message)));
                 }
                 _ => {}
             }
@@ -182,10 +218,8 @@ fn capture_tc() -> io::Result<BTreeSet<String>> {
 
 fn describe_tc(message: &TcMessage) -> String {
     let header = &message.header;
-    let mut line = format!(
-        "on {} handle {:x?} parent {:x?} info {:x}",
-        header.index, header.handle, header.parent, header.info
-    );
+    let mut line =
+        format!("handle {:x?} parent {:x?} info {:x}", header.handle, header.parent, header.info);
     for attribute in &message.attributes {
         if let TcAttribute::Kind(_) | TcAttribute::Options(_) = attribute {
             line.push_str(&format!(" {attribute:?}"));
@@ -248,8 +282,9 @@ fn capture_settings() -> io::Result<BTreeSet<String>> {
     let mut lines = BTreeSet::new();
     let mut folders = vec![Path::new("/proc/sys/net").to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
+        // Interfaces come and go, and their folders with them.
+        for entry in fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok) {
+            let path = entry.path();
             let name = path.display().to_string();
             if path.is_dir() {
                 folders.push(path);
@@ -272,11 +307,23 @@ mod tests {
         Baseline(BTreeMap::from([("mounts".to_owned(), lines)]))
     }
 
+    fn ours(path: &str) -> Traces {
+        Traces { paths: vec![path.to_owned()], interfaces: vec!["wan0".to_owned()] }
+    }
+
+    #[test]
+    fn a_program_of_ours_that_stayed_is_ours_on_our_interface_only() {
+        let after = state(&["wan0 ingress 0: program 7 gf_tc", "wan1 ingress 0: program 8 gf_tc"]);
+        let proof = state(&[]).compare(&after, &ours("/run/gf/bpf"));
+        assert_eq!(proof.ours.len(), 1);
+        assert_eq!(proof.ours[0].line, "wan0 ingress 0: program 7 gf_tc");
+    }
+
     #[test]
     fn what_is_new_below_our_paths_is_ours_and_the_rest_is_theirs() {
         let before = state(&["/sys/fs/bpf", "/docker"]);
         let after = state(&["/sys/fs/bpf", "/run/gf/bpf bpf", "/run/gf/bpf-of-others bpf"]);
-        let proof = before.compare(&after, &["/run/gf/bpf".to_owned()]);
+        let proof = before.compare(&after, &ours("/run/gf/bpf"));
         assert!(!proof.holds());
         assert_eq!(proof.ours.len(), 1);
         assert_eq!(proof.ours[0].line, "/run/gf/bpf bpf");
@@ -287,7 +334,7 @@ mod tests {
     #[test]
     fn the_same_state_proves_itself() {
         let before = state(&["/sys/fs/bpf/geofilter"]);
-        let proof = before.compare(&before, &["/sys/fs/bpf/geofilter".to_owned()]);
+        let proof = before.compare(&before, &ours("/sys/fs/bpf/geofilter"));
         assert!(proof.holds() && proof.theirs.is_empty());
     }
 }

@@ -85,10 +85,10 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A link could not be detached.
-    #[error("cannot detach from `{interface}`")]
+    #[error("cannot detach from the interface with index {interface}")]
     Detach {
         /// The interface.
-        interface: String,
+        interface: u32,
         /// Why.
         #[source]
         source: io::Error,

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use geofilter_core::decide::LocalSources;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage, LinkXdp, XdpAttached};
+use netlink_packet_route::link::{
+    InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
+};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 
 use crate::Error;
@@ -33,39 +35,42 @@ pub struct Interface {
 /// # Errors
 /// [`Error::Netlink`] if the kernel does not answer.
 pub fn all() -> Result<Vec<Interface>, Error> {
-    let links = dump(RouteNetlinkMessage::GetLink(LinkMessage::default()));
-    let addresses = dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()));
-    let routes = dump(RouteNetlinkMessage::GetRoute(RouteMessage::default()));
-    let mut interfaces: Vec<Interface> = links
-        .map_err(Error::Netlink)?
-        .iter()
+    let ask = |request| dump(request).map_err(Error::Netlink);
+    let links = ask(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    let addresses = ask(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    let routes = ask(RouteNetlinkMessage::GetRoute(RouteMessage::default()))?;
+    let links: Vec<LinkMessage> = links
+        .into_iter()
         .filter_map(|message| match message {
-            RouteNetlinkMessage::NewLink(link) => read_link(link),
+            RouteNetlinkMessage::NewLink(link) => Some(link),
             _ => None,
         })
         .collect();
-    for message in
-        addresses.map_err(Error::Netlink)?.into_iter().chain(routes.map_err(Error::Netlink)?)
-    {
+    let mut interfaces: Vec<Interface> = links.iter().filter_map(read_link).collect();
+    for message in addresses.into_iter().chain(routes) {
         match message {
             RouteNetlinkMessage::NewAddress(address) => add_address(&mut interfaces, &address),
             RouteNetlinkMessage::NewRoute(route) => add_route(&mut interfaces, &route),
             _ => {}
         }
     }
+    add_what_lies_above(&mut interfaces, &links);
     Ok(interfaces)
 }
 
-/// The protected interfaces: those named, or every one with a default route.
+/// The protected interfaces: those named, or every one with a default route and every one in `held`, by
+/// index, which was protected before and may be without its route for a while.
 ///
 /// # Errors
 /// [`Error::NoInterface`] or [`Error::NoDefaultRoute`] if there are none; [`Error::Netlink`].
-pub fn select(names: &[String]) -> Result<Vec<Interface>, Error> {
+pub fn select(names: &[String], held: &[u32]) -> Result<Vec<Interface>, Error> {
     let all = all()?;
     if names.is_empty() {
-        let default: Vec<Interface> =
-            all.into_iter().filter(|interface| interface.default_route).collect();
-        return if default.is_empty() { Err(Error::NoDefaultRoute) } else { Ok(default) };
+        let found: Vec<Interface> = all
+            .into_iter()
+            .filter(|interface| interface.default_route || held.contains(&interface.index))
+            .collect();
+        return if found.is_empty() { Err(Error::NoDefaultRoute) } else { Ok(found) };
     }
     names
         .iter()
@@ -114,13 +119,16 @@ fn xdp_program(attributes: &[LinkXdp]) -> Option<u32> {
 }
 
 fn add_address(interfaces: &mut [Interface], message: &AddressMessage) {
-    let address = message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Address(address) => Some(*address),
-        _ => None,
-    });
     let interface = interfaces.iter_mut().find(|found| found.index == message.header.index);
-    if let Some((interface, address)) = interface.zip(address) {
-        add_private(interface, address);
+    let Some(interface) = interface else { return };
+    for attribute in &message.attributes {
+        match attribute {
+            // On a point-to-point link the one is the host's and the other the far end's.
+            AddressAttribute::Local(address) | AddressAttribute::Address(address) => {
+                add_private(interface, *address);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -128,11 +136,14 @@ fn add_route(interfaces: &mut [Interface], message: &RouteMessage) {
     if message.header.kind != RouteType::Unicast {
         return;
     }
-    let mut index = None;
+    let mut indices = Vec::new();
     let mut destination = None;
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Oif(oif) => index = Some(*oif),
+            RouteAttribute::Oif(oif) => indices.push(*oif),
+            RouteAttribute::MultiPath(hops) => {
+                indices.extend(hops.iter().map(|hop| hop.interface_index));
+            }
             RouteAttribute::Destination(RouteAddress::Inet(v4)) => {
                 destination = Some(IpAddr::V4(*v4));
             }
@@ -142,14 +153,50 @@ fn add_route(interfaces: &mut [Interface], message: &RouteMessage) {
             _ => {}
         }
     }
-    let interface = interfaces.iter_mut().find(|found| Some(found.index) == index);
-    match (interface, destination) {
-        (Some(interface), None) if message.header.destination_prefix_length == 0 => {
-            interface.default_route = true;
+    for interface in interfaces.iter_mut().filter(|found| indices.contains(&found.index)) {
+        match destination {
+            None => interface.default_route |= message.header.destination_prefix_length == 0,
+            Some(destination) => add_private(interface, destination),
         }
-        (Some(interface), Some(destination)) => add_private(interface, destination),
-        _ => {}
     }
+}
+
+/// A packet is judged on the protected interface, whatever lies above: what is local on a VLAN, a macvlan
+/// or a bridge is local on the interface below.
+fn add_what_lies_above(interfaces: &mut [Interface], links: &[LinkMessage]) {
+    let pairs: Vec<(u32, u32)> = links.iter().filter_map(upper_and_lower).collect();
+    // Once for each storey that can be built: VLAN on bridge on bond on device.
+    for _ in 0..4 {
+        for (upper, lower) in &pairs {
+            let above = interfaces.iter().find(|it| it.index == *upper).map(|it| it.local);
+            let below = interfaces.iter_mut().find(|it| it.index == *lower);
+            if let Some((above, below)) = above.zip(below) {
+                below.local.private_v4 |= above.private_v4;
+                below.local.private_v6 |= above.private_v6;
+            }
+        }
+    }
+}
+
+/// What an interface lies upon, or the bridge or bond that lies upon it. A veth names its peer in the
+/// same way as a VLAN its device, so the kind counts.
+fn upper_and_lower(link: &LinkMessage) -> Option<(u32, u32)> {
+    let stacked = link.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.iter().any(|info| {
+            matches!(
+                info,
+                LinkInfo::Kind(
+                    InfoKind::Vlan | InfoKind::MacVlan | InfoKind::MacVtap | InfoKind::IpVlan
+                )
+            )
+        }),
+        _ => false,
+    });
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(lower) if stacked => Some((link.header.index, *lower)),
+        LinkAttribute::Controller(upper) => Some((*upper, link.header.index)),
+        _ => None,
+    })
 }
 
 /// Private space on an interface makes such sources local there.

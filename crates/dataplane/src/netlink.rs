@@ -40,6 +40,36 @@ fn exchange(
     }
 }
 
+/// Tells that interfaces, addresses or routes changed.
+pub(crate) struct Watch(Socket);
+
+impl Watch {
+    /// Watches this network namespace from now on.
+    pub(crate) fn new() -> io::Result<Self> {
+        // RTNLGRP_LINK, and IPv4 and IPv6 addresses and routes.
+        const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        GROUPS.into_iter().try_for_each(|group| socket.add_membership(group))?;
+        socket.set_non_blocking(true)?;
+        Ok(Self(socket))
+    }
+
+    /// Whether anything changed since the last call.
+    pub(crate) fn changed(&mut self) -> io::Result<bool> {
+        let mut changed = false;
+        loop {
+            match self.0.recv_from_full() {
+                Ok(_) => changed = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(changed),
+                // More changed than the socket could tell.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => changed = true,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
 /// Reads the messages of one datagram; false after the last one of an answer.
 fn collect(datagram: &[u8], answers: &mut Vec<RouteNetlinkMessage>) -> io::Result<bool> {
     let mut rest = datagram;

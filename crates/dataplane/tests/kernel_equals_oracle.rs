@@ -13,7 +13,7 @@ use geofilter_core::country::{CountryId, CountrySet};
 use geofilter_core::decide::{Context, LocalSources, Overrides, decide};
 use geofilter_core::desired::{Action, AttachmentKind, Bank, BootTime, Desired, Generation};
 use geofilter_core::geodata::embedded;
-use geofilter_core::packet::Packet;
+use geofilter_core::packet::Frame;
 use geofilter_core::policy::{Disputed, Mode, Policy, Verdict};
 use geofilter_core::world::World;
 use geofilter_dataplane::kernel::Kernel;
@@ -55,8 +55,7 @@ fn count(
     action: Action,
     context: &Context<'_>,
 ) -> Verdict {
-    let packet = Packet::from_ethernet(frame);
-    let decision = decide(packet.as_ref(), policy, context);
+    let decision = decide(&Frame::from_ethernet(frame), policy, context);
     let traffic = Traffic { packets: 1, bytes: frame.len() as u64 };
     let outcome =
         |outcomes: &mut geofilter_core::counters::Outcomes| match (decision.verdict, action) {

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use geofilter_dataplane::baseline::Baseline;
+use geofilter_dataplane::baseline::{Baseline, Traces};
 use geofilter_lab::namespace::Namespace;
 use geofilter_lab::neighbours::{Neighbour, load_ruleset, snapshot};
 use geofilter_lab::process::Agent;
@@ -48,13 +48,14 @@ impl Machine {
 
     fn assert_equals(&self, host: &Namespace, agent: &Agent<'_>) {
         let now = Self::capture(host);
+        let nobody = Traces { paths: Vec::new(), interfaces: Vec::new() };
         let missing = |from: &str, other: &str| -> Vec<String> {
             let lines: Vec<&str> = other.lines().collect();
             from.lines().filter(|line| !lines.contains(line)).map(str::to_owned).collect()
         };
         let (gone, new) = (missing(&self.tools, &now.tools), missing(&now.tools, &self.tools));
         assert!(gone.is_empty() && new.is_empty(), "gone: {gone:#?}, new: {new:#?}");
-        let proof = self.baseline.compare(&now.baseline, &[]);
+        let proof = self.baseline.compare(&now.baseline, &nobody);
         // What others mount on this machine, and pin there, comes and goes.
         let ours = |area: &str| !["mounts", "pinned BPF objects"].contains(&area);
         assert!(!proof.theirs.iter().any(|it| ours(&it.area)), "{:?}", proof.theirs);

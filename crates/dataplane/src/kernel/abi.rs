@@ -51,6 +51,7 @@ pub(crate) struct ChunkTable<S> {
 #[repr(C)]
 pub(crate) struct BankTable {
     generation: u64,
+    deadline: u64,
     action: u8,
     disputed: u8,
     drop_hosting: u8,
@@ -65,7 +66,6 @@ pub(crate) struct BankTable {
 #[repr(C)]
 pub(crate) struct Control {
     pub(crate) word: u64,
-    pub(crate) deadline: u64,
     pub(crate) abi: u64,
 }
 
@@ -89,8 +89,8 @@ const _: () = {
     assert!(size_of::<IndexTable>() == 3_211_264);
     assert!(size_of::<ChunkTable<u16>>() == 1_048_576);
     assert!(size_of::<ChunkTable<u64>>() == 2_621_440);
-    assert!(size_of::<BankTable>() == 16_656);
-    assert!(size_of::<Control>() == 24);
+    assert!(size_of::<BankTable>() == 16_664);
+    assert!(size_of::<Control>() == 16);
     assert!(size_of::<CounterTable>() == 12_776);
 };
 
@@ -137,10 +137,11 @@ impl Word {
 }
 
 impl BankTable {
-    pub(crate) fn new(bank: &Bank) -> Box<Self> {
+    pub(crate) fn new(bank: &Bank, deadline: Option<BootTime>) -> Box<Self> {
         let policy = &*bank.policy;
         let mut table = Box::new(Self {
             generation: bank.generation.0,
+            deadline: deadline.map_or(0, |deadline| deadline.0),
             action: match bank.action {
                 Action::Pass => 0,
                 Action::Observe => 1,
@@ -178,14 +179,24 @@ impl BankTable {
     }
 }
 
-/// Generation and action, from the first two words of a `struct gf_bank`.
-pub(crate) fn unpack_bank_head(words: [u64; 2]) -> (Generation, Action) {
-    let action = match words[1].to_ne_bytes()[0] {
-        0 => Action::Pass,
-        1 => Action::Observe,
-        _ => Action::Enforce,
-    };
-    (Generation(words[0]), action)
+/// What tells a bank from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BankHead {
+    pub(crate) generation: Generation,
+    pub(crate) action: Action,
+    pub(crate) deadline: BootTime,
+}
+
+impl BankHead {
+    /// Reads the first three words of a `struct gf_bank`.
+    pub(crate) fn unpack([generation, deadline, rest]: [u64; 3]) -> Self {
+        let action = match rest.to_ne_bytes()[0] {
+            0 => Action::Pass,
+            1 => Action::Observe,
+            _ => Action::Enforce,
+        };
+        Self { generation: Generation(generation), action, deadline: BootTime(deadline) }
+    }
 }
 
 fn is_drop(verdict: Verdict) -> u8 {

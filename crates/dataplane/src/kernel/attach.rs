@@ -1,6 +1,6 @@
 //! Attaching the programs to interfaces and keeping the links pinned.
 
-use std::net::Ipv4Addr;
+use std::fs;
 use std::path::Path;
 
 use aya::Ebpf;
@@ -8,41 +8,70 @@ use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
-use geofilter_core::desired::{Attachment, AttachmentKind};
+use geofilter_core::desired::AttachmentKind;
 
 use crate::interfaces::Interface;
 use crate::kernel::clsact;
 use crate::kernel::pins::{Hold, How, Pins};
+use crate::kernel::sys;
 use crate::{Error, Preference, fault};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Attaches to one interface, or takes over the link an earlier agent left there.
+/// Attaches to one interface, or takes over what an earlier agent left there. What held the interface
+/// before is released only when the new program is in place: a moment of judging twice harms nobody.
 pub(crate) fn attach(
     programs: &mut Ebpf,
     pins: &Pins,
     interface: &Interface,
     preference: Preference,
-) -> Result<Attachment, Error> {
-    if let Some(kept) = take_over(programs, pins, interface, preference)? {
-        return Ok(kept);
+) -> Result<AttachmentKind, Error> {
+    let mut others = Vec::new();
+    let mut kept = None;
+    for hold in pins.holds()?.into_iter().filter(|hold| hold.interface == interface.index) {
+        let kind = hold.kind().filter(|kind| kept.is_none() && preference.accepts(*kind));
+        match kind {
+            _ if !hold.is_effective() => release(pins, &hold)?,
+            Some(kind) => {
+                replace_program(programs, interface, &hold)
+                    .map_err(|source| refused(interface, kind, source))?;
+                kept = Some(kind);
+            }
+            None => others.push(hold),
+        }
     }
-    let attached = |kind| Attachment { interface: interface.name.clone(), kind };
-    let attach = |programs: &mut Ebpf, kind| {
-        attach_new(programs, pins, interface, kind).map(|()| attached(kind))
+    let kind = match kept {
+        Some(kind) => kind,
+        None => attach_new(programs, pins, interface, preference)?,
     };
+    // A qdisc that is ours stays as long as our filter is on it.
+    let (qdiscs, others): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|hold| hold.how == How::Qdisc);
+    others.iter().try_for_each(|hold| release(pins, hold))?;
+    let unused = qdiscs.iter().filter(|_| kind != AttachmentKind::Tc);
+    unused.into_iter().try_for_each(|hold| release(pins, hold))?;
+    Ok(kind)
+}
+
+fn attach_new(
+    programs: &mut Ebpf,
+    pins: &Pins,
+    interface: &Interface,
+    preference: Preference,
+) -> Result<AttachmentKind, Error> {
+    let mut attach = |kind| attach_as(programs, pins, interface, kind).map(|()| kind);
     match preference {
-        Preference::Tc => attach(programs, AttachmentKind::Tc),
-        Preference::Xdp => attach(programs, AttachmentKind::XdpNative),
-        Preference::XdpGeneric => attach(programs, AttachmentKind::XdpGeneric),
+        Preference::Tc => attach(AttachmentKind::Tc),
+        Preference::Xdp => attach(AttachmentKind::XdpNative),
+        Preference::XdpGeneric => attach(AttachmentKind::XdpGeneric),
         Preference::Auto => match why_not_xdp(interface) {
             Some(reason) => {
                 tracing::info!(interface = interface.name, reason, "attaching by TC");
-                attach(programs, AttachmentKind::Tc)
+                attach(AttachmentKind::Tc)
             }
-            None => attach(programs, AttachmentKind::XdpNative).or_else(|error| {
+            None => attach(AttachmentKind::XdpNative).or_else(|error| {
                 tracing::info!(interface = interface.name, %error, "no native XDP: attaching by TC");
-                attach(programs, AttachmentKind::Tc)
+                attach(AttachmentKind::Tc)
             }),
         },
     }
@@ -62,37 +91,23 @@ fn why_not_xdp(interface: &Interface) -> Option<&'static str> {
     )
 }
 
-/// Whether the SIP port can't be bound: somebody has it.
+/// Whether anybody has the SIP port, over UDP.
 fn pbx_is_listening() -> bool {
-    std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 5060))
-        .is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    const SIP: &str = ":13C4"; // 5060
+    ["/proc/net/udp", "/proc/net/udp6"].iter().any(|table| {
+        let table = fs::read_to_string(table).unwrap_or_default();
+        table
+            .lines()
+            .any(|line| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(SIP)))
+    })
 }
 
-/// Puts this program in the place of the one an earlier agent left; `None` if there is none that can be
-/// kept.
-fn take_over(
-    programs: &mut Ebpf,
-    pins: &Pins,
-    interface: &Interface,
-    preference: Preference,
-) -> Result<Option<Attachment>, Error> {
-    for hold in pins.holds()?.into_iter().filter(|hold| hold.interface == interface.name) {
-        let kept = hold.kind().filter(|kind| preference.accepts(*kind));
-        let replaced = kept.is_some() && replace_program(programs, interface, &hold).is_ok();
-        if let Some(kind) = kept.filter(|_| replaced) {
-            return Ok(Some(Attachment { interface: hold.interface, kind }));
-        }
-        // Another kind is wanted, or the interface is gone and another has its name.
-        release(pins, &hold)?;
-    }
-    Ok(None)
-}
-
+/// Puts this program in the place of the one an earlier agent left.
 fn replace_program(programs: &mut Ebpf, interface: &Interface, hold: &Hold) -> Result<(), Cause> {
     let (pin, kind) = match &hold.how {
         How::Link { pin, .. } => (pin, hold.kind()),
         How::Filter { priority } => {
-            return clsact::replace(classifier(programs, interface)?, &hold.interface, *priority);
+            return clsact::replace(classifier(programs, interface)?, interface, *priority);
         }
         How::Qdisc => return Err("there is no filter on it".into()),
     };
@@ -110,20 +125,15 @@ fn replace_program(programs: &mut Ebpf, interface: &Interface, hold: &Hold) -> R
     Ok(())
 }
 
-fn attach_new(
+fn attach_as(
     programs: &mut Ebpf,
     pins: &Pins,
     interface: &Interface,
     kind: AttachmentKind,
 ) -> Result<(), Error> {
-    let fail = |source| Error::Attach {
-        interface: interface.name.clone(),
-        kind: describe(kind),
-        advice: advice(interface, kind),
-        source,
-    };
+    let fail = |source| refused(interface, kind, source);
     match create_link(programs, interface, kind) {
-        Ok(link) => pin_link(link, &pins.link(&interface.name, label(kind)))?,
+        Ok(link) => pin_link(link, &pins.link(interface.index, label(kind)))?,
         // Kernels before 6.6 know no TCX.
         Err(source) if kind == AttachmentKind::Tc && is_unknown(&*source) => {
             clsact::attach(classifier(programs, interface).map_err(fail)?, pins, interface)
@@ -133,6 +143,11 @@ fn attach_new(
     }
     fault::point("attach-pinned");
     Ok(())
+}
+
+fn refused(interface: &Interface, kind: AttachmentKind, source: Cause) -> Error {
+    let advice = advice(interface, kind);
+    Error::Attach { interface: interface.name.clone(), kind: describe(kind), advice, source }
 }
 
 fn pin_link(link: FdLink, path: &Path) -> Result<(), Error> {
@@ -177,6 +192,9 @@ fn create_link(
             return Ok(program.take_link(id)?.try_into()?);
         }
     };
+    if !interface.ethernet {
+        return Err("its packets have no Ethernet header".into());
+    }
     let program = xdp(programs)?;
     let id = program.attach_to_if_index(interface.index, mode)?;
     Ok(program.take_link(id)?.try_into()?)
@@ -192,7 +210,9 @@ fn advice(interface: &Interface, kind: AttachmentKind) -> String {
             ": the XDP program with id {id} holds it (`bpftool prog show id {id}` tells whose it is); \
              use --backend tc"
         ),
-        (_, None) => ": its driver or its MTU does not allow it; use --backend tc".to_owned(),
+        (_, None) => {
+            ": its driver, its MTU or its kind does not allow it; use --backend tc".to_owned()
+        }
     }
 }
 
@@ -204,13 +224,26 @@ pub(crate) fn release(pins: &Pins, hold: &Hold) -> Result<(), Error> {
             Ok(link) => link.unpin().map(drop),
             Err(_) => std::fs::remove_file(pin),
         },
-        How::Filter { priority } => clsact::release_filter(pins, &hold.interface, *priority),
-        How::Qdisc => clsact::release_qdisc(pins, &hold.interface),
+        How::Filter { priority } => clsact::release_filter(pins, hold.interface, *priority),
+        How::Qdisc => clsact::release_qdisc(pins, hold.interface),
     };
-    released.map_err(|source| Error::Detach { interface: hold.interface.clone(), source })
+    released.map_err(|source| Error::Detach { interface: hold.interface, source })
 }
 
 impl Hold {
+    /// Whether it still holds a program on its interface.
+    pub(crate) fn is_effective(&self) -> bool {
+        match &self.how {
+            How::Link { pin, .. } => sys::open_pin(pin)
+                .and_then(sys::interface_of)
+                .is_ok_and(|held| held == self.interface),
+            How::Filter { priority } => {
+                clsact::has_filter(self.interface, *priority).unwrap_or(false)
+            }
+            How::Qdisc => true,
+        }
+    }
+
     /// The kind of the attachment it stands for.
     pub(crate) fn kind(&self) -> Option<AttachmentKind> {
         match &self.how {

@@ -35,14 +35,14 @@ pub(crate) fn attach(
     interface: &Interface,
 ) -> Result<(), Cause> {
     if !has_qdisc(interface.index)? {
-        pins.mark_qdisc(&interface.name)?;
+        pins.mark_qdisc(interface.index)?;
         fault::point("clsact-marked");
         qdisc_add_clsact(&interface.name)?;
         fault::point("clsact-added");
     }
     let taken = priorities(interface.index)?;
     let priority = (1..u16::MAX).find(|free| !taken.contains(free)).ok_or("no priority is free")?;
-    pins.mark_filter(&interface.name, priority)?;
+    pins.mark_filter(interface.index, priority)?;
     fault::point("filter-marked");
     let options = NlOptions { priority, handle: HANDLE, classid: None };
     let options = TcAttachOptions::Netlink(options);
@@ -55,41 +55,38 @@ pub(crate) fn attach(
 /// Puts a program into the filter an earlier agent left, in place.
 pub(crate) fn replace(
     program: &mut SchedClassifier,
-    interface: &str,
+    interface: &Interface,
     priority: u16,
 ) -> Result<(), Cause> {
-    let id = program.attach_to_link(filter(interface, priority)?)?;
+    let id = program.attach_to_link(filter(&interface.name, priority)?)?;
     std::mem::forget(program.take_link(id)?);
     Ok(())
 }
 
 /// Removes the filter. An interface that is gone has taken it along.
-pub(crate) fn release_filter(pins: &Pins, interface: &str, priority: u16) -> io::Result<()> {
-    if let Some(index) = index_of(interface)?
+pub(crate) fn release_filter(pins: &Pins, index: u32, priority: u16) -> io::Result<()> {
+    if let Some(name) = name_of(index)?
         && has_filter(index, priority)?
     {
-        Link::detach(filter(interface, priority)?).map_err(io::Error::other)?;
+        Link::detach(filter(&name, priority)?).map_err(io::Error::other)?;
     }
-    pins.unmark_filter(interface, priority)
+    pins.unmark_filter(index, priority)
 }
 
 /// Removes the qdisc, unless others use it by now.
-pub(crate) fn release_qdisc(pins: &Pins, interface: &str) -> io::Result<()> {
-    if let Some(index) = index_of(interface)?
-        && has_qdisc(index)?
-        && priorities(index)?.is_empty()
-    {
+pub(crate) fn release_qdisc(pins: &Pins, index: u32) -> io::Result<()> {
+    if name_of(index)?.is_some() && has_qdisc(index)? && priorities(index)?.is_empty() {
         let mut qdisc = TcMessage::with_index(index as i32);
         qdisc.header.handle = handle(QDISC);
         qdisc.header.parent = handle(PLACE);
         netlink::request(RouteNetlinkMessage::DelQueueDiscipline(qdisc))?;
     }
-    pins.unmark_qdisc(interface)
+    pins.unmark_qdisc(index)
 }
 
-fn index_of(interface: &str) -> io::Result<Option<u32>> {
+fn name_of(index: u32) -> io::Result<Option<String>> {
     let all = interfaces::all().map_err(io::Error::other)?;
-    Ok(all.iter().find(|found| found.name == interface).map(|found| found.index))
+    Ok(all.into_iter().find(|found| found.index == index).map(|found| found.name))
 }
 
 fn filter(interface: &str, priority: u16) -> io::Result<SchedClassifierLink> {
@@ -140,7 +137,8 @@ fn priorities(index: u32) -> io::Result<BTreeSet<u16>> {
     Ok(taken)
 }
 
-fn has_filter(index: u32, priority: u16) -> io::Result<bool> {
+/// Whether our filter is on an interface.
+pub(crate) fn has_filter(index: u32, priority: u16) -> io::Result<bool> {
     let ours = handle(NAME);
     Ok(filters(index, DIRECTIONS[0])?.iter().any(|filter| {
         filter.header.handle == ours && (filter.header.info >> 16) as u16 == priority

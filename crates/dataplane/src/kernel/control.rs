@@ -6,24 +6,27 @@ use std::sync::atomic::Ordering;
 use geofilter_core::desired::{Action, Bank, BootTime, Desired, Generation};
 
 use crate::Error;
-use crate::kernel::abi::{self, BANKS, BankTable, Word};
+use crate::kernel::abi::{self, BANKS, BankHead, BankTable, Word};
 use crate::kernel::mapped::Mapped;
 use crate::kernel::sys;
 
 /// Words of `struct gf_control`.
 const WORD: usize = 0;
-const DEADLINE: usize = 1;
-const ABI: usize = 2;
+const ABI: usize = 1;
 
-/// What tells a bank from others.
-type BankHead = (Generation, Action);
+/// Generation and action of a bank.
+type InForce = (Generation, Action);
+/// The same of the fallback, with the time from which it counts.
+type Afterwards = (Generation, Action, BootTime);
+/// A bank with the deadline up to which it counts.
+type Content = (Bank, Option<BootTime>);
 
 /// The policy in the kernel.
 pub(crate) struct Control {
     control: Mapped<abi::Control>,
     banks: Mapped<BankTable>,
     /// What this process wrote into each bank.
-    written: [Option<Bank>; BANKS],
+    written: [Option<Content>; BANKS],
     /// Banks that a packet may still be judged by, although the word no longer names them.
     cooling: [bool; BANKS],
 }
@@ -55,17 +58,13 @@ impl Control {
         let mut taken = [false; BANKS];
         taken[before.active] = true;
         taken[before.fallback] |= before.timed;
-        let active = self.place(&desired.active, &mut taken)?;
+        let deadline = desired.fallback.as_ref().map(|fallback| fallback.deadline);
+        let active = self.place((desired.active.clone(), deadline), &mut taken)?;
         let fallback = match &desired.fallback {
-            Some(fallback) => self.place(&fallback.bank, &mut taken)?,
+            Some(fallback) => self.place((fallback.bank.clone(), None), &mut taken)?,
             None => active,
         };
-        // Before the word that makes it count; a packet that still has the old word judges by a whole
-        // policy whatever deadline it reads.
-        if let Some(fallback) = &desired.fallback {
-            self.control.publish(0, DEADLINE, fallback.deadline.0);
-        }
-        let (generation, timed) = (desired.active.generation, desired.fallback.is_some());
+        let (generation, timed) = (desired.active.generation, deadline.is_some());
         self.publish(Word { generation, active, fallback, timed, table }, before);
         Ok(())
     }
@@ -83,19 +82,20 @@ impl Control {
         Ok(())
     }
 
-    /// Generation and action of the bank in force, and of the one after the deadline.
-    pub(crate) fn read(&self) -> (BankHead, Option<(Generation, Action, BootTime)>) {
+    /// Generation and action of the active bank, and of the one after its deadline.
+    pub(crate) fn read(&self) -> (InForce, Option<Afterwards>) {
         let word = self.word();
+        let active = self.read_bank(word.active);
         let fallback = word.timed.then(|| {
-            let (generation, action) = self.read_bank(word.fallback);
-            (generation, action, BootTime(self.read_word(DEADLINE)))
+            let fallback = self.read_bank(word.fallback);
+            (fallback.generation, fallback.action, active.deadline)
         });
-        (self.read_bank(word.active), fallback)
+        ((active.generation, active.action), fallback)
     }
 
     /// The highest generation in any bank.
     pub(crate) fn newest(&self) -> Generation {
-        (0..BANKS).map(|bank| self.read_bank(bank).0).max().unwrap_or_default()
+        (0..BANKS).map(|bank| self.read_bank(bank).generation).max().unwrap_or_default()
     }
 
     fn read_word(&self, word: usize) -> u64 {
@@ -104,12 +104,12 @@ impl Control {
 
     fn read_bank(&self, bank: usize) -> BankHead {
         let word = |at| self.banks.word(bank, at).load(Ordering::Acquire);
-        abi::unpack_bank_head([word(0), word(1)])
+        BankHead::unpack([word(0), word(1), word(2)])
     }
 
     /// A bank with this content: one that has it already, else a free one, written now.
-    fn place(&mut self, bank: &Bank, taken: &mut [bool; BANKS]) -> Result<usize, Error> {
-        if let Some(same) = (0..BANKS).find(|at| self.written[*at].as_ref() == Some(bank)) {
+    fn place(&mut self, content: Content, taken: &mut [bool; BANKS]) -> Result<usize, Error> {
+        if let Some(same) = (0..BANKS).find(|at| self.written[*at].as_ref() == Some(&content)) {
             taken[same] = true;
             return Ok(same);
         }
@@ -122,8 +122,8 @@ impl Control {
             }
         };
         taken[at] = true;
-        self.banks.write(at, &BankTable::new(bank));
-        self.written[at] = Some(bank.clone());
+        self.banks.write(at, &BankTable::new(&content.0, content.1));
+        self.written[at] = Some(content);
         Ok(at)
     }
 

@@ -12,6 +12,7 @@ mod remains;
 mod sys;
 mod table;
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
@@ -24,12 +25,13 @@ use geofilter_core::policy::{Mode, Policy};
 use geofilter_core::world::World;
 
 use crate::interfaces::{self, Interface};
+use crate::netlink::Watch;
 use crate::{Backend, Error, Preference, fault};
 use abi::CounterTable;
 use control::Control;
 pub use judge::Judge;
 use mapped::Mapped;
-use pins::{Hold, Pins};
+use pins::{Hold, How, Pins};
 use remains::Remains;
 use table::Slots;
 
@@ -67,7 +69,33 @@ struct Live {
     budget: PerCpuArray<MapData, u64>,
     interfaces: HashMap<MapData, u32, u32>,
     events: RingBuf<MapData>,
-    attachments: Vec<Attachment>,
+    attached: Vec<Attached>,
+    watch: Watch,
+}
+
+/// A program on an interface.
+struct Attached {
+    index: u32,
+    attachment: Attachment,
+    how: Held,
+}
+
+/// What keeps it there.
+enum Held {
+    /// A link. Our descriptor keeps it even if somebody unmounts the pins.
+    Link(OwnedFd),
+    /// A filter with this priority on the clsact qdisc.
+    Filter(u16),
+}
+
+impl Attached {
+    /// Whether the kernel still has it there.
+    fn holds(&self) -> bool {
+        match &self.how {
+            Held::Link(link) => sys::interface_of(link).is_ok_and(|index| index == self.index),
+            Held::Filter(priority) => clsact::has_filter(self.index, *priority).unwrap_or(false),
+        }
+    }
 }
 
 impl Kernel {
@@ -128,26 +156,40 @@ impl Kernel {
         live.fill(&self.pins, &dxr, desired)?;
         live.renew_budget()?;
         fault::point("attach-filled");
+        let earlier: Vec<u32> = self.pins.holds()?.iter().map(|hold| hold.interface).collect();
         for interface in interfaces {
-            let local = abi::pack_local_sources(interface.local);
-            live.interfaces
-                .insert(interface.index, local, 0)
-                .map_err(|source| Error::map("gf_interfaces", source))?;
-            let attachment =
-                attach::attach(&mut live.programs, &self.pins, interface, self.preference)?;
-            live.attachments.push(attachment);
+            if let Err(error) = live.protect(&self.pins, interface, self.preference) {
+                self.release(|index| !earlier.contains(&index))?;
+                return Err(error);
+            }
         }
-        self.release_others(interfaces)?;
+        // Those that an earlier agent protected and this one does not.
+        self.release(|index| !interfaces.iter().any(|interface| interface.index == index))?;
         self.live = Some(live);
         fault::point("attach-done");
         Ok(())
     }
 
-    /// Detaches from interfaces that an earlier agent protected and this one does not.
-    fn release_others(&self, interfaces: &[Interface]) -> Result<(), Error> {
-        for hold in self.pins.holds()? {
-            if !interfaces.iter().any(|interface| interface.name == hold.interface) {
-                attach::release(&self.pins, &hold)?;
+    /// Detaches from the interfaces that are chosen by index.
+    fn release(&self, chosen: impl Fn(u32) -> bool) -> Result<(), Error> {
+        for hold in self.pins.holds()?.into_iter().filter(|hold| chosen(hold.interface)) {
+            attach::release(&self.pins, &hold)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the interfaces again: what is local there may have changed, and one that went away may be
+    /// back.
+    fn refresh(&mut self) -> Result<(), Error> {
+        let Some(live) = &mut self.live else { return Ok(()) };
+        let all = interfaces::all()?;
+        for interface in all.iter().filter(|interface| self.names.contains(&interface.name)) {
+            let held = live.attached.iter().any(|it| it.index == interface.index && it.holds());
+            if held {
+                live.describe(interface)?;
+            } else {
+                tracing::warn!(interface = interface.name, "attaching again");
+                live.protect(&self.pins, interface, self.preference)?;
             }
         }
         Ok(())
@@ -156,7 +198,9 @@ impl Kernel {
     fn observed(&self) -> Option<Observed> {
         let live = self.live.as_ref()?;
         let (active, fallback) = live.control.read();
-        Some(Observed { attachments: live.attachments.clone(), active, fallback })
+        let effective = live.attached.iter().filter(|attached| attached.holds());
+        let attachments = effective.map(|attached| attached.attachment.clone()).collect();
+        Some(Observed { attachments, active, fallback })
     }
 
     /// Reads back, and compares with what was asked for.
@@ -205,8 +249,40 @@ impl Live {
             interfaces: typed(Map::HashMap(open("gf_interfaces")?), "gf_interfaces")?,
             events: typed(Map::RingBuf(open("gf_events")?), "gf_events")?,
             programs,
-            attachments: Vec::new(),
+            attached: Vec::new(),
+            watch: Watch::new().map_err(Error::Netlink)?,
         })
+    }
+
+    /// Attaches to an interface, or takes it over, and keeps hold of it.
+    fn protect(
+        &mut self,
+        pins: &Pins,
+        interface: &Interface,
+        preference: Preference,
+    ) -> Result<(), Error> {
+        self.describe(interface)?;
+        let kind = attach::attach(&mut self.programs, pins, interface, preference)?;
+        let fail = |source| Error::Pins { path: pins.map(""), source };
+        let of_interface = |hold: &Hold| hold.interface == interface.index;
+        for hold in pins.holds()?.into_iter().filter(of_interface) {
+            let how = match hold.how {
+                How::Link { pin, .. } => Held::Link(sys::open_pin(&pin).map_err(fail)?),
+                How::Filter { priority } => Held::Filter(priority),
+                How::Qdisc => continue,
+            };
+            self.attached.retain(|attached| attached.attachment.interface != interface.name);
+            let attachment = Attachment { interface: interface.name.clone(), kind };
+            self.attached.push(Attached { index: interface.index, attachment, how });
+        }
+        Ok(())
+    }
+
+    /// Tells the programs what is local on an interface.
+    fn describe(&mut self, interface: &Interface) -> Result<(), Error> {
+        self.interfaces
+            .insert(interface.index, abi::pack_local_sources(interface.local), 0)
+            .map_err(|source| Error::map("gf_interfaces", source))
     }
 
     /// Puts table and policy into the maps: into new ones before anything is attached, into those of
@@ -251,6 +327,15 @@ impl Live {
     }
 }
 
+/// The interfaces that are protected by an agent with this runtime folder, or were when it died, by
+/// index.
+///
+/// # Errors
+/// [`Error::Pins`] if the pins can't be read.
+pub fn held(runtime_dir: &Path) -> Result<Vec<u32>, Error> {
+    Ok(Pins::of(runtime_dir).holds()?.iter().map(|hold| hold.interface).collect())
+}
+
 /// The paths that are there only while the agent with this runtime folder has something attached.
 pub fn paths(runtime_dir: &Path) -> Vec<String> {
     Pins::of(runtime_dir).paths().map(|path| path.display().to_string()).collect()
@@ -269,7 +354,9 @@ fn typed<T: TryFrom<Map, Error = aya::maps::MapError>>(
 
 impl Backend for Kernel {
     fn attach(&mut self, world: &World, desired: &Desired) -> Result<Observed, Error> {
-        let interfaces = interfaces::select(&self.names)?;
+        let held: Vec<u32> = self.pins.holds()?.iter().map(|hold| hold.interface).collect();
+        let interfaces = interfaces::select(&self.names, &held)?;
+        self.names = interfaces.iter().map(|interface| interface.name.clone()).collect();
         let earlier = self.pins.exist();
         if let Err(error) = self.attach_to(&interfaces, world, desired) {
             self.live = None;
@@ -282,6 +369,7 @@ impl Backend for Kernel {
     }
 
     fn apply(&mut self, desired: &Desired) -> Result<Observed, Error> {
+        self.refresh()?;
         let live = self.live_mut("apply a policy")?;
         fault::point("apply-start");
         let table = live.control.word().table;
@@ -299,12 +387,14 @@ impl Backend for Kernel {
         if self.live.is_some() {
             return Ok(self.observed());
         }
-        let attachment = |hold: Hold| {
-            let kind = hold.kind()?;
-            Some(Attachment { interface: hold.interface, kind })
+        let holds = self.pins.holds()?;
+        let names = interfaces::all()?;
+        let attachment = |hold: &Hold| {
+            let interface = names.iter().find(|interface| interface.index == hold.interface)?;
+            let kind = hold.kind().filter(|_| hold.is_effective())?;
+            Some(Attachment { interface: interface.name.clone(), kind })
         };
-        let attachments: Vec<Attachment> =
-            self.pins.holds()?.into_iter().filter_map(attachment).collect();
+        let attachments: Vec<Attachment> = holds.iter().filter_map(attachment).collect();
         if attachments.is_empty() {
             return Ok(None);
         }
@@ -322,6 +412,10 @@ impl Backend for Kernel {
 
     fn drain_events(&mut self, sink: &mut dyn FnMut(DropEvent)) -> Result<(), Error> {
         let live = self.live_mut("read the attack log")?;
+        if live.watch.changed().map_err(Error::Netlink)? {
+            self.refresh()?;
+        }
+        let live = self.live_mut("read the attack log")?;
         while let Some(item) = live.events.next() {
             abi::unpack_event(&item).into_iter().for_each(&mut *sink);
         }
@@ -335,11 +429,12 @@ impl Backend for Kernel {
             pass_everything(&self.pins);
         }
         fault::point("detach-passing");
+        // Our descriptors would keep the links.
+        self.live = None;
         for hold in self.pins.holds()? {
             attach::release(&self.pins, &hold)?;
             fault::point("detach-released");
         }
-        self.live = None;
         for path in self.pins.maps()? {
             std::fs::remove_file(&path).map_err(|source| Error::Pins { path, source })?;
             fault::point("detach-unpinned");

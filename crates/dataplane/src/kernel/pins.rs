@@ -63,37 +63,37 @@ impl Pins {
         self.folder.join(name)
     }
 
-    /// The pin of the link on an interface.
-    pub(crate) fn link(&self, interface: &str, kind: &str) -> PathBuf {
-        self.folder.join(format!("link_{kind}_{}", escape(interface)))
+    /// The pin of the link on an interface, named by its index: names change hands.
+    pub(crate) fn link(&self, interface: u32, kind: &str) -> PathBuf {
+        self.folder.join(format!("link_{kind}_{interface}"))
     }
 
     /// Says that a filter of ours is, or is about to be, on an interface.
-    pub(crate) fn mark_filter(&self, interface: &str, priority: u16) -> io::Result<()> {
+    pub(crate) fn mark_filter(&self, interface: u32, priority: u16) -> io::Result<()> {
         mark(&self.filter(interface, priority))
     }
 
     /// Says that it is gone.
-    pub(crate) fn unmark_filter(&self, interface: &str, priority: u16) -> io::Result<()> {
+    pub(crate) fn unmark_filter(&self, interface: u32, priority: u16) -> io::Result<()> {
         unmark(&self.filter(interface, priority))
     }
 
     /// Says that the clsact qdisc of an interface is, or is about to be, ours.
-    pub(crate) fn mark_qdisc(&self, interface: &str) -> io::Result<()> {
+    pub(crate) fn mark_qdisc(&self, interface: u32) -> io::Result<()> {
         mark(&self.qdisc(interface))
     }
 
     /// Says that it is gone, or not ours any more.
-    pub(crate) fn unmark_qdisc(&self, interface: &str) -> io::Result<()> {
+    pub(crate) fn unmark_qdisc(&self, interface: u32) -> io::Result<()> {
         unmark(&self.qdisc(interface))
     }
 
-    fn filter(&self, interface: &str, priority: u16) -> PathBuf {
-        self.folder.join(format!("filter_{priority}_{}", escape(interface)))
+    fn filter(&self, interface: u32, priority: u16) -> PathBuf {
+        self.folder.join(format!("filter_{priority}_{interface}"))
     }
 
-    fn qdisc(&self, interface: &str) -> PathBuf {
-        self.folder.join(format!("qdisc_{}", escape(interface)))
+    fn qdisc(&self, interface: u32) -> PathBuf {
+        self.folder.join(format!("qdisc_{interface}"))
     }
 
     /// Everything that holds a program on an interface, qdiscs behind the filters on them.
@@ -141,7 +141,8 @@ impl Pins {
 /// What holds a program on an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hold {
-    pub(crate) interface: String,
+    /// The index of the interface.
+    pub(crate) interface: u32,
     pub(crate) how: How,
 }
 
@@ -170,7 +171,7 @@ impl Hold {
             ("qdisc", _) => (rest, How::Qdisc),
             _ => return None,
         };
-        Some(Self { interface: unescape(interface), how })
+        Some(Self { interface: interface.parse().ok()?, how })
     }
 }
 
@@ -213,32 +214,14 @@ fn escape(name: &str) -> String {
         .collect()
 }
 
-fn unescape(name: &str) -> String {
-    let mut parts = name.split('%');
-    let mut plain = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let (hex, rest) = part.split_at_checked(2).unwrap_or((part, ""));
-        plain.extend(u8::from_str_radix(hex, 16).ok());
-        plain.extend(rest.as_bytes());
-    }
-    String::from_utf8_lossy(&plain).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_of_interfaces_survive_the_pin() {
-        for name in ["eth0", "eth0.10", "br-lan", "ä%/ x"] {
-            assert_eq!(unescape(&escape(name)), name);
-            assert!(!escape(name).contains(['.', '/']));
-        }
-    }
-
-    #[test]
     fn agents_with_other_runtime_folders_pin_apart() {
         assert_eq!(name(Path::new("/run/geofilter")), "geofilter");
         assert_ne!(name(Path::new("/run/a")), name(Path::new("/run/b")));
+        assert!(!name(Path::new("/run/a.b/c")).contains(['.', '/']));
     }
 }

@@ -2,6 +2,8 @@
 //! no packet uses them any more, which is a moment after they were unpinned.
 
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
 
 use aya::maps::{MapData, loaded_maps};
 use aya::programs::links::{FdLink, PinnedLink};
@@ -9,10 +11,11 @@ use aya::programs::loaded_programs;
 
 use crate::Error;
 use crate::kernel::pins::{Hold, How, Pins};
-use crate::kernel::sys;
 
-/// Grace periods after which what is still there stays there.
-const PATIENCE: usize = 200;
+/// How often, and how far apart, it is asked what is still there: the kernel tells nobody when it frees
+/// an object.
+const ATTEMPTS: usize = 1_000;
+const INTERVAL: Duration = Duration::from_millis(5);
 
 /// What was pinned, by id.
 pub(crate) struct Remains {
@@ -41,11 +44,11 @@ impl Remains {
 
     /// Waits until the kernel has let go of all of it.
     pub(crate) fn wait_until_gone(&self) -> Result<(), Error> {
-        for _ in 0..PATIENCE {
+        for _ in 0..ATTEMPTS {
             if self.still_there().is_empty() {
                 return Ok(());
             }
-            sys::wait_for_packets().map_err(Error::Grace)?;
+            thread::sleep(INTERVAL);
         }
         Err(Error::Remains(self.still_there().join(", ")))
     }

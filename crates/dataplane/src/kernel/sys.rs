@@ -1,9 +1,16 @@
-//! The two system calls that no library here wraps.
+//! The system calls that no library here wraps.
 
+use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
+const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
 
 /// The part of `union bpf_attr` that map elements use.
@@ -39,6 +46,56 @@ pub(crate) fn remove_inner_map(outer: impl AsFd, index: u32) -> io::Result<()> {
     }
 }
 
+/// The part of `union bpf_attr` that opens pins.
+#[repr(C)]
+struct PinAttr {
+    path: u64,
+    object: u32,
+    flags: u32,
+}
+
+/// Opens what is pinned.
+#[expect(unsafe_code, reason = "the library keeps the descriptor of a link to itself")]
+pub(crate) fn open_pin(pin: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let attr = PinAttr { path: path.as_ptr() as u64, object: 0, flags: 0 };
+    // SAFETY: the kernel reads `attr` and, through it, `path`; the descriptor it returns is ours.
+    unsafe {
+        match libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attr, size_of_val(&attr)) {
+            descriptor @ 0.. => Ok(OwnedFd::from_raw_fd(descriptor as i32)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// The part of `union bpf_attr` that asks for an object's description.
+#[repr(C)]
+struct InfoAttr {
+    object: u32,
+    length: u32,
+    info: u64,
+}
+
+/// The index of the interface that an XDP or TCX link holds; 0 once that is gone.
+#[expect(unsafe_code, reason = "the library's description of a link lacks the interface")]
+pub(crate) fn interface_of(link: impl AsFd) -> io::Result<u32> {
+    // struct bpf_link_info: type, id, prog_id, padding, then by type; of both it is the first word.
+    let mut info = [0_u32; 16];
+    let attr = InfoAttr {
+        object: link.as_fd().as_raw_fd() as u32,
+        length: size_of_val(&info) as u32,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: the kernel reads `attr` and writes at most `length` bytes to `info`.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attr, size_of_val(&attr))
+    };
+    match result {
+        0 => Ok(info[4]),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Waits until every packet that was being judged when this was called has been judged: a global
 /// memory barrier waits for a grace period of RCU, under which programs run.
 #[expect(unsafe_code, reason = "membarrier(2)")]
@@ -46,6 +103,18 @@ pub(crate) fn wait_for_packets() -> io::Result<()> {
     // SAFETY: takes no memory of this process.
     match unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) } {
         0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+        _ => visit_every_cpu(),
     }
+}
+
+/// Where the barrier is refused, as with `nohz_full`: programs run with bottom halves off, so a CPU that
+/// runs this thread is in the middle of none.
+fn visit_every_cpu() -> io::Result<()> {
+    let home = sched_getaffinity(None)?;
+    for cpu in (0..CpuSet::MAX_CPU).filter(|cpu| home.is_set(*cpu)) {
+        let mut only = CpuSet::new();
+        only.set(cpu);
+        sched_setaffinity(None, &only)?;
+    }
+    Ok(sched_setaffinity(None, &home)?)
 }

@@ -7,10 +7,11 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use geofilter_core::wire::Proof;
-use geofilter_dataplane::baseline::{Baseline, Difference};
+use geofilter_dataplane::baseline::{Baseline, Difference, Traces};
 use geofilter_dataplane::kernel;
 use serde::{Deserialize, Serialize};
 
+use super::settings::Settings;
 use super::store::write_whole;
 
 const FILE: &str = "baseline.json";
@@ -37,19 +38,16 @@ pub(crate) fn remember(dir: &Path) -> anyhow::Result<()> {
 
 /// Compares the machine with its baseline, and forgets that if nothing remains. Without one there is
 /// nothing to prove, unless something was attached.
-pub(crate) fn prove(
-    dir: &Path,
-    runtime_dir: &Path,
-    was_attached: bool,
-) -> anyhow::Result<Option<Proof>> {
+pub(crate) fn prove(settings: &Settings, was_attached: bool) -> anyhow::Result<Option<Proof>> {
     let boot = boot()?;
+    let dir = &settings.state_dir;
     let before = match load(dir)?.filter(|known| known.boot == boot) {
         Some(known) => known.baseline,
         None if was_attached => bail!("what was before it was attached is not known"),
         None => return Ok(None),
     };
     let now = Baseline::capture()?;
-    let found = before.compare(&now, &kernel::paths(runtime_dir));
+    let found = before.compare(&now, &traces(settings));
     let clean = found.holds();
     if clean {
         forget(dir)?;
@@ -60,6 +58,10 @@ pub(crate) fn prove(
         remains: found.ours.iter().map(describe).collect(),
         changed_by_others: found.theirs.iter().map(describe).collect(),
     }))
+}
+
+fn traces(settings: &Settings) -> Traces {
+    Traces { paths: kernel::paths(&settings.runtime_dir), interfaces: settings.names() }
 }
 
 fn load(dir: &Path) -> anyhow::Result<Option<Remembered>> {

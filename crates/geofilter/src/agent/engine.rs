@@ -221,7 +221,7 @@ impl Engine {
         if self.settings.backend == Choice::Memory {
             return Reply::Changed(changed);
         }
-        match baseline::prove(&self.settings.state_dir, &self.settings.runtime_dir, was_attached) {
+        match baseline::prove(&self.settings, was_attached) {
             Ok(proof) => Reply::Changed(Changed { proof, ..changed }),
             Err(error) => {
                 let warning = format!("that nothing remains could not be proven: {error:#}");

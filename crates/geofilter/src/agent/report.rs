@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use geofilter_core::apply;
 use geofilter_core::counters::Counters;
 use geofilter_core::decide::{Context, Overrides, decide};
-use geofilter_core::packet::{Packet, Upper};
+use geofilter_core::packet::{Frame, Packet, Upper};
 use geofilter_core::policy::{Policy, Transport};
 use geofilter_core::wire::{Reply, Status, Tally, Why};
 
@@ -87,7 +87,7 @@ impl Engine {
             interface: self.settings.local_sources(),
             now,
         };
-        let decision = decide(Some(&Packet { source: address, upper }), policy, &context);
+        let decision = decide(&Frame::Ip(Packet { source: address, upper }), policy, &context);
         let known = !self.machine.policy_lost();
         Reply::Why(Why {
             lookup: self.geo.lookup(address),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use geofilter_core::decide::LocalSources;
 use geofilter_dataplane::interfaces::{self, Interface};
+use geofilter_dataplane::kernel;
 use serde::Deserialize;
 
 use crate::cli::args::{Choice, Place};
@@ -41,10 +42,11 @@ impl Settings {
             true => config.interfaces,
             false => place.interfaces,
         };
+        let runtime_dir = folder(place.runtime_dir.or(config.runtime_dir), "/run/geofilter")?;
         Ok(Self {
             state_dir: folder(place.state_dir.or(config.state_dir), "/var/lib/geofilter")?,
-            runtime_dir: folder(place.runtime_dir.or(config.runtime_dir), "/run/geofilter")?,
-            interfaces: interfaces::select(&names)?,
+            interfaces: interfaces::select(&names, &kernel::held(&runtime_dir)?)?,
+            runtime_dir,
             backend: place.backend.or(config.backend).unwrap_or(Choice::Auto),
         })
     }
