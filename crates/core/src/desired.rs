@@ -127,4 +127,6 @@ pub struct Observed {
     pub active: (Generation, Action),
     /// Generation and action of the fallback bank, with the deadline.
     pub fallback: Option<(Generation, Action, BootTime)>,
+    /// What keeps it from holding for every packet.
+    pub warnings: Vec<String>,
 }

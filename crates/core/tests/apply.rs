@@ -48,6 +48,7 @@ impl Host {
 
     fn observed(&self) -> Option<Observed> {
         self.kernel.as_ref().map(|desired| Observed {
+            warnings: Vec::new(),
             attachments: vec![Attachment {
                 interface: "wan0".to_owned(),
                 kind: AttachmentKind::Memory,

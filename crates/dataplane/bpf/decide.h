@@ -29,15 +29,17 @@ static __always_inline const struct gf_bank *gf_get_bank(__u64 word)
 
 static __always_inline int gf_in_scope(const struct gf_bank *bank, const struct gf_packet *packet)
 {
-	__u32 port = packet->destination_port;
+	__u32 port = packet->destination_port, group;
 	__u64 word;
 
 	if (packet->transport == GF_UNREADABLE)
 		return 1;
 	if (packet->transport == GF_UNJUDGED)
 		return 0;
-	word = packet->protocol == IPPROTO_UDP ? bank->udp[(port >> 6) & 1023]
-					       : bank->tcp[(port >> 6) & 1023];
+	group = port >> 6;
+	barrier_var(group); /* or clang drops the mask that shows older verifiers the range */
+	group &= 1023;
+	word = packet->protocol == IPPROTO_UDP ? bank->udp[group] : bank->tcp[group];
 	return (word >> (port & 63)) & 1;
 }
 

@@ -221,8 +221,13 @@ fn describe_tc(message: &TcMessage) -> String {
     let mut line =
         format!("handle {:x?} parent {:x?} info {:x}", header.handle, header.parent, header.info);
     for attribute in &message.attributes {
-        if let TcAttribute::Kind(_) | TcAttribute::Options(_) = attribute {
-            line.push_str(&format!(" {attribute:?}"));
+        match attribute {
+            TcAttribute::Kind(kind) => line.push_str(&format!(" {kind}")),
+            // The options of other kinds count packets.
+            TcAttribute::Options(options) if line.ends_with(" bpf") => {
+                line.push_str(&format!(" {options:?}"));
+            }
+            _ => {}
         }
     }
     line

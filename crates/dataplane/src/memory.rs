@@ -31,6 +31,7 @@ impl Memory {
             fallback: desired.fallback.as_ref().map(|fallback| {
                 (fallback.bank.generation, fallback.bank.action, fallback.deadline)
             }),
+            warnings: Vec::new(),
         }
     }
 }

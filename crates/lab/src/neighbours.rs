@@ -67,7 +67,7 @@ impl Neighbour {
             Self::Fail2ban => load_ruleset(host, FAIL2BAN),
             Self::Clsact => {
                 host.command("tc", &["qdisc", "add", "dev", WAN, "clsact"])?;
-                Self::filter_on_clsact(host)
+                Self::filter_on_clsact(host, 5)
             }
             Self::Xdp => {
                 let (_folder, object) = compile()?;
@@ -78,15 +78,15 @@ impl Neighbour {
 }
 
 impl Neighbour {
-    /// Puts filters of others on a clsact qdisc that is there.
+    /// Puts filters of others, with this priority, on a clsact qdisc that is there.
     ///
     /// # Errors
     /// If a tool fails.
-    pub fn filter_on_clsact(host: &Namespace) -> Result<()> {
+    pub fn filter_on_clsact(host: &Namespace, priority: u16) -> Result<()> {
         let (_folder, object) = compile()?;
         for direction in ["ingress", "egress"] {
             let words = format!(
-                "filter add dev {WAN} {direction} prio 5 bpf direct-action obj {object} sec classifier"
+                "filter add dev {WAN} {direction} prio {priority} bpf direct-action obj {object} sec classifier"
             );
             host.command("tc", &words.split(' ').collect::<Vec<_>>())?;
         }

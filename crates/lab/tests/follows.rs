@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use geofilter_core::geodata::embedded;
 use geofilter_core::world::World;
 use geofilter_lab::addresses::Addresses;
+use geofilter_lab::neighbours::Neighbour;
 use geofilter_lab::process::Agent;
 use geofilter_lab::site::{PBX_V4, SIP, Site, WAN, next};
 
@@ -184,4 +185,19 @@ fn packets_without_an_ethernet_header_are_not_left_to_xdp() {
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("tun9") && said.contains("--backend tc"), "{said}");
+}
+
+#[test]
+fn filters_before_ours_are_warned_of() {
+    let site = Site::new().unwrap();
+    site.host.command("tc", &["qdisc", "add", "dev", WAN, "clsact"]).unwrap();
+    let words = ["--backend", "clsact", "--interface", WAN];
+    let agent = Agent::start(&site.host, &words).unwrap();
+    agent.json(&["allow", "ES", "--yes"]).unwrap();
+    assert_eq!(agent.json(&["status"]).unwrap()["warnings"], serde_json::json!([]));
+    agent.json(&["off"]).unwrap();
+    Neighbour::filter_on_clsact(&site.host, 1).unwrap();
+    agent.json(&["allow", "ES", "--yes"]).unwrap();
+    let warnings = agent.json(&["status"]).unwrap()["warnings"].to_string();
+    assert!(warnings.contains("filters of others come before ours"), "{warnings}");
 }

@@ -166,7 +166,7 @@ fn what_others_change_meanwhile_is_listed_as_theirs() {
         load_ruleset(&site.host, "table inet newcomer { }\ndelete table inet filter").unwrap();
         if backend == "clsact" {
             // Others make use of the qdisc that we added: it must stay, as theirs.
-            Neighbour::filter_on_clsact(&site.host).unwrap();
+            Neighbour::filter_on_clsact(&site.host, 5).unwrap();
         } else {
             Neighbour::Clsact.move_in(&site.host).unwrap();
         }

@@ -20,6 +20,8 @@ use crate::netlink;
 /// "gf": whoever lists the filters sees whose it is.
 const NAME: (u16, u16) = (0x6766, 1);
 const HANDLE: TcHandle = TcHandle::new(NAME.0, NAME.1);
+/// The priority before which there is none.
+pub(crate) const FIRST: u16 = 1;
 /// `ffff:` and `ffff:fff1`: the handle of a clsact qdisc and its place.
 const QDISC: (u16, u16) = (0xffff, 0);
 const PLACE: (u16, u16) = (0xffff, 0xfff1);
@@ -41,7 +43,8 @@ pub(crate) fn attach(
         fault::point("clsact-added");
     }
     let taken = priorities(interface.index)?;
-    let priority = (1..u16::MAX).find(|free| !taken.contains(free)).ok_or("no priority is free")?;
+    let priority =
+        (FIRST..u16::MAX).find(|free| !taken.contains(free)).ok_or("no priority is free")?;
     pins.mark_filter(interface.index, priority)?;
     fault::point("filter-marked");
     let options = NlOptions { priority, handle: HANDLE, classid: None };

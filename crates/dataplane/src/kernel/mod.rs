@@ -16,6 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
+use aya::programs::ProgramError;
 use aya::{Ebpf, EbpfLoader};
 use geofilter_core::counters::Counters;
 use geofilter_core::desired::{Action, Attachment, Bank, Desired, Generation, Observed};
@@ -94,6 +95,18 @@ impl Attached {
         match &self.how {
             Held::Link(link) => sys::interface_of(link).is_ok_and(|index| index == self.index),
             Held::Filter(priority) => clsact::has_filter(self.index, *priority).unwrap_or(false),
+        }
+    }
+
+    /// What may let packets by although the program is in its place.
+    fn warning(&self) -> Option<String> {
+        match self.how {
+            Held::Filter(priority) if priority > clsact::FIRST => Some(format!(
+                "on {} filters of others come before ours and may let packets by: see `tc filter show dev \
+                 {} ingress`, or use --backend xdp",
+                self.attachment.interface, self.attachment.interface
+            )),
+            Held::Filter(_) | Held::Link(_) => None,
         }
     }
 }
@@ -200,7 +213,8 @@ impl Kernel {
         let (active, fallback) = live.control.read();
         let effective = live.attached.iter().filter(|attached| attached.holds());
         let attachments = effective.map(|attached| attached.attachment.clone()).collect();
-        Some(Observed { attachments, active, fallback })
+        let warnings = live.attached.iter().filter_map(Attached::warning).collect();
+        Some(Observed { attachments, active, fallback, warnings })
     }
 
     /// Reads back, and compares with what was asked for.
@@ -234,7 +248,7 @@ impl Live {
                 aya::programs::Program::SchedClassifier(program) => program.load(),
                 _ => Ok(()),
             };
-            loaded.map_err(|source| Error::Load(Box::new(source)))?;
+            loaded.map_err(refused_by_verifier)?;
         }
         let open =
             |name| MapData::from_pin(pins.map(name)).map_err(|source| Error::map(name, source));
@@ -327,6 +341,18 @@ impl Live {
     }
 }
 
+/// Keeps the end of what the verifier said: the rest is thousands of lines of the way there.
+fn refused_by_verifier(error: ProgramError) -> Error {
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
+        return Error::Load(Box::new(error));
+    };
+    let log = verifier_log.to_string();
+    tracing::debug!(log, "the verifier's whole log");
+    let end: Vec<&str> = log.lines().rev().take(5).collect();
+    let end: Vec<&str> = end.into_iter().rev().collect();
+    Error::Load(format!("{io_error}: {}", end.join("; ")).into())
+}
+
 /// The interfaces that are protected by an agent with this runtime folder, or were when it died, by
 /// index.
 ///
@@ -400,7 +426,7 @@ impl Backend for Kernel {
         }
         let control = open_control(&self.pins)?;
         let (active, fallback) = control.read();
-        Ok(Some(Observed { attachments, active, fallback }))
+        Ok(Some(Observed { attachments, active, fallback, warnings: Vec::new() }))
     }
 
     fn counters(&mut self) -> Result<Counters, Error> {

@@ -280,7 +280,10 @@ impl Engine {
 
     pub(super) fn observed(&mut self, warnings: &mut Vec<String>) -> Option<Observed> {
         match self.backend.observe() {
-            Ok(observed) => observed,
+            Ok(observed) => {
+                warnings.extend(observed.iter().flat_map(|observed| observed.warnings.clone()));
+                observed
+            }
             Err(error) => {
                 warnings.push(format!("cannot read back what the kernel holds: {error}"));
                 None
