@@ -1,0 +1,262 @@
+//! [`Live`]: the loaded programs with their maps, and what holds them on the interfaces.
+
+use std::os::fd::OwnedFd;
+
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf};
+use aya::programs::{Program, ProgramError};
+use aya::{Ebpf, EbpfLoader, Pod};
+use geofilter_core::counters::Counters;
+use geofilter_core::decide::LocalSources;
+use geofilter_core::desired::{Attachment, Desired, Observed};
+use geofilter_core::dxr::Dxr;
+use geofilter_core::event::DropEvent;
+
+use crate::interfaces::Interface;
+use crate::kernel::abi::{self, CounterTable};
+use crate::kernel::control::Control;
+use crate::kernel::mapped::Mapped;
+use crate::kernel::pins::{Hold, How, Pins};
+use crate::kernel::table::Slots;
+use crate::kernel::{attach, clsact, sys};
+use crate::netlink::Watch;
+use crate::{Error, Preference, fault};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/geofilter.bpf.o"));
+
+const MAPS: [&str; 9] = [
+    "gf_index",
+    "gf_v4_chunks",
+    "gf_v6_chunks",
+    "gf_banks",
+    "gf_control",
+    "gf_interfaces",
+    "gf_counters",
+    "gf_budget",
+    "gf_events",
+];
+
+/// Drops that each CPU may tell of between two calls of [`Backend::drain_events`].
+const EVENT_BUDGET: u64 = 100;
+
+/// What an attached data plane holds.
+pub(crate) struct Live {
+    pub(crate) programs: Ebpf,
+    pub(crate) control: Control,
+    slots: Slots,
+    counters: PerCpuArray<MapData, CounterTable>,
+    budget: PerCpuArray<MapData, u64>,
+    interfaces: HashMap<MapData, u32, u32>,
+    events: RingBuf<MapData>,
+    attached: Vec<Attached>,
+    watch: Watch,
+}
+
+/// A program on an interface.
+struct Attached {
+    index: u32,
+    attachment: Attachment,
+    how: Held,
+}
+
+/// What keeps it there.
+enum Held {
+    /// A link. Our descriptor keeps it even if somebody unmounts the pins.
+    Link(OwnedFd),
+    /// A filter with this priority on the clsact qdisc.
+    Filter(u16),
+}
+
+impl Attached {
+    /// Whether the kernel still has it there.
+    fn holds(&self) -> bool {
+        match &self.how {
+            Held::Link(link) => sys::interface_of(link).is_ok_and(|index| index == self.index),
+            Held::Filter(priority) => clsact::has_filter(self.index, *priority).unwrap_or(false),
+        }
+    }
+
+    /// What may let packets by although the program is in its place.
+    fn warning(&self) -> Option<String> {
+        match self.how {
+            Held::Filter(priority) if priority > clsact::FIRST => Some(format!(
+                "on {} filters of others come before ours and may let packets by: see `tc filter show dev \
+                 {} ingress`, or use --backend xdp",
+                self.attachment.interface, self.attachment.interface
+            )),
+            Held::Filter(_) | Held::Link(_) => None,
+        }
+    }
+}
+
+impl Live {
+    /// Loads the programs on the pinned maps, making those that are not there yet.
+    pub(crate) fn load(pins: &Pins) -> Result<Self, Error> {
+        let fail = |source: aya::EbpfError| Error::Load(Box::new(source));
+        let mut loader = EbpfLoader::new();
+        for name in MAPS {
+            loader.map_pin_path(name, pins.map(name));
+        }
+        let mut programs = loader.load(OBJECT).map_err(fail)?;
+        for (_, program) in programs.programs_mut() {
+            let loaded = match program {
+                Program::Xdp(program) => program.load(),
+                Program::SchedClassifier(program) => program.load(),
+                _ => Ok(()),
+            };
+            loaded.map_err(refused_by_verifier)?;
+        }
+        let open =
+            |name| MapData::from_pin(pins.map(name)).map_err(|source| Error::map(name, source));
+        Ok(Self {
+            control: Control::new(
+                mapped(&open("gf_control")?, "gf_control", 1)?,
+                mapped(&open("gf_banks")?, "gf_banks", abi::BANKS)?,
+            ),
+            slots: Slots::open(pins)?,
+            counters: typed(Map::PerCpuArray(open("gf_counters")?), "gf_counters")?,
+            budget: typed(Map::PerCpuArray(open("gf_budget")?), "gf_budget")?,
+            interfaces: typed(Map::HashMap(open("gf_interfaces")?), "gf_interfaces")?,
+            events: typed(Map::RingBuf(open("gf_events")?), "gf_events")?,
+            programs,
+            attached: Vec::new(),
+            watch: Watch::new().map_err(Error::Netlink)?,
+        })
+    }
+
+    /// Attaches to an interface, or takes it over, and keeps hold of it.
+    pub(crate) fn protect(
+        &mut self,
+        pins: &Pins,
+        interface: &Interface,
+        preference: Preference,
+    ) -> Result<(), Error> {
+        self.describe(interface.index, interface.local)?;
+        let kind = attach::attach(&mut self.programs, pins, interface, preference)?;
+        let fail = |source| Error::Pins { path: pins.map(""), source };
+        let of_interface = |hold: &Hold| hold.interface == interface.index;
+        for hold in pins.holds()?.into_iter().filter(of_interface) {
+            let how = match hold.how {
+                How::Link { pin, .. } => Held::Link(sys::open_pin(&pin).map_err(fail)?),
+                How::Filter { priority } => Held::Filter(priority),
+                How::Qdisc => continue,
+            };
+            self.attached.retain(|attached| attached.attachment.interface != interface.name);
+            let attachment = Attachment { interface: interface.name.clone(), kind };
+            self.attached.push(Attached { index: interface.index, attachment, how });
+        }
+        Ok(())
+    }
+
+    /// Tells the programs what is local on an interface.
+    pub(crate) fn describe(&mut self, index: u32, local: LocalSources) -> Result<(), Error> {
+        self.interfaces
+            .insert(index, abi::pack_local_sources(local), 0)
+            .map_err(|source| Error::map("gf_interfaces", source))
+    }
+
+    /// Whether a program of ours is on an interface.
+    pub(crate) fn holds(&self, index: u32) -> bool {
+        self.attached.iter().any(|attached| attached.index == index && attached.holds())
+    }
+
+    /// What the kernel holds now.
+    pub(crate) fn observed(&self) -> Observed {
+        let (active, fallback) = self.control.read();
+        let effective = self.attached.iter().filter(|attached| attached.holds());
+        Observed {
+            attachments: effective.map(|attached| attached.attachment.clone()).collect(),
+            active,
+            fallback,
+            warnings: self.attached.iter().filter_map(Attached::warning).collect(),
+        }
+    }
+
+    /// What every CPU counted.
+    pub(crate) fn counters(&self) -> Result<Counters, Error> {
+        let tables =
+            self.counters.get(&0, 0).map_err(|source| Error::map("gf_counters", source))?;
+        Ok(abi::sum_counters(tables.iter()))
+    }
+
+    /// Hands over the drops that were sampled.
+    pub(crate) fn drain_events(&mut self, sink: &mut dyn FnMut(DropEvent)) {
+        while let Some(item) = self.events.next() {
+            abi::unpack_event(&item).into_iter().for_each(&mut *sink);
+        }
+    }
+
+    /// Whether interfaces, addresses or routes changed since the last call.
+    pub(crate) fn host_changed(&mut self) -> Result<bool, Error> {
+        self.watch.changed().map_err(Error::Netlink)
+    }
+
+    /// Puts table and policy into the maps: into new ones before anything is attached, into those of
+    /// an earlier agent while they are in use.
+    pub(crate) fn fill(&mut self, pins: &Pins, dxr: &Dxr, desired: &Desired) -> Result<(), Error> {
+        match self.control.abi() {
+            0 => {
+                self.slots.fill(0, dxr)?;
+                self.control.store(desired, 0)?;
+                self.control.set_abi();
+                Ok(())
+            }
+            abi::ABI => {
+                self.swap(dxr)?;
+                self.control.store(desired, self.control.word().table)
+            }
+            found => Err(Error::OtherVersion { found, expected: abi::ABI, path: pins.map("") }),
+        }
+    }
+
+    /// Lets every CPU tell of drops again.
+    pub(crate) fn renew_budget(&mut self) -> Result<(), Error> {
+        let fail = |source| Error::Memory { map: "gf_budget", source };
+        let cpus = aya::util::nr_cpus().map_err(|(_, source)| fail(source))?;
+        let budget = PerCpuValues::try_from(vec![EVENT_BUDGET; cpus]).map_err(fail)?;
+        self.budget.set(0, budget, 0).map_err(|source| Error::map("gf_budget", source))
+    }
+
+    pub(crate) fn swap(&mut self, dxr: &Dxr) -> Result<(), Error> {
+        let old = self.control.word().table;
+        let new = 1 - old;
+        self.slots.clear(new)?;
+        if let Err(error) = self.slots.fill(new, dxr) {
+            self.slots.clear(new)?;
+            return Err(error);
+        }
+        fault::point("swap-filled");
+        self.control.switch_table(new);
+        fault::point("swap-switched");
+        self.control.wait()?;
+        self.slots.clear(old)
+    }
+}
+
+/// Keeps the end of what the verifier said: the rest is thousands of lines of the way there.
+fn refused_by_verifier(error: ProgramError) -> Error {
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
+        return Error::Load(Box::new(error));
+    };
+    let log = verifier_log.to_string();
+    tracing::debug!(log, "the verifier's whole log");
+    let end: Vec<&str> = log.lines().rev().take(5).collect();
+    let end: Vec<&str> = end.into_iter().rev().collect();
+    Error::Load(format!("{io_error}: {}", end.join("; ")).into())
+}
+
+/// The policy in the pinned maps.
+pub(crate) fn open_control(pins: &Pins) -> Result<Control, Error> {
+    let open = |name| MapData::from_pin(pins.map(name)).map_err(|source| Error::map(name, source));
+    Ok(Control::new(
+        mapped(&open("gf_control")?, "gf_control", 1)?,
+        mapped(&open("gf_banks")?, "gf_banks", abi::BANKS)?,
+    ))
+}
+
+fn mapped<T: Pod>(map: &MapData, name: &'static str, n: usize) -> Result<Mapped<T>, Error> {
+    Mapped::new(map.fd(), n).map_err(|source| Error::Memory { map: name, source })
+}
+
+fn typed<T: TryFrom<Map, Error = MapError>>(map: Map, name: &'static str) -> Result<T, Error> {
+    map.try_into().map_err(|source| Error::map(name, source))
+}
