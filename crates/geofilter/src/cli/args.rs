@@ -36,7 +36,8 @@ pub(crate) struct Global {
         global = true,
         value_name = "PATH",
         env = "GEOFILTER_SOCKET",
-        default_value = DEFAULT_SOCKET
+        default_value = DEFAULT_SOCKET,
+        value_parser = socket()
     )]
     pub(crate) socket: PathBuf,
     /// Print JSON.
@@ -275,6 +276,15 @@ impl FromStr for Span {
             .map(|seconds| Self { seconds })
             .ok_or_else(invalid)
     }
+}
+
+/// An empty variable is as good as none.
+fn socket() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
+    use clap::builder::TypedValueParser;
+    clap::builder::OsStringValueParser::new().map(|path| match path.is_empty() {
+        true => PathBuf::from(DEFAULT_SOCKET),
+        false => PathBuf::from(path),
+    })
 }
 
 /// Reads one of the words that a type of `core` is written as.
