@@ -103,9 +103,15 @@ impl Store {
 pub(crate) fn write_whole(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temporary = dir.join(format!("{name}.new"));
     let mut file = File::create(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, dir.join(name))?;
+    let written = file
+        .write_all(content)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, dir.join(name)));
+    if written.is_err() {
+        // What is half written only takes room, and the error to tell is the first one.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
     File::open(dir)?.sync_all()
 }
 
@@ -144,6 +150,14 @@ mod tests {
         fs::write(store.path(), r#"{"schema":2,"more":true}"#).unwrap();
         assert!(store.load().unwrap_err().to_string().contains("schema 2"));
         assert!(store.path().exists());
+    }
+
+    #[test]
+    fn a_failed_save_leaves_nothing_half_written() {
+        let (_dir, store) = store();
+        fs::create_dir(store.path()).unwrap();
+        assert!(store.save(&Saved::default()).is_err());
+        assert!(!store.dir.join("state.json.new").exists());
     }
 
     #[test]
