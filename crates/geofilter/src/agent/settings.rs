@@ -37,13 +37,19 @@ impl Settings {
     /// If the file can't be read, or an interface is missing.
     pub(crate) fn new(place: Place, config: Option<&Path>) -> anyhow::Result<Self> {
         let config = config.map(read).transpose()?.unwrap_or_default();
-        let names = match place.interfaces.is_empty() {
+        let named = match place.interfaces.is_empty() {
             true => config.interfaces,
             false => place.interfaces,
         };
+        let mut names = Vec::new();
+        for name in named {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         Ok(Self {
-            state_dir: folder(place.state_dir.or(config.state_dir), "/var/lib/geofilter")?,
-            runtime_dir: folder(place.runtime_dir.or(config.runtime_dir), "/run/geofilter")?,
+            state_dir: folder(place.state_dir.or(config.state_dir), "/var/lib/geofilter"),
+            runtime_dir: folder(place.runtime_dir.or(config.runtime_dir), "/run/geofilter"),
             interfaces: interfaces::select(&names)?,
             backend: place.backend.or(config.backend).unwrap_or(Choice::Auto),
         })
@@ -70,11 +76,8 @@ impl Settings {
     }
 }
 
-/// What is pinned is found again by the path of the runtime directory, so it must not depend on where an
-/// agent was started.
-fn folder(named: Option<PathBuf>, default: &str) -> anyhow::Result<PathBuf> {
-    let path = named.unwrap_or_else(|| PathBuf::from(default));
-    std::path::absolute(&path).with_context(|| format!("cannot use the folder {}", path.display()))
+fn folder(named: Option<PathBuf>, default: &str) -> PathBuf {
+    named.unwrap_or_else(|| PathBuf::from(default))
 }
 
 fn read(path: &Path) -> anyhow::Result<Config> {

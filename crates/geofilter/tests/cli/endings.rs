@@ -1,0 +1,125 @@
+//! Whoever reads what is printed may go away, a terminal may close, and a disk may be full.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::net::UnixListener;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::{Place, binary, text};
+use serde_json::json;
+
+/// A pipe that nobody reads.
+fn broken_pipe() -> Stdio {
+    let (_, write) = std::io::pipe().unwrap();
+    write.into()
+}
+
+#[test]
+fn an_agent_outlives_whoever_read_its_log() {
+    let place = Place::new();
+    let agent = place.start(place.daemon("agent").stderr(broken_pipe()));
+    place.json(&["allow", "ES", "--yes"]);
+    agent.signal("-HUP");
+    place.json(&["observe"]);
+    agent.signal("-TERM");
+    assert!(agent.status().success());
+    assert!(!place.path("run").exists());
+}
+
+#[test]
+fn up_reverts_although_nobody_reads_what_it_says() {
+    for (stdout, stderr) in [
+        (broken_pipe(), broken_pipe()),
+        (File::create("/dev/full").unwrap().into(), File::create("/dev/full").unwrap().into()),
+    ] {
+        let place = Place::new();
+        let up = place.start(place.daemon("up").stdout(stdout).stderr(stderr));
+        place.json(&["allow", "ES", "--yes"]);
+        up.signal("-INT");
+        assert!(up.status().success());
+        assert!(!place.path("run").exists());
+    }
+}
+
+#[test]
+fn up_reverts_when_its_terminal_closes() {
+    for signal in ["-HUP", "-QUIT", "-TERM", "-INT"] {
+        let place = Place::new();
+        let up = place.start(&mut place.daemon("up"));
+        place.json(&["allow", "ES", "--yes"]);
+        let (status, stdout, stderr) = up.end(signal);
+        assert!(status.success() && stdout.contains("off: nothing is attached"), "{stderr}");
+    }
+}
+
+#[test]
+fn following_the_log_ends_when_nobody_reads_it() {
+    let place = Place::new();
+    fs::create_dir(place.path("run")).unwrap();
+    let listener = UnixListener::bind(place.socket()).unwrap();
+    let mut follower = binary();
+    follower.args(["log", "--follow"]).env("GEOFILTER_SOCKET", place.socket());
+    let mut follower = follower.stdout(broken_pipe()).stderr(Stdio::null()).spawn().unwrap();
+    let (mut client, _) = listener.accept().unwrap();
+    let began = Instant::now();
+    while client.write_all(b"{\"skipped\":1}\n").is_ok() {
+        std::thread::sleep(Duration::from_millis(10));
+        if began.elapsed() > Duration::from_secs(10) {
+            follower.kill().unwrap();
+            panic!("it reads on although nobody reads it");
+        }
+    }
+    assert!(follower.wait().unwrap().success());
+}
+
+#[test]
+fn a_state_directory_serves_one_agent() {
+    let place = Place::new();
+    let agent = place.agent();
+    let mut other = binary();
+    other.args(["agent", "--backend", "memory", "--interface", "lo", "--state-dir"]);
+    other.arg(place.path("state")).arg("--runtime-dir").arg(place.path("other"));
+    let output = other.output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("keeps its state in") && said.contains("--state-dir"), "{said}");
+    assert!(!place.path("other").exists());
+    agent.end("-TERM");
+}
+
+#[test]
+fn a_start_that_fails_leaves_its_place() {
+    let place = Place::new();
+    fs::create_dir(place.path("state")).unwrap();
+    fs::write(place.state(), b"{\"schema\":99}").unwrap();
+    let output = place.daemon("agent").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!place.path("run").exists());
+}
+
+#[test]
+fn an_interface_that_is_named_twice_counts_once() {
+    let place = Place::new();
+    let _agent = place.start(place.daemon("agent").args(["--interface", "lo"]));
+    assert_eq!(place.json(&["status"])["interfaces"], json!(["lo"]));
+}
+
+#[test]
+fn a_mistyped_command_is_json_when_asked_for() {
+    let output = binary().args(["--json", "allow", "--no-such-option"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(said["error"]["kind"], "invalid");
+    assert!(said["error"]["message"].as_str().unwrap().contains("--no-such-option"), "{said}");
+}
+
+#[test]
+fn an_empty_socket_variable_is_none() {
+    let said = |socket: Option<&str>| {
+        let mut command = binary();
+        socket.map(|socket| command.env("GEOFILTER_SOCKET", socket));
+        text(&command.arg("status").output().unwrap().stderr)
+    };
+    assert_eq!(said(Some("")), said(None));
+}
