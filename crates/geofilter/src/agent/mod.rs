@@ -1,6 +1,6 @@
 //! The host's daemon. [`Engine`] owns the data plane, on a thread of its own; [`socket`] serves clients;
 //! [`place`] makes sure there is only one agent; [`store`] keeps the
-//! state on disk; [`baseline`] proves that nothing remains.
+//! state on disk, and [`unsaved`] what could not be kept there; [`baseline`] proves that nothing remains.
 
 mod baseline;
 mod clock;
@@ -13,6 +13,7 @@ mod settings;
 mod sip;
 mod socket;
 mod store;
+mod unsaved;
 
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};

@@ -99,6 +99,78 @@ fn a_start_that_fails_leaves_its_place() {
 }
 
 #[test]
+fn a_full_disk_stops_new_policies_but_nothing_that_lets_more_through() {
+    let place = Place::new();
+    let agent = place.agent();
+    place.json(&["allow", "ES", "--yes"]);
+    place.json(&["block", "RU", "--confirm-within", "1h"]);
+    let full = place.path("state/state.json.new");
+    fs::create_dir(&full).unwrap();
+    for (command, state) in [
+        ("revert", "enforcing"),
+        ("pause", "paused"),
+        ("resume", "enforcing"),
+        ("observe", "observing"),
+    ] {
+        let changed = place.json(&[command]);
+        assert_eq!(changed["state"], state);
+        assert!(
+            changed["warnings"][0].as_str().unwrap().contains("could not be saved"),
+            "{changed}"
+        );
+        place.refused(1, &["allow", "PT", "--yes"]);
+    }
+    let off = place.json(&["off"]);
+    assert_eq!(off["state"], "off");
+    agent.kill();
+    // It starts, full disk or not, with what was written last.
+    let _agent = place.agent();
+    assert_eq!(place.json(&["status"])["countries"], json!(["ES"]));
+    assert_eq!(place.json(&["observe"])["state"], "observing");
+    fs::remove_dir(&full).unwrap();
+    let changed = place.json(&["allow", "PT", "--yes"]);
+    assert!(changed["generation"].as_u64() > off["generation"].as_u64(), "{changed}");
+}
+
+#[test]
+fn an_agent_starts_although_it_cannot_save_what_it_finds() {
+    let place = Place::new();
+    let agent = place.agent();
+    place.json(&["allow", "ES", "--yes"]);
+    place.json(&["block", "RU", "--confirm-within", "1h"]);
+    agent.kill();
+    fs::create_dir(place.path("state/state.json.new")).unwrap();
+    let _agent = place.agent();
+    let status = place.json(&["status"]);
+    assert_eq!((&status["state"], &status["countries"]), (&json!("enforcing"), &json!(["ES"])));
+    assert!(status["warnings"].to_string().contains("could not be saved"), "{status}");
+}
+
+#[test]
+fn a_generation_that_no_kernel_counts_to_is_corrupt() {
+    let place = Place::new();
+    let agent = place.agent();
+    place.json(&["allow", "ES", "--yes"]);
+    agent.kill();
+    let mut saved: serde_json::Value =
+        serde_json::from_slice(&fs::read(place.state()).unwrap()).unwrap();
+    saved["state"]["last"] = u64::MAX.into();
+    fs::write(place.state(), saved.to_string()).unwrap();
+    let _agent = place.agent();
+    let warnings = place.json(&["status"])["warnings"].to_string();
+    assert!(warnings.contains("18446744073709551615"), "{warnings}");
+    place.json(&["allow", "PT", "--yes"]);
+}
+
+#[test]
+fn there_is_nothing_to_add_to_before_a_policy_was_chosen() {
+    let place = Place::new();
+    let _agent = place.agent();
+    let said = place.refused(2, &["allow", "--add", "ES", "--yes"]);
+    assert!(said.contains("no policy was chosen yet"), "{said}");
+}
+
+#[test]
 fn an_interface_that_is_named_twice_counts_once() {
     let place = Place::new();
     let _agent = place.start(place.daemon("agent").args(["--interface", "lo"]));
