@@ -237,7 +237,7 @@ impl Machine {
                 let plan = back(&self.saved);
                 self.begin(plan)
             }
-            Some(_) | None if self.unsaved => self.save_again(),
+            Some(_) | None if self.unsaved && !self.policy_lost => self.save_again(),
             Some(_) | None => Effect::Answer(Ok(Outcome::default())),
         }
     }
@@ -248,7 +248,8 @@ impl Machine {
     }
 
     fn begin(&mut self, plan: Plan) -> Effect {
-        if plan.before == self.saved && !self.unsaved {
+        // What stands in for a lost policy must never be read back as if it had been chosen.
+        if self.policy_lost || plan.before == self.saved && !self.unsaved {
             return self.act(plan);
         }
         let before = plan.before.clone();
@@ -331,7 +332,7 @@ impl Machine {
                 Effect::Answer(Err(Refusal::NotDetached(error)))
             }
             Act::Hold(_) => {
-                let announced = plan.before != self.saved;
+                let announced = plan.before != self.saved && !self.policy_lost;
                 self.saved.last = plan.before.last;
                 let refusal = match self.attached {
                     true => Refusal::NotApplied(error),
