@@ -6,7 +6,6 @@ use std::path::Path;
 
 use geofilter_core::change::Change;
 use geofilter_core::country::SelectionError;
-use geofilter_core::desired::State;
 use geofilter_core::policy::Mode;
 use geofilter_core::wire::{Failure, Reply, Request, Status};
 
@@ -20,6 +19,7 @@ pub(crate) fn run(up: Up, style: Style) -> Result<(), Failure> {
     let first = first_request(&up).map_err(|error| invalid(error.to_string()))?;
     let broken = |error: anyhow::Error| failed(format!("{error:#}"));
     let settings = Settings::new(up.place, None).map_err(broken)?;
+    let settings = Settings { trial: true, ..settings };
     let agent = Agent::start(settings).map_err(broken)?;
     let begun = begin(&agent, first);
     let reverted = match &begun {
@@ -53,12 +53,10 @@ fn client(settings: &Settings) -> String {
     }
 }
 
-/// Enforces what was asked for; otherwise observes, unless an earlier run left a state.
+/// Enforces what was asked for; otherwise it stays at observing.
 fn begin(agent: &Agent, first: Option<Request>) -> Result<Status, Failure> {
-    match first {
-        Some(request) => drop(agent.ask(request)?),
-        None if status(agent)?.state == State::Off => drop(agent.ask(Request::Observe)?),
-        None => {}
+    if let Some(request) = first {
+        agent.ask(request)?;
     }
     status(agent)
 }

@@ -6,10 +6,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use geofilter_core::apply::{
-    Command, Effect, Input, Machine, Outcome, Refusal, Saved, nothing_selected,
+    Command, Effect, Input, Machine, Outcome, Refusal, Saved, Stance, Standing, nothing_selected,
 };
 use geofilter_core::change::Edit;
-use geofilter_core::desired::{BootTime, Observed};
+use geofilter_core::desired::{BootTime, Generation, Observed};
 use geofilter_core::wire::{Changed, Failure, FailureKind, LogEntry, Reply, Request};
 use geofilter_dataplane::Backend;
 use tokio::sync::{broadcast, oneshot};
@@ -72,7 +72,15 @@ impl Engine {
         let mut backend = plane::open(&settings);
         let observed = backend.observe()?;
         let mut warnings = Vec::new();
-        let saved = match store.load()? {
+        let trial = store.on_trial();
+        let last = unsaved::read(&settings.runtime_dir)
+            .max(trial.peek().map(|tried| tried.last).unwrap_or_default());
+        let loaded = match settings.trial {
+            true => Loaded::State(trial_of(store.peek(), last)),
+            false => store.load()?,
+        };
+        let store = if settings.trial { trial } else { store };
+        let saved = match loaded {
             Loaded::Nothing => None,
             Loaded::State(saved) => Some(saved),
             Loaded::Corrupt { aside, why } => {
@@ -83,7 +91,6 @@ impl Engine {
                 None
             }
         };
-        let last = unsaved::read(&settings.runtime_dir);
         let (machine, effect) = Machine::start(saved, last, observed.as_ref(), clock::boot());
         let log = AttackLog::new();
         let mut engine =
@@ -329,6 +336,15 @@ impl Engine {
         let left = self.machine.deadline()?.0.saturating_sub(now.0);
         (left > 0).then(|| left.div_ceil(NANOSECONDS))
     }
+}
+
+/// What a trial begins with: it observes what an agent was told before, under a number of its own.
+fn trial_of(saved: Option<Saved>, last: Generation) -> Saved {
+    let saved = saved.unwrap_or_default();
+    let generation = saved.last.max(last).next();
+    let policy = saved.confirmed.policy;
+    let confirmed = Standing { generation, stance: Stance::Observe, policy };
+    Saved { last: generation, confirmed, interim: None }
 }
 
 fn nanoseconds(seconds: u64) -> u64 {

@@ -260,6 +260,7 @@ mod tests {
             runtime_dir: dir.join("run"),
             interfaces: Vec::new(),
             backend: Choice::Memory,
+            trial: false,
         };
         let (settings, occupied, socket) = Occupied::occupy(settings).unwrap();
         let start = || {

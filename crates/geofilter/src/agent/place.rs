@@ -199,6 +199,7 @@ mod tests {
             runtime_dir: runtime_dir.to_owned(),
             interfaces: Vec::new(),
             backend: Choice::Memory,
+            trial: false,
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     /// At least one, all present.
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) backend: Choice,
+    /// It observes until told otherwise, and keeps its state apart from that of the agent that stays.
+    pub(crate) trial: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -52,6 +54,7 @@ impl Settings {
             runtime_dir: folder(place.runtime_dir.or(config.runtime_dir), "/run/geofilter"),
             interfaces: interfaces::select(&names)?,
             backend: place.backend.or(config.backend).unwrap_or(Choice::Auto),
+            trial: false,
         })
     }
 

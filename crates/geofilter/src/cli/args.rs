@@ -54,6 +54,9 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Try GeoFilter on this host: the agent in the foreground, reverting everything when it ends
+    ///
+    /// It observes until told otherwise. What `geofilter agent` has saved in the same directory is observed,
+    /// not enforced, and stays saved for it.
     Up(Up),
     /// Run the host's daemon in the foreground
     Agent(Agent),

@@ -54,6 +54,30 @@ fn up_reverts_when_its_terminal_closes() {
 }
 
 #[test]
+fn up_only_observes_what_an_agent_was_told_and_leaves_it_as_it_was() {
+    let place = Place::new();
+    let agent = place.agent();
+    let told = place.json(&["allow", "ES", "--yes"]);
+    agent.end("-TERM");
+    let saved = fs::read(place.state()).unwrap();
+    let up = place.start(&mut place.daemon("up"));
+    let status = place.json(&["status"]);
+    assert_eq!((&status["state"], &status["countries"]), (&json!("observing"), &json!(["ES"])));
+    assert!(status["generation"].as_u64() > told["generation"].as_u64(), "{status}");
+    let tried = place.json(&["block", "RU", "--yes"]);
+    up.kill();
+    let up = place.start(&mut place.daemon("up"));
+    assert_eq!(place.json(&["status"])["countries"], json!(["ES"]));
+    up.end("-INT");
+    assert_eq!(fs::read(place.state()).unwrap(), saved);
+    let _agent = place.agent();
+    let status = place.json(&["status"]);
+    assert_eq!((&status["state"], &status["countries"]), (&json!("enforcing"), &json!(["ES"])));
+    let next = place.json(&["allow", "PT", "--yes"]);
+    assert!(next["generation"].as_u64() > tried["generation"].as_u64(), "{next}");
+}
+
+#[test]
 fn following_the_log_ends_when_nobody_reads_it() {
     let place = Place::new();
     fs::create_dir(place.path("run")).unwrap();
