@@ -211,12 +211,12 @@ impl Engine {
             Request::Enforce { change, confirm_within } => {
                 let current = &self.machine.current(clock::boot()).policy;
                 let edits = change.edit != Edit::Replace;
+                if self.machine.policy_lost() && edits {
+                    return Answer::Reply(Reply::Error(failure(&Refusal::PolicyLost)));
+                }
                 if edits && change.mode != current.mode && *current == nothing_selected() {
                     let message = "no policy was chosen yet, so there is nothing to add to or remove from: name the whole selection, without --add and --remove";
                     return Answer::Reply(Reply::Error(cli::invalid(message.to_owned())));
-                }
-                if self.machine.policy_lost() && edits {
-                    return Answer::Reply(Reply::Error(failure(&Refusal::PolicyLost)));
                 }
                 match change.policy(current) {
                     Ok(policy) => {

@@ -11,7 +11,7 @@ use serde_json::json;
 
 /// A pipe that nobody reads.
 fn broken_pipe() -> Stdio {
-    let (_, write) = std::io::pipe().unwrap();
+    let (_, write) = std::io::pipe().expect("a pipe");
     write.into()
 }
 
