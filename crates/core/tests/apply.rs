@@ -33,6 +33,10 @@ enum Fault {
 #[derive(Debug, Default)]
 struct Host {
     disk: Option<Saved>,
+    /// Nothing can be written.
+    full: bool,
+    /// What is kept, until a reboot, of the numbers that could not be written.
+    last: Generation,
     kernel: Option<Desired>,
     now: u64,
     /// Every bank the kernel ever held.
@@ -61,7 +65,7 @@ impl Host {
     }
 
     fn start(&self) -> (Machine, Effect) {
-        Machine::start(self.disk.clone(), self.observed().as_ref(), self.now())
+        Machine::start(self.disk.clone(), self.last, self.observed().as_ref(), self.now())
     }
 
     /// A start without faults.
@@ -88,10 +92,20 @@ impl Host {
             if let Effect::Answer(answer) = effect {
                 return Ok(answer);
             }
+            let fails = match &effect {
+                Effect::Persist(_) => self.full || fault == Some(Fault::Fails),
+                // A failing detach has a test of its own.
+                Effect::Detach => false,
+                _ => fault == Some(Fault::Fails),
+            };
             let result = match fault {
                 Some(Fault::CrashesBefore) => return Err(Crashed),
-                // A failing detach has a test of its own.
-                Some(Fault::Fails) if effect != Effect::Detach => Err("fault".to_owned()),
+                _ if fails => {
+                    if let Effect::Persist(saved) = effect {
+                        self.last = self.last.max(saved.last);
+                    }
+                    Err("fault".to_owned())
+                }
                 _ => {
                     self.carry_out(effect);
                     Ok(())
@@ -173,6 +187,14 @@ impl Told {
         Self { interim: None, ..self.clone() }
     }
 
+    /// What of it is left at this time.
+    fn at(&self, now: u64) -> Self {
+        match self.interim {
+            Some((_, deadline)) if now >= deadline => self.settled(),
+            Some(_) | None => self.clone(),
+        }
+    }
+
     fn after(&self, command: &Command, now: u64) -> Self {
         let mut told = self.settled();
         match command {
@@ -211,7 +233,7 @@ impl Told {
         let times = [Some(host.now), deadline.map(|at| at - 1), deadline, Some(u64::MAX)];
         times.into_iter().flatten().filter(|at| *at >= host.now).all(|now| {
             let kernel = host.kernel.clone();
-            let then = Host { kernel, now, disk: None, banks: BTreeMap::new() };
+            let then = Host { kernel, now, ..Host::default() };
             then.does() == self.does(now)
         })
     }
@@ -222,6 +244,7 @@ enum Happening {
     Command(Command, Option<(usize, Fault)>),
     Tick(Option<(usize, Fault)>),
     Wait(u64),
+    Disk { full: bool },
     Kill,
     Reboot,
 }
@@ -246,6 +269,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => (command, fault.clone()).prop_map(|(command, fault)| Happening::Command(command, fault)),
         2 => fault.prop_map(Happening::Tick),
         3 => time.prop_map(Happening::Wait),
+        1 => any::<bool>().prop_map(|full| Happening::Disk { full }),
         1 => Just(Happening::Kill),
         1 => Just(Happening::Reboot),
     ]
@@ -258,12 +282,15 @@ proptest! {
     fn any_order_of_events_ends_confirmed_or_pending(
         happenings in proptest::collection::vec(happening(), 1..40)
     ) {
-        let mut host = Host::default();
+        // What was never written is lost, which has a test of its own.
+        let mut host = Host { disk: Some(Saved::default()), ..Host::default() };
         let mut machine = host.restart();
         let mut told = Told::new();
-        // What a reboot brings back: what was told, unless the disk failed meanwhile.
-        let mut durable = told.clone();
+        // What the disk may bring back: what was told since it was last known to be written.
+        let mut written = vec![told.clone()];
         for happening in happenings {
+            // What the host may come back with, most wanted first.
+            let mut possible = Vec::new();
             match happening {
                 Happening::Command(command, fault) => {
                     let now = host.now;
@@ -275,13 +302,7 @@ proptest! {
                         Err(Crashed) => {
                             machine = host.restart();
                             // Only a command that the machine agreed to can crash on its way.
-                            let possible = [told.clone(), told.settled(), after(&told)];
-                            told = possible
-                                .into_iter()
-                                .find(|told| {
- told.is_what(&host) && told.interim.is_some() == machine.deadline().is_some()
- })
-                                .expect("before, after, or what was confirmed");
+                            possible = vec![told.clone(), told.settled(), after(&told)];
                         }
                     }
                 }
@@ -289,27 +310,40 @@ proptest! {
                     let effect = machine.handle(Input::Tick(host.now()));
                     if host.drive(&mut machine, effect, fault).is_err() {
                         machine = host.restart();
+                        possible.push(told.clone());
                     }
                 }
                 Happening::Wait(time) => host.now += time,
-                Happening::Kill => machine = host.restart(),
-                Happening::Reboot => {
-                    host.kernel = None;
-                    host.now = 0;
+                Happening::Disk { full } => host.full = full,
+                Happening::Kill => {
                     machine = host.restart();
-                    told = told.settled();
-                    if !told.is_what(&host) {
-                        told = durable.settled();
-                    }
+                    possible.push(told.clone());
+                }
+                Happening::Reboot => {
+                    host = Host { disk: host.disk, full: host.full, ..Host::default() };
+                    machine = host.restart();
+                    possible.push(told.settled());
                 }
             }
-            if told.interim.as_ref().is_some_and(|(_, deadline)| host.now >= *deadline) {
-                told = told.settled();
+            if !possible.is_empty() {
+                possible.extend(written.iter().rev().map(Told::settled));
+                told = possible
+                    .into_iter()
+                    .map(|told| told.at(host.now))
+                    .find(|told| {
+                        told.is_what(&host)
+                            && told.interim.is_some() == machine.deadline().is_some()
+                            && (told.interim.is_some()
+                                || told.policy == machine.current(host.now()).policy)
+                    })
+                    .expect("before, after, or what was written");
             }
+            told = told.at(host.now);
             prop_assert!(told.is_what(&host), "told {told:?}, host {host:?}");
             if !machine.unsaved() {
-                durable = told.clone();
+                written.clear();
             }
+            written.push(told.clone());
             // Nothing else brings back a lost policy.
             prop_assert!(!machine.policy_lost());
         }
@@ -413,6 +447,50 @@ fn a_full_disk_stops_a_change_before_the_kernel() {
 }
 
 #[test]
+fn a_full_disk_stops_nobody_from_letting_more_through() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    host.command(&mut machine, enforce(1, None)).unwrap();
+    host.command(&mut machine, enforce(2, Some(SECOND))).unwrap();
+    host.full = true;
+    let steps = [
+        (Command::Revert, Does::Enforce(policy(1))),
+        (Command::Pause(SECOND), Does::Nothing),
+        (Command::Resume, Does::Enforce(policy(1))),
+        (Command::Observe, Does::Observe(policy(1))),
+        (Command::Off, Does::Nothing),
+    ];
+    for (command, does) in steps {
+        let outcome = host.command(&mut machine, command.clone()).unwrap();
+        assert!(outcome.unsaved.is_some() && machine.unsaved(), "{command:?}");
+        assert_eq!(host.does(), does, "{command:?}");
+        let refused = host.command(&mut machine, enforce(3, None));
+        assert!(matches!(refused, Err(Refusal::NotSaved(_))), "{refused:?}");
+    }
+    let handed_out = machine.generation(host.now());
+    // Killed now, it goes back to what was written, and counts on from where it was.
+    let mut machine = host.restart();
+    assert_eq!(host.does(), Does::Enforce(policy(1)));
+    host.full = false;
+    host.command(&mut machine, enforce(3, None)).unwrap();
+    assert!(machine.generation(host.now()) > handed_out);
+    assert!(!machine.unsaved());
+}
+
+#[test]
+fn a_full_disk_does_not_keep_an_agent_from_starting() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    host.command(&mut machine, enforce(1, None)).unwrap();
+    host.command(&mut machine, enforce(2, Some(SECOND))).unwrap();
+    host.kernel = None;
+    host.full = true;
+    let machine = host.restart();
+    assert!(machine.unsaved() && machine.attached());
+    assert_eq!(host.does(), Does::Enforce(policy(1)));
+}
+
+#[test]
 fn what_could_not_be_saved_is_said_and_tried_again() {
     let mut host = Host::default();
     let mut machine = host.restart();
@@ -465,6 +543,9 @@ fn a_lost_state_leaves_what_the_kernel_holds() {
     assert_eq!(host.kernel, held);
     let refused = host.command(&mut machine, Command::Pause(SECOND));
     assert_eq!(refused, Err(Refusal::PolicyLost));
+    let effect = machine.handle(Input::Command(enforce(2, None), host.now()));
+    assert!(matches!(host.drive(&mut machine, effect, Some((0, Fault::Fails))), Ok(Err(_))));
+    assert_eq!((&host.kernel, &host.disk), (&held, &None), "what stands in for it is not saved");
     host.command(&mut machine, enforce(2, None)).unwrap();
     assert!(!machine.policy_lost());
     assert_eq!(host.does(), Does::Enforce(policy(2)));
@@ -484,6 +565,15 @@ fn an_off_that_failed_half_way_is_finished_by_the_next_start() {
     let answer = machine.handle(Input::Done(Err("a pin is busy".to_owned())));
     assert!(matches!(answer, Effect::Answer(Err(Refusal::NotDetached(_)))));
     assert!(matches!(host.disk.as_ref().unwrap().interim, Some(Interim::Trying { .. })));
+    // What is half detached is attached anew, and a restart finishes it.
+    assert!(!machine.attached());
+    let announced = machine.handle(Input::Command(enforce(2, None), host.now()));
+    assert!(matches!(announced, Effect::Persist(_)));
+    assert!(matches!(machine.handle(Input::Done(Ok(()))), Effect::Attach(_)));
+    let refused = machine.handle(Input::Done(Err("the link is down".to_owned())));
+    assert!(matches!(refused, Effect::Persist(_)));
+    let refused = machine.handle(Input::Done(Ok(())));
+    assert!(matches!(refused, Effect::Answer(Err(Refusal::NotAttached(_)))));
     let machine = host.restart();
     assert_eq!((host.kernel, machine.attached()), (None, false));
 }

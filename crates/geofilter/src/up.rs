@@ -1,41 +1,47 @@
 //! `geofilter up`: the agent in the foreground for a first try. It observes at once, and reverts
 //! everything when it ends.
 
+use std::io::Write;
 use std::path::Path;
 
 use geofilter_core::change::Change;
 use geofilter_core::country::SelectionError;
-use geofilter_core::desired::State;
 use geofilter_core::policy::Mode;
 use geofilter_core::wire::{Failure, Reply, Request, Status};
 
-use crate::agent::{Agent, Settings};
+use crate::agent::{Agent, Hangup, Settings};
 use crate::cli::args::{DEFAULT_SOCKET, Up};
 use crate::cli::render::{self, Style};
 use crate::cli::{confused, countries, failed, invalid};
 
-/// Runs until Ctrl-C or SIGTERM.
+/// Runs until Ctrl-C, SIGTERM, or the terminal closes. Nobody may be there to read what it says.
 pub(crate) fn run(up: Up, style: Style) -> Result<(), Failure> {
     let first = first_request(&up).map_err(|error| invalid(error.to_string()))?;
     let broken = |error: anyhow::Error| failed(format!("{error:#}"));
     let settings = Settings::new(up.place, None).map_err(broken)?;
+    let settings = Settings { trial: true, ..settings };
     let agent = Agent::start(settings).map_err(broken)?;
-    let client = client(agent.settings());
-    let begun =
-        begin(&agent, first).map(|status| print!("{}", render::greeting(&status, &client, style)));
-    let ending = match begun {
-        Ok(()) => agent.until_told(),
-        Err(_) => agent.at_once(),
+    let begun = begin(&agent, first);
+    let reverted = match &begun {
+        Ok(status) => {
+            say(&render::greeting(status, &client(agent.settings()), style));
+            agent.until_told(Hangup::Ends).revert()
+        }
+        Err(_) => agent.at_once().revert(),
     };
-    let reverted = ending.ask(Request::Off);
-    ending.end();
     begun?;
     let Reply::Changed(changed) = reverted? else { return Err(confused()) };
-    println!("\n{}", render::changed(&changed, style).trim_end());
+    say(&format!("\n{}", render::changed(&changed, style)));
     match changed.proof.is_none_or(|proof| proof.clean) {
         true => Ok(()),
         false => Err(failed("something of GeoFilter remains, see above".to_owned())),
     }
+}
+
+/// What was attached is reverted whether or not this can be written.
+fn say(text: &str) {
+    let mut stdout = std::io::stdout();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// The command line that reaches this agent, as this one was called.
@@ -47,12 +53,10 @@ fn client(settings: &Settings) -> String {
     }
 }
 
-/// Enforces what was asked for; otherwise observes, unless an earlier run left a state.
+/// Enforces what was asked for; otherwise it stays at observing.
 fn begin(agent: &Agent, first: Option<Request>) -> Result<Status, Failure> {
-    match first {
-        Some(request) => drop(agent.ask(request)?),
-        None if status(agent)?.state == State::Off => drop(agent.ask(Request::Observe)?),
-        None => {}
+    if let Some(request) = first {
+        agent.ask(request)?;
     }
     status(agent)
 }

@@ -30,15 +30,18 @@ enum Phase {
 }
 
 impl Machine {
-    /// Starts from what is on disk and in the kernel; the effect reconciles the two.
+    /// Starts from what is on disk and in the kernel; the effect reconciles the two. `last` is the highest
+    /// number of this boot that could not be written, see [`Effect::Persist`].
     pub fn start(
         disk: Option<Saved>,
+        last: Generation,
         observed: Option<&Observed>,
         now: BootTime,
     ) -> (Self, Effect) {
         let known = disk.is_some();
+        let saved = disk.unwrap_or_default();
         let mut machine = Self {
-            saved: disk.unwrap_or_default(),
+            saved: Saved { last: saved.last.max(last), ..saved },
             phase: Phase::Idle,
             attached: false,
             policy_lost: false,
@@ -139,7 +142,7 @@ impl Machine {
                 if active != confirmed.generation =>
             {
                 let (stance, policy) = (confirmed.stance, confirmed.policy.clone());
-                stand(&settled, stance, policy)
+                Plan { regardless: true, ..stand(&settled, stance, policy) }
             }
             (None, Stance::Observe | Stance::Enforce, _) => self.hold(settled),
         };
@@ -148,8 +151,13 @@ impl Machine {
 
     /// Makes the data plane hold `saved` as it is, under the numbers it has.
     fn hold(&self, saved: Saved) -> Plan {
-        let act = act(&saved);
-        Plan { before: saved.clone(), act, after: saved, outcome: Outcome::default() }
+        Plan {
+            regardless: true,
+            before: saved.clone(),
+            act: act(&saved),
+            after: saved,
+            outcome: Outcome::default(),
+        }
     }
 
     fn plan(&self, command: Command, now: BootTime) -> Result<Plan, Refusal> {
@@ -209,8 +217,13 @@ impl Machine {
             Some(Interim::Pending { standing, .. }) => {
                 let after =
                     Saved { confirmed: standing.clone(), interim: None, ..self.saved.clone() };
-                let act = act(&after);
-                Ok(Plan { before: self.saved.clone(), act, after, outcome: Outcome::default() })
+                Ok(Plan {
+                    regardless: false,
+                    before: self.saved.clone(),
+                    act: act(&after),
+                    after,
+                    outcome: Outcome::default(),
+                })
             }
             Some(Interim::Trying { .. } | Interim::Paused { .. }) | None => {
                 Err(Refusal::NothingPending)
@@ -224,7 +237,7 @@ impl Machine {
                 let plan = back(&self.saved);
                 self.begin(plan)
             }
-            Some(_) | None if self.unsaved => self.save_again(),
+            Some(_) | None if self.unsaved && !self.policy_lost => self.save_again(),
             Some(_) | None => Effect::Answer(Ok(Outcome::default())),
         }
     }
@@ -235,7 +248,8 @@ impl Machine {
     }
 
     fn begin(&mut self, plan: Plan) -> Effect {
-        if plan.before == self.saved && !self.unsaved {
+        // What stands in for a lost policy must never be read back as if it had been chosen.
+        if self.policy_lost || plan.before == self.saved && !self.unsaved {
             return self.act(plan);
         }
         let before = plan.before.clone();
@@ -259,10 +273,23 @@ impl Machine {
                 self.unsaved = false;
                 self.act(plan)
             }
-            (Phase::Announcing(_), Err(error)) => Effect::Answer(Err(Refusal::NotSaved(error))),
+            (Phase::Announcing(mut plan), Err(error)) if plan.regardless => {
+                self.unsaved = true;
+                plan.outcome.unsaved = Some(error);
+                self.act(plan)
+            }
+            (Phase::Announcing(plan), Err(error)) => {
+                // It may be on disk all the same, so that no other change may have its number.
+                self.saved.last = plan.before.last;
+                Effect::Answer(Err(Refusal::NotSaved(error)))
+            }
             (Phase::Acting(plan), Ok(())) => self.acted(plan),
             (Phase::Acting(plan), Err(error)) => self.failed(plan, error),
-            (Phase::Finishing(plan), Ok(())) => self.finish(plan),
+            (Phase::Finishing(mut plan), Ok(())) => {
+                self.unsaved = false;
+                plan.outcome.unsaved = None;
+                self.finish(plan)
+            }
             (Phase::Finishing(mut plan), Err(error)) => {
                 self.unsaved = true;
                 plan.outcome.unsaved = Some(error);
@@ -274,7 +301,7 @@ impl Machine {
             }
             (Phase::SavingAgain, result) => {
                 self.unsaved = result.is_err();
-                Effect::Answer(result.map(|()| Outcome::default()).map_err(Refusal::NotSaved))
+                Effect::Answer(Ok(Outcome { replaced: None, unsaved: result.err() }))
             }
             (Phase::Idle, _) => Effect::Answer(Ok(Outcome::default())),
         }
@@ -283,7 +310,7 @@ impl Machine {
     fn acted(&mut self, plan: Plan) -> Effect {
         self.attached = matches!(plan.act, Act::Hold(_));
         self.policy_lost = false;
-        if plan.after == plan.before {
+        if plan.after == plan.before && !self.unsaved {
             return self.finish(plan);
         }
         let after = plan.after.clone();
@@ -300,13 +327,17 @@ impl Machine {
         match plan.act {
             // Half detached is not the state before: what was announced stands, and a restart ends it.
             Act::Detach => {
+                self.attached = false;
                 self.saved = plan.before;
                 Effect::Answer(Err(Refusal::NotDetached(error)))
             }
             Act::Hold(_) => {
-                let announced = plan.before != self.saved;
+                let announced = plan.before != self.saved && !self.policy_lost;
                 self.saved.last = plan.before.last;
-                let refusal = Refusal::NotApplied(error);
+                let refusal = match self.attached {
+                    true => Refusal::NotApplied(error),
+                    false => Refusal::NotAttached(error),
+                };
                 if !announced {
                     return Effect::Answer(Err(refusal));
                 }

@@ -6,8 +6,10 @@
 //!
 //! Every change is announced on disk before the kernel sees it, as an [`Interim`], and an interim counts
 //! after a restart only while the kernel holds its generation. So a crash at any point leaves either the
-//! state before or the state after, a full disk stops a change before the kernel is touched, and no
-//! generation is handed out twice.
+//! state before or the state after, a full disk stops a new policy before the kernel is touched, and no
+//! generation is handed out twice. What lets more through, or goes back to what is confirmed, does not wait
+//! for a disk: it is done, said to be unsaved, and written as soon as that is possible; until then a restart
+//! goes back to what was written last.
 //!
 //! [`Saved`] is what survives a restart; `plan` makes a change out of a command, and `machine` carries it
 //! out step by step.
@@ -60,7 +62,8 @@ pub enum Input {
 /// What is to be done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Write this durably; on failure what was there before must still be there.
+    /// Write this durably; on failure what was there before must still be there, and its `last` must be
+    /// handed to [`Machine::start`] for as long as this boot lasts.
     Persist(Saved),
     /// Attach, or take over what an earlier agent left.
     Attach(Desired),
@@ -104,9 +107,12 @@ pub enum Refusal {
     /// The disk refused before anything was changed.
     #[error("cannot save the state, so nothing was changed: {0}")]
     NotSaved(String),
-    /// The data plane refused; what was in force before still is.
-    #[error("cannot apply it, so what was in force before still is: {0}")]
+    /// The data plane refused to replace the policy.
+    #[error("cannot apply it: {0}")]
     NotApplied(String),
+    /// The data plane refused to attach.
+    #[error("cannot attach: {0}")]
+    NotAttached(String),
     /// Detaching failed half way.
     #[error("off did not finish; run `geofilter off` again: {0}")]
     NotDetached(String),

@@ -10,6 +10,8 @@ use crate::policy::Policy;
 /// One change: what is written before, what is done, what is written after.
 #[derive(Debug)]
 pub(super) struct Plan {
+    /// Done even if it can't be announced, since it drops nothing that was not dropped before it.
+    pub(super) regardless: bool,
     pub(super) before: Saved,
     pub(super) act: Act,
     pub(super) after: Saved,
@@ -32,12 +34,14 @@ pub(super) fn stand(saved: &Saved, stance: Stance, policy: Policy) -> Plan {
         interim: Some(Interim::Trying { standing: standing.clone() }),
     };
     let after = Saved { last: generation, confirmed: standing, interim: None };
-    Plan { act: act(&after), before, after, outcome: Outcome::default() }
+    let regardless = stance != Stance::Enforce;
+    Plan { regardless, act: act(&after), before, after, outcome: Outcome::default() }
 }
 
 /// Back to what is confirmed, under a new number.
 pub(super) fn back(saved: &Saved) -> Plan {
-    stand(saved, saved.confirmed.stance, saved.confirmed.policy.clone())
+    let plan = stand(saved, saved.confirmed.stance, saved.confirmed.policy.clone());
+    Plan { regardless: true, ..plan }
 }
 
 /// A change that ends by itself.
@@ -47,7 +51,12 @@ pub(super) fn interim(saved: &Saved, interim: Interim) -> Plan {
         confirmed: saved.confirmed.clone(),
         interim: Some(interim),
     };
-    Plan { act: act(&after), before: after.clone(), after, outcome: Outcome::default() }
+    let regardless = match &after.interim {
+        Some(Interim::Paused { .. }) => true,
+        Some(Interim::Pending { .. } | Interim::Trying { .. }) | None => false,
+    };
+    let (act, before) = (act(&after), after.clone());
+    Plan { regardless, act, before, after, outcome: Outcome::default() }
 }
 
 /// What the data plane has to do to hold `saved`.

@@ -1,6 +1,7 @@
 //! What survives a restart.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::country::CountrySet;
 use crate::desired::{BootTime, Generation, Observed};
@@ -23,6 +24,7 @@ pub enum Stance {
 #[serde(deny_unknown_fields)]
 pub struct Standing {
     /// Its number: no other standing of this host ever has it.
+    #[serde(deserialize_with = "countable")]
     pub generation: Generation,
     /// What is done with the policy.
     pub stance: Stance,
@@ -49,6 +51,7 @@ pub enum Interim {
     /// Everything passes until the deadline.
     Paused {
         /// The number of the passing bank.
+        #[serde(deserialize_with = "countable")]
         generation: Generation,
         /// When the kernel goes back to the confirmed standing.
         deadline: BootTime,
@@ -60,11 +63,24 @@ pub enum Interim {
 #[serde(deny_unknown_fields)]
 pub struct Saved {
     /// The highest number handed out.
+    #[serde(deserialize_with = "countable")]
     pub last: Generation,
     /// What survives a reboot.
     pub confirmed: Standing,
     /// What is under way.
     pub interim: Option<Interim>,
+}
+
+/// The kernel counts in 48 bits. What is saved stays below half of them, so that counting on from there
+/// has no end that anybody will live to see.
+const HIGHEST: u64 = 1 << 47;
+
+fn countable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Generation, D::Error> {
+    let generation = Generation::deserialize(deserializer)?;
+    match generation.0 {
+        0..=HIGHEST => Ok(generation),
+        number => Err(D::Error::custom(format!("no generation has the number {number}"))),
+    }
 }
 
 /// The policy of a host whose operator chose none yet: it drops nothing.

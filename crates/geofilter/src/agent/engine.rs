@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use geofilter_core::apply::{Command, Effect, Input, Machine, Outcome, Refusal};
-use geofilter_core::desired::{BootTime, Observed};
+use geofilter_core::apply::{
+    Command, Effect, Input, Machine, Outcome, Refusal, Saved, Stance, Standing, nothing_selected,
+};
+use geofilter_core::change::Edit;
+use geofilter_core::desired::{BootTime, Generation, Observed};
 use geofilter_core::wire::{Changed, Failure, FailureKind, LogEntry, Reply, Request};
 use geofilter_dataplane::Backend;
 use tokio::sync::{broadcast, oneshot};
@@ -14,7 +17,8 @@ use tokio::sync::{broadcast, oneshot};
 use super::log::{AttackLog, Filter, Now};
 use super::settings::Settings;
 use super::store::{Loaded, Store};
-use super::{baseline, clock, plane};
+use super::{baseline, clock, plane, unsaved};
+use crate::cli;
 use crate::cli::args::Choice;
 use crate::geo::Geo;
 
@@ -68,7 +72,15 @@ impl Engine {
         let mut backend = plane::open(&settings);
         let observed = backend.observe()?;
         let mut warnings = Vec::new();
-        let saved = match store.load()? {
+        let trial = store.on_trial();
+        let last = unsaved::read(&settings.runtime_dir)
+            .max(trial.peek().map(|tried| tried.last).unwrap_or_default());
+        let loaded = match settings.trial {
+            true => Loaded::State(trial_of(store.peek(), last)),
+            false => store.load()?,
+        };
+        let store = if settings.trial { trial } else { store };
+        let saved = match loaded {
             Loaded::Nothing => None,
             Loaded::State(saved) => Some(saved),
             Loaded::Corrupt { aside, why } => {
@@ -79,12 +91,14 @@ impl Engine {
                 None
             }
         };
-        let (machine, effect) = Machine::start(saved, observed.as_ref(), clock::boot());
+        let (machine, effect) = Machine::start(saved, last, observed.as_ref(), clock::boot());
         let log = AttackLog::new();
         let mut engine =
             Self { settings, backend, machine, geo, store, log, warnings, trouble: None };
         engine.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        engine.drive(effect)?;
+        if let Some(error) = engine.drive(effect)?.unsaved {
+            engine.note_trouble(format!("cannot save the state: {error}"));
+        }
         Ok(engine)
     }
 
@@ -127,7 +141,10 @@ impl Engine {
         }
         let effect = self.machine.handle(Input::Tick(now));
         match self.drive(effect) {
-            Ok(_) => self.trouble = None,
+            Ok(Outcome { unsaved: Some(error), .. }) => {
+                self.note_trouble(format!("cannot save the state: {error}"));
+            }
+            Ok(Outcome { unsaved: None, .. }) => self.trouble = None,
             Err(refusal) => self.note_trouble(refusal.to_string()),
         }
     }
@@ -155,10 +172,7 @@ impl Engine {
         loop {
             let result = match effect {
                 Effect::Answer(answer) => return answer,
-                Effect::Persist(saved) => self
-                    .store
-                    .save(&saved)
-                    .map_err(|error| format!("{}: {error}", self.settings.state_dir.display())),
+                Effect::Persist(saved) => self.persist(&saved),
                 Effect::Attach(desired) => {
                     self.remember_baseline();
                     self.backend.attach(self.geo.world(), &desired).map(drop).map_err(describe)
@@ -173,6 +187,20 @@ impl Engine {
         }
     }
 
+    fn persist(&self, saved: &Saved) -> Result<(), String> {
+        let runtime_dir = &self.settings.runtime_dir;
+        match self.store.save(saved) {
+            Ok(()) => {
+                unsaved::forget(runtime_dir);
+                Ok(())
+            }
+            Err(error) => {
+                unsaved::keep(runtime_dir, saved.last);
+                Err(format!("{}: {error}", self.settings.state_dir.display()))
+            }
+        }
+    }
+
     pub(crate) fn answer(&mut self, request: Request) -> Answer {
         let reply = match request {
             Request::Log { follow, country, reason } => {
@@ -181,10 +209,16 @@ impl Engine {
             Request::Status => self.status(),
             Request::Why { address, port, protocol } => self.why(address, port, protocol),
             Request::Enforce { change, confirm_within } => {
-                if self.machine.policy_lost() && change.edit != Default::default() {
+                let current = &self.machine.current(clock::boot()).policy;
+                let edits = change.edit != Edit::Replace;
+                if self.machine.policy_lost() && edits {
                     return Answer::Reply(Reply::Error(failure(&Refusal::PolicyLost)));
                 }
-                match change.policy(&self.machine.current(clock::boot()).policy) {
+                if edits && change.mode != current.mode && *current == nothing_selected() {
+                    let message = "no policy was chosen yet, so there is nothing to add to or remove from: name the whole selection, without --add and --remove";
+                    return Answer::Reply(Reply::Error(cli::invalid(message.to_owned())));
+                }
+                match change.policy(current) {
                     Ok(policy) => {
                         let confirm_within = confirm_within.map(nanoseconds);
                         self.command(Command::Enforce { policy, confirm_within })
@@ -246,11 +280,21 @@ impl Engine {
     }
 
     fn command(&mut self, command: Command) -> Reply {
+        let before = self.backend.observe();
         let effect = self.machine.handle(Input::Command(command, clock::boot()));
         match self.drive(effect) {
             Ok(outcome) => {
                 self.trouble = None;
                 self.changed(outcome)
+            }
+            Err(refusal @ (Refusal::NotApplied(_) | Refusal::NotAttached(_))) => {
+                let now = self.backend.observe();
+                let same = before.is_ok_and(|before| now.is_ok_and(|now| before == now));
+                let stands = match same {
+                    true => "what was in force before still is",
+                    false => "see `geofilter status` for what is in force now",
+                };
+                Reply::Error(cli::failed(format!("{refusal}; {stands}")))
             }
             Err(refusal) => Reply::Error(failure(&refusal)),
         }
@@ -261,7 +305,7 @@ impl Engine {
         let mut warnings = Vec::new();
         let observed = self.observed(&mut warnings);
         warnings.extend(outcome.unsaved.map(|error| {
-            format!("this is in force but could not be saved, so a reboot would undo it: {error}")
+            format!("this is in force but could not be saved, so a restart would undo it: {error}")
         }));
         let standing = self.machine.current(now);
         let state = geofilter_core::apply::state(observed.as_ref(), now);
@@ -295,6 +339,15 @@ impl Engine {
         let left = self.machine.deadline()?.0.saturating_sub(now.0);
         (left > 0).then(|| left.div_ceil(NANOSECONDS))
     }
+}
+
+/// What a trial begins with: it observes what an agent was told before, under a number of its own.
+fn trial_of(saved: Option<Saved>, last: Generation) -> Saved {
+    let saved = saved.unwrap_or_default();
+    let generation = saved.last.max(last).next();
+    let policy = saved.confirmed.policy;
+    let confirmed = Standing { generation, stance: Stance::Observe, policy };
+    Saved { last: generation, confirmed, interim: None }
 }
 
 fn nanoseconds(seconds: u64) -> u64 {

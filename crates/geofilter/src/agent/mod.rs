@@ -1,6 +1,6 @@
 //! The host's daemon. [`Engine`] owns the data plane, on a thread of its own; [`socket`] serves clients;
 //! [`place`] makes sure there is only one agent; [`store`] keeps the
-//! state on disk; [`baseline`] proves that nothing remains.
+//! state on disk, and [`unsaved`] what could not be kept there; [`baseline`] proves that nothing remains.
 
 mod baseline;
 mod clock;
@@ -13,6 +13,7 @@ mod settings;
 mod sip;
 mod socket;
 mod store;
+mod unsaved;
 
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -41,10 +42,16 @@ pub(crate) fn run(args: args::Agent) -> Result<(), Failure> {
     let result = Settings::new(args.place, args.config.as_deref()).and_then(|settings| {
         let agent = Agent::start(settings)?;
         ready(agent.settings());
-        agent.until_told().end();
-        Ok(())
+        agent.until_told(Hangup::Ignored).end()
     });
     result.map_err(|error| cli::failed(format!("{error:#}")))
+}
+
+/// What a terminal that closes means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hangup {
+    Ignored,
+    Ends,
 }
 
 /// An agent that runs.
@@ -53,33 +60,94 @@ pub(crate) struct Agent {
     runtime: Runtime,
     jobs: mpsc::Sender<Job>,
     engine: JoinHandle<()>,
+    /// Closed when the engine ends, however it does.
+    alive: oneshot::Receiver<()>,
     listener: UnixListener,
-    signals: [Signal; 2],
+    signals: Signals,
     occupied: Occupied,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let signal = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The signal that tells the agent to end.
+    async fn told(&mut self, hangup: Hangup) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.quit.recv() => return "SIGQUIT",
+                _ = self.hangup.recv() => match hangup {
+                    Hangup::Ends => return "SIGHUP",
+                    Hangup::Ignored => tracing::info!("SIGHUP changes nothing"),
+                },
+            }
+        }
+    }
 }
 
 impl Agent {
     /// Occupies its place, reconciles with the kernel, and is ready for clients.
     pub(crate) fn start(settings: Settings) -> anyhow::Result<Self> {
         place::check_privileges(&settings)?;
-        let (occupied, socket) = Occupied::occupy(&settings)?;
+        let (settings, occupied, socket) = Occupied::occupy(settings)?;
+        let with = settings.clone();
+        Self::serve(settings, occupied, socket, move || {
+            let engine = Engine::start(with)?;
+            Ok(move |inbox: &mpsc::Receiver<Job>| engine.run(inbox))
+        })
+    }
+
+    /// Starts the engine last, so that nothing is attached by an agent that can't serve.
+    fn serve<Run: FnOnce(&mpsc::Receiver<Job>)>(
+        settings: Settings,
+        occupied: Occupied,
+        socket: std::os::unix::net::UnixListener,
+        start: impl FnOnce() -> anyhow::Result<Run> + Send + 'static,
+    ) -> anyhow::Result<Self> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
         let (listener, signals) = runtime.block_on(async {
             let listener = UnixListener::from_std(socket).context("cannot serve the socket")?;
-            let signal = |kind| signal(kind).context("cannot listen for signals");
-            let signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
-            anyhow::Ok((listener, signals))
+            anyhow::Ok((listener, Signals::listen()?))
         })?;
-        let engine = Engine::start(settings.clone())?;
         let (jobs, inbox) = mpsc::channel();
+        let (started, begun) = mpsc::channel();
+        let (lives, alive) = oneshot::channel();
+        let work = move || {
+            let _lives: oneshot::Sender<()> = lives;
+            match start() {
+                Ok(run) => {
+                    // It fails when nobody waits for it, and then nobody asks either.
+                    let _ = started.send(Ok(()));
+                    run(&inbox);
+                }
+                Err(error) => drop(started.send(Err(error))),
+            }
+        };
         let engine = thread::Builder::new()
             .name("engine".to_owned())
-            .spawn(move || engine.run(&inbox))
+            .spawn(work)
             .context("cannot start a thread")?;
-        Ok(Self { settings, runtime, jobs, engine, listener, signals, occupied })
+        begun.recv().context("the engine ended in a panic")??;
+        Ok(Self { settings, runtime, jobs, engine, alive, listener, signals, occupied })
     }
 
     /// What it was started with.
@@ -92,58 +160,135 @@ impl Agent {
         ask(&self.jobs, request)
     }
 
-    /// Serves clients until SIGTERM or SIGINT.
-    pub(crate) fn until_told(mut self) -> Ending {
-        let [terminate, interrupt] = &mut self.signals;
+    /// Serves clients until a signal tells it to end, or the engine ends by itself.
+    pub(crate) fn until_told(mut self, hangup: Hangup) -> Ending {
         let serving = socket::serve(self.listener, self.jobs.clone());
         self.runtime.block_on(async {
             tokio::select! {
                 () = serving => {}
-                _ = terminate.recv() => tracing::info!("told to end by SIGTERM"),
-                _ = interrupt.recv() => tracing::info!("told to end by SIGINT"),
+                signal = self.signals.told(hangup) => tracing::info!("told to end by {signal}"),
+                _ = &mut self.alive => {}
             }
         });
         // Whoever is still connected is cut off, so that no client changes anything from here on.
         drop(self.runtime);
-        Ending { jobs: self.jobs, engine: self.engine, occupied: self.occupied }
+        Ending {
+            settings: self.settings,
+            jobs: self.jobs,
+            engine: self.engine,
+            occupied: self.occupied,
+        }
     }
 
     /// Serves nobody.
     pub(crate) fn at_once(self) -> Ending {
-        Ending { jobs: self.jobs, engine: self.engine, occupied: self.occupied }
+        Ending {
+            settings: self.settings,
+            jobs: self.jobs,
+            engine: self.engine,
+            occupied: self.occupied,
+        }
     }
 }
 
 /// An agent that serves clients no more.
 pub(crate) struct Ending {
+    settings: Settings,
     jobs: mpsc::Sender<Job>,
     engine: JoinHandle<()>,
     occupied: Occupied,
 }
 
 impl Ending {
-    /// Asks the engine a last time.
-    pub(crate) fn ask(&self, request: Request) -> Result<Reply, Failure> {
-        ask(&self.jobs, request)
+    /// Ends the engine and leaves the place. What the kernel holds stays in force.
+    ///
+    /// # Errors
+    /// If the engine had ended before it was told to.
+    pub(crate) fn end(self) -> anyhow::Result<()> {
+        drop(self.jobs);
+        let ended = self.engine.join();
+        drop(self.occupied);
+        ended.map_err(|_| {
+            anyhow::anyhow!(
+                "the engine ended in a panic; what the kernel holds stays in force: start the agent again"
+            )
+        })
     }
 
-    /// Ends the engine and leaves the place. What the kernel holds stays in force.
-    pub(crate) fn end(self) {
+    /// Detaches everything and leaves the place, even if the engine is no more.
+    pub(crate) fn revert(self) -> Result<Reply, Failure> {
+        let reverted = ask(&self.jobs, Request::Off);
         drop(self.jobs);
-        if self.engine.join().is_err() {
-            tracing::warn!("the engine ended in a panic");
-        }
-        self.occupied.leave();
+        let reverted = match self.engine.join() {
+            Ok(()) => reverted,
+            Err(_) => Engine::start(self.settings)
+                .map_err(|error| cli::failed(format!("{error:#}")))
+                .and_then(|mut engine| reply(engine.answer(Request::Off))),
+        };
+        drop(self.occupied);
+        reverted
     }
 }
 
 fn ask(jobs: &mpsc::Sender<Job>, request: Request) -> Result<Reply, Failure> {
     let (answer, answered) = oneshot::channel();
-    let ended = || cli::failed("the engine has ended".to_owned());
     jobs.send(Job { request, answer }).map_err(|_| ended())?;
-    match answered.blocking_recv() {
-        Ok(Answer::Reply(Reply::Error(failure))) => Err(failure),
-        Ok(Answer::Reply(reply)) => Ok(reply),
-        Ok(Answer::Log { .. }) | Err(_) => Err(ended()),
+    reply(answered.blocking_recv().map_err(|_| ended())?)
+}
+
+fn reply(answer: Answer) -> Result<Reply, Failure> {
+    match answer {
+        Answer::Reply(Reply::Error(failure)) => Err(failure),
+        Answer::Reply(reply) => Ok(reply),
+        Answer::Log { .. } => Err(cli::confused()),
+    }
+}
+
+fn ended() -> Failure {
+    cli::failed("the engine has ended".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Choice;
+
+    /// An agent whose engine panics when it is asked for the first time.
+    fn doomed(dir: &std::path::Path) -> Agent {
+        let settings = Settings {
+            state_dir: dir.join("state"),
+            runtime_dir: dir.join("run"),
+            interfaces: Vec::new(),
+            backend: Choice::Memory,
+            trial: false,
+        };
+        let (settings, occupied, socket) = Occupied::occupy(settings).unwrap();
+        let start = || {
+            Ok(|inbox: &mpsc::Receiver<Job>| {
+                if inbox.recv().is_ok() {
+                    panic!("this panic is part of the test");
+                }
+            })
+        };
+        Agent::serve(settings, occupied, socket, start).unwrap()
+    }
+
+    #[test]
+    fn an_agent_whose_engine_has_ended_ends_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let agent = doomed(dir.path());
+        assert!(agent.ask(Request::Status).is_err());
+        let error = agent.until_told(Hangup::Ignored).end().unwrap_err();
+        assert!(error.to_string().contains("panic"), "{error}");
+        assert!(!dir.path().join("run").exists());
+    }
+
+    #[test]
+    fn what_is_to_be_reverted_is_reverted_without_the_engine() {
+        let dir = tempfile::tempdir().unwrap();
+        let agent = doomed(dir.path());
+        assert!(agent.ask(Request::Status).is_err());
+        let reverted = agent.until_told(Hangup::Ends).revert();
+        assert!(matches!(reverted, Ok(Reply::Changed(_))), "{reverted:?}");
     }
 }

@@ -18,28 +18,31 @@ const LOCK: &str = "agent.lock";
 const BURIAL: Duration = Duration::from_secs(2);
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// The place of this agent, until it leaves.
+/// The place of this agent; it is left when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Occupied {
     dir: PathBuf,
-    socket: PathBuf,
-    /// Held, not used: the kernel gives the lock back when this process ends, however it ends.
-    lock: File,
+    /// What this agent put there, last first.
+    ours: Vec<PathBuf>,
+    /// Held, not used: the kernel gives the locks back when this process ends, however it ends.
+    locks: Vec<File>,
 }
 
 impl Occupied {
-    /// Takes the place and listens. A socket left by a killed agent is replaced.
+    /// Takes the place and listens. A socket left by a killed agent is replaced. The directories of the
+    /// settings become what they are called everywhere: without links, and without a slash at the end.
     ///
     /// # Errors
-    /// If another agent holds the place, or the directory can't be used.
-    pub(crate) fn occupy(settings: &Settings) -> anyhow::Result<(Self, UnixListener)> {
+    /// If another agent holds the place, or a directory can't be used.
+    pub(crate) fn occupy(settings: Settings) -> anyhow::Result<(Settings, Self, UnixListener)> {
+        let runtime_dir = make(&settings.runtime_dir, "runtime")?;
+        let state_dir = make(&settings.state_dir, "state")?;
+        let settings = Settings { runtime_dir, state_dir, ..settings };
         let (dir, socket) = (settings.runtime_dir.clone(), settings.socket());
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&dir)
-            .with_context(|| format!("cannot make the runtime directory {}", dir.display()))?;
-        let lock = lock(&dir.join(LOCK))?;
+        let lock_file = dir.join(LOCK);
+        let lock = lock(&lock_file)?;
+        let mut occupied = Self { dir, ours: vec![lock_file], locks: vec![lock] };
+        occupied.locks.push(lock_dir(&settings.state_dir)?);
         match fs::remove_file(&socket) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("cannot replace {}", socket.display()));
@@ -48,19 +51,51 @@ impl Occupied {
         }
         let listener =
             bind(&socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
-        Ok((Self { dir, socket, lock }, listener))
+        occupied.ours.insert(0, socket);
+        Ok((settings, occupied, listener))
     }
+}
 
-    /// Removes what this agent put there.
-    pub(crate) fn leave(self) {
-        for path in [self.socket, self.dir.join(LOCK)] {
-            if let Err(error) = fs::remove_file(&path) {
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        for path in &self.ours {
+            if let Err(error) = fs::remove_file(path) {
                 tracing::warn!(%error, path = %path.display(), "cannot remove");
             }
         }
         // It fails when others keep files there, and then it stays.
         let _ = fs::remove_dir(&self.dir);
-        drop(self.lock);
+        self.locks.clear();
+    }
+}
+
+/// What is pinned is found again by the path of a directory, so there is one path to each.
+fn make(dir: &Path, what: &str) -> anyhow::Result<PathBuf> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(dir)
+        .and_then(|()| fs::canonicalize(dir))
+        .with_context(|| format!("cannot make the {what} directory {}", dir.display()))
+}
+
+/// Two agents with one state would undo each other's. A directory is locked without writing to a disk
+/// that may be full.
+fn lock_dir(dir: &Path) -> anyhow::Result<File> {
+    let began = Instant::now();
+    let folder = File::open(dir).with_context(|| format!("cannot open {}", dir.display()))?;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(folder),
+            Err(TryLockError::WouldBlock) if began.elapsed() < BURIAL => thread::sleep(MOMENT),
+            Err(TryLockError::WouldBlock) => bail!(
+                "another agent keeps its state in {}: stop it first, or give this one a --state-dir of its own",
+                dir.display()
+            ),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", dir.display()));
+            }
+        }
     }
 }
 
@@ -164,6 +199,7 @@ mod tests {
             runtime_dir: runtime_dir.to_owned(),
             interfaces: Vec::new(),
             backend: Choice::Memory,
+            trial: false,
         }
     }
 
@@ -171,13 +207,12 @@ mod tests {
     fn a_place_holds_one_agent() {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(&dir.path().join("run"));
-        let (occupied, listener) = Occupied::occupy(&settings).unwrap();
-        let error = Occupied::occupy(&settings).unwrap_err().to_string();
+        let (settings, occupied, _listener) = Occupied::occupy(settings).unwrap();
+        let error = Occupied::occupy(settings.clone()).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         let mode = fs::metadata(settings.socket()).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
-        drop(listener);
-        occupied.leave();
+        drop(occupied);
         assert!(!settings.runtime_dir.exists());
     }
 
@@ -186,8 +221,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path());
         drop(UnixListener::bind(settings.socket()).unwrap());
-        let (occupied, _listener) = Occupied::occupy(&settings).unwrap();
-        occupied.leave();
+        Occupied::occupy(settings).unwrap();
+    }
+
+    #[test]
+    fn a_directory_has_one_path_however_it_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap().join("run");
+        fs::create_dir(&real).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        for named in [real.join(""), link.clone(), link.join("."), link.join("../run")] {
+            assert_eq!(make(&named, "runtime").unwrap().as_os_str(), real.as_os_str());
+        }
     }
 
     #[test]

@@ -32,8 +32,9 @@ impl Engine {
             );
         }
         if self.machine.unsaved() {
-            warnings
-                .push("what is in force could not be saved yet: a reboot would undo it".to_owned());
+            warnings.push(
+                "what is in force could not be saved yet: a restart would undo it".to_owned(),
+            );
         }
         let standing = self.machine.current(now);
         let Policy { mode, countries, scope, hosting, unknown, disputed } = standing.policy.clone();

@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     /// At least one, all present.
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) backend: Choice,
+    /// It observes until told otherwise, and keeps its state apart from that of the agent that stays.
+    pub(crate) trial: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,16 +40,25 @@ impl Settings {
     /// If the file can't be read, or an interface is missing.
     pub(crate) fn new(place: Place, config: Option<&Path>) -> anyhow::Result<Self> {
         let config = config.map(read).transpose()?.unwrap_or_default();
-        let names = match place.interfaces.is_empty() {
+        let named = match place.interfaces.is_empty() {
             true => config.interfaces,
             false => place.interfaces,
         };
-        let runtime_dir = folder(place.runtime_dir.or(config.runtime_dir), "/run/geofilter")?;
+        let mut names = Vec::new();
+        for name in named {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let runtime_dir = folder(place.runtime_dir.or(config.runtime_dir), "/run/geofilter");
+        // One that is not there yet has nothing pinned.
+        let canonical = fs::canonicalize(&runtime_dir).unwrap_or_else(|_| runtime_dir.clone());
         Ok(Self {
-            state_dir: folder(place.state_dir.or(config.state_dir), "/var/lib/geofilter")?,
-            interfaces: interfaces::select(&names, &kernel::held(&runtime_dir)?)?,
+            state_dir: folder(place.state_dir.or(config.state_dir), "/var/lib/geofilter"),
+            interfaces: interfaces::select(&names, &kernel::held(&canonical)?)?,
             runtime_dir,
             backend: place.backend.or(config.backend).unwrap_or(Choice::Auto),
+            trial: false,
         })
     }
 
@@ -72,11 +83,8 @@ impl Settings {
     }
 }
 
-/// What is pinned is found again by the path of the runtime directory, so it must not depend on where an
-/// agent was started.
-fn folder(named: Option<PathBuf>, default: &str) -> anyhow::Result<PathBuf> {
-    let path = named.unwrap_or_else(|| PathBuf::from(default));
-    std::path::absolute(&path).with_context(|| format!("cannot use the folder {}", path.display()))
+fn folder(named: Option<PathBuf>, default: &str) -> PathBuf {
+    named.unwrap_or_else(|| PathBuf::from(default))
 }
 
 fn read(path: &Path) -> anyhow::Result<Config> {

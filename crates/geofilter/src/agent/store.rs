@@ -10,11 +10,15 @@ use serde::{Deserialize, Serialize};
 
 const SCHEMA: u32 = 1;
 
-/// `<state-dir>/state.json`.
+/// `<state-dir>/state.json`, or `up.json` for an agent on trial.
 #[derive(Debug)]
 pub(crate) struct Store {
     dir: PathBuf,
+    file: &'static str,
 }
+
+const STATE: &str = "state.json";
+const TRIAL: &str = "up.json";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,7 +49,18 @@ impl Store {
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(dir)
             .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self { dir: dir.to_owned(), file: STATE })
+    }
+
+    /// The same for an agent on trial, which leaves what another one saved as it is.
+    pub(crate) fn on_trial(&self) -> Self {
+        Self { dir: self.dir.clone(), file: TRIAL }
+    }
+
+    /// What was saved last, if it can be read.
+    pub(crate) fn peek(&self) -> Option<Saved> {
+        let text = fs::read(self.path()).ok()?;
+        serde_json::from_slice::<Content>(&text).ok().map(|content| content.state)
     }
 
     /// Reads what was saved last. What can't be read is kept beside it.
@@ -80,7 +95,7 @@ impl Store {
         let content = Content { schema: SCHEMA, state: state.clone() };
         let mut text = serde_json::to_vec_pretty(&content)?;
         text.push(b'\n');
-        write_whole(&self.dir, "state.json", &text)
+        write_whole(&self.dir, self.file, &text)
     }
 
     fn set_aside(&self, why: &str) -> anyhow::Result<Loaded> {
@@ -95,7 +110,7 @@ impl Store {
     }
 
     fn path(&self) -> PathBuf {
-        self.dir.join("state.json")
+        self.dir.join(self.file)
     }
 }
 
@@ -103,9 +118,15 @@ impl Store {
 pub(crate) fn write_whole(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temporary = dir.join(format!("{name}.new"));
     let mut file = File::create(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, dir.join(name))?;
+    let written = file
+        .write_all(content)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, dir.join(name)));
+    if written.is_err() {
+        // What is half written only takes room, and the error to tell is the first one.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
     File::open(dir)?.sync_all()
 }
 
@@ -144,6 +165,14 @@ mod tests {
         fs::write(store.path(), r#"{"schema":2,"more":true}"#).unwrap();
         assert!(store.load().unwrap_err().to_string().contains("schema 2"));
         assert!(store.path().exists());
+    }
+
+    #[test]
+    fn a_failed_save_leaves_nothing_half_written() {
+        let (_dir, store) = store();
+        fs::create_dir(store.path()).unwrap();
+        assert!(store.save(&Saved::default()).is_err());
+        assert!(!store.dir.join("state.json.new").exists());
     }
 
     #[test]

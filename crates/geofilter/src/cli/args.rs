@@ -36,7 +36,8 @@ pub(crate) struct Global {
         global = true,
         value_name = "PATH",
         env = "GEOFILTER_SOCKET",
-        default_value = DEFAULT_SOCKET
+        default_value = DEFAULT_SOCKET,
+        value_parser = socket()
     )]
     pub(crate) socket: PathBuf,
     /// Print JSON.
@@ -53,6 +54,9 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Try GeoFilter on this host: the agent in the foreground, reverting everything when it ends
+    ///
+    /// It observes until told otherwise. What `geofilter agent` has saved in the same directory is observed,
+    /// not enforced, and stays saved for it.
     Up(Up),
     /// Run the host's daemon in the foreground
     Agent(Agent),
@@ -275,6 +279,15 @@ impl FromStr for Span {
             .map(|seconds| Self { seconds })
             .ok_or_else(invalid)
     }
+}
+
+/// An empty variable is as good as none.
+fn socket() -> impl clap::builder::TypedValueParser<Value = PathBuf> {
+    use clap::builder::TypedValueParser;
+    clap::builder::OsStringValueParser::new().map(|path| match path.is_empty() {
+        true => PathBuf::from(DEFAULT_SOCKET),
+        false => PathBuf::from(path),
+    })
 }
 
 /// Reads one of the words that a type of `core` is written as.

@@ -6,7 +6,7 @@ use geofilter_core::wire::{Document, Reply, Request};
 
 use super::args::{self, Global};
 use super::render::{self, Style};
-use super::{Outcome, client, confused, failed, print};
+use super::{Outcome, client, confused, failed, print_on};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -26,7 +26,9 @@ pub(super) fn run(args: &args::Log, global: &Global) -> Outcome {
                 return Err(confused());
             }
         };
-        print(&text)?;
+        if !print_on(&text)? {
+            break;
+        }
     }
     Ok(())
 }

@@ -33,20 +33,30 @@ pub(crate) type Outcome = Result<(), Failure>;
 pub(crate) fn run() -> ExitCode {
     let line = match Line::try_parse() {
         Ok(line) => line,
-        Err(error) => {
-            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            let _ = error.print();
-            return ExitCode::from(if asked { 0 } else { 2 });
-        }
+        Err(error) => return misread(&error),
     };
     let global = &line.global;
     match obey(line.command, global) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            complain(&failure, global);
+            complain(&failure, global.json);
             exit_code(failure.kind)
         }
     }
+}
+
+/// Help that was asked for, or what is wrong with the command line.
+fn misread(error: &clap::Error) -> ExitCode {
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    // What was read so far is lost, so whether JSON was asked for is read again.
+    if !asked && std::env::args_os().any(|word| word == "--json") {
+        let message = error.to_string();
+        let message = message.strip_prefix("error: ").unwrap_or(&message).trim_end();
+        complain(&invalid(message.to_owned()), true);
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(if asked { 0 } else { 2 })
 }
 
 fn obey(command: Command, global: &Global) -> Outcome {
@@ -98,18 +108,23 @@ fn show<T: Serialize>(
 
 /// Prints; a reader that has gone away is no failure.
 fn print(text: &str) -> Outcome {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(failed(format!("cannot write to standard output: {error}")))
-        }
-        Ok(()) | Err(_) => Ok(()),
+    print_on(text).map(drop)
+}
+
+/// Prints, and says whether anybody reads on.
+fn print_on(text: &str) -> Result<bool, Failure> {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(failed(format!("cannot write to standard output: {error}"))),
     }
 }
 
-fn complain(failure: &Failure, global: &Global) {
+fn complain(failure: &Failure, as_json: bool) {
     let json = Document::new(serde_json::json!({ "error": failure }));
     let text = match serde_json::to_string_pretty(&json) {
-        Ok(json) if global.json => json,
+        Ok(json) if as_json => json,
         Ok(_) | Err(_) => format!("geofilter: {}", failure.message),
     };
     let _ = writeln!(std::io::stderr(), "{text}");
@@ -148,6 +163,8 @@ fn trace(global: &Global) {
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
+        // Where standard error is lost, there is nowhere to complain about that.
+        .log_internal_errors(false)
         .with_ansi(Style::choose(global).colour && std::io::stderr().is_terminal())
         .init();
 }

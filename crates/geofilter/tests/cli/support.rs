@@ -136,6 +136,11 @@ impl Agent {
         self.child.wait().expect("its end");
     }
 
+    /// Waits for its end.
+    pub(crate) fn status(mut self) -> ExitStatus {
+        self.child.wait().expect("its end")
+    }
+
     /// Ends it with a signal.
     pub(crate) fn end(self, signal: &str) -> (ExitStatus, String, String) {
         self.signal(signal);
