@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::Place;
+use crate::support::{Place, Signal};
 use serde_json::json;
 
 #[test]
@@ -21,7 +21,7 @@ fn a_policy_survives_a_kill_and_a_restart() {
     assert!(place.socket().exists(), "a killed agent can't tidy up");
     let agent = place.agent();
     assert_eq!(place.json(&["status"]), before);
-    let (status, _, said) = agent.end("-TERM");
+    let (status, _, said) = agent.end(Signal::TERM);
     assert!(status.success(), "{said}");
     assert!(!place.path("run").exists());
     let _agent = place.agent();
@@ -65,7 +65,7 @@ fn a_second_agent_is_told_who_is_there() {
         assert!(said.contains("another agent (process "), "{said}");
     }
     assert_eq!(place.json(&["status"])["state"], "enforcing");
-    agent.end("-INT");
+    agent.end(Signal::INT);
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn followers_end_when_they_go_and_when_the_agent_does() {
     let mut follower = follower.spawn().unwrap();
     std::thread::sleep(Duration::from_millis(200));
     assert!(follower.try_wait().unwrap().is_none(), "it still follows");
-    let (status, _, _) = agent.end("-TERM");
+    let (status, _, _) = agent.end(Signal::TERM);
     assert!(status.success());
     assert!(follower.wait().unwrap().success());
 }
@@ -260,7 +260,7 @@ fn up_observes_says_what_is_next_and_reverts() {
     let agent = place.start(&mut place.daemon("up"));
     assert_eq!(place.wait_for_state("observing")["generation"], 1);
     place.json(&["allow", "ES", "--yes"]);
-    let (status, stdout, stderr) = agent.end("-INT");
+    let (status, stdout, stderr) = agent.end(Signal::INT);
     assert!(status.success(), "{stderr}");
     assert!(stdout.contains("observing on lo (memory)"), "{stdout}");
     let next = format!("--socket {} allow ES PT", place.socket().display());
@@ -277,7 +277,7 @@ fn up_enforces_at_once_when_told() {
     let agent = place.start(place.daemon("up").args(["--allow", "ES", "PT"]));
     let status = place.wait_for_state("enforcing");
     assert_eq!(status["countries"], json!(["ES", "PT"]));
-    let (status, stdout, _) = agent.end("-TERM");
+    let (status, stdout, _) = agent.end(Signal::TERM);
     assert!(status.success() && stdout.contains("allow ES PT"), "{stdout}");
     let output = place.daemon("up").args(["--block", "Atlantis"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));

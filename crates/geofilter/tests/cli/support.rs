@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+pub(crate) use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -126,9 +128,8 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    pub(crate) fn signal(&self, name: &str) {
-        let done = Command::new("kill").args([name, &self.child.id().to_string()]).status();
-        assert!(done.expect("kill").success());
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a signal");
     }
 
     pub(crate) fn kill(mut self) {
@@ -142,7 +143,7 @@ impl Agent {
     }
 
     /// Ends it with a signal.
-    pub(crate) fn end(self, signal: &str) -> (ExitStatus, String, String) {
+    pub(crate) fn end(self, signal: Signal) -> (ExitStatus, String, String) {
         self.signal(signal);
         self.wait()
     }
