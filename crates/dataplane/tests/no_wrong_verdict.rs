@@ -19,7 +19,7 @@ use geofilter_dataplane::{Backend, Preference};
 
 const KINDS: [AttachmentKind; 2] = [AttachmentKind::XdpNative, AttachmentKind::Tc];
 /// Packets a call: the kernel waits for a grace period before each run of an XDP program.
-const REPEAT: u32 = 50_000;
+const REPEAT: u32 = 5_000;
 const ES: Ipv4Addr = Ipv4Addr::new(20, 0, 0, 1);
 const PT: Ipv4Addr = Ipv4Addr::new(30, 0, 0, 1);
 
@@ -129,21 +129,26 @@ fn ten_million_flips_between_banks() {
             }
         });
         println!("{kind:?}: {passed} passed and {dropped} dropped during the flips");
-        assert!(passed > 100_000 && dropped > 100_000);
+        assert!(passed > 10_000 && dropped > 10_000);
     }
 }
 
+/// Ten data planes at once, since each spends its time waiting for grace periods.
 #[test]
 fn ten_thousand_generations_written_into_reused_banks() {
-    for kind in KINDS {
-        let (passed, dropped) = under_traffic(kind, |kernel| {
-            for generation in 1..=10_000 {
-                kernel.apply(&desired(generation)).unwrap();
-            }
-        });
-        println!("{kind:?}: {passed} passed and {dropped} dropped during the changes");
-        assert!(passed > 100_000 && dropped > 100_000);
-    }
+    thread::scope(|scope| {
+        for kind in KINDS.repeat(5) {
+            scope.spawn(move || {
+                let (passed, dropped) = under_traffic(kind, |kernel| {
+                    for generation in 1..=1_000 {
+                        kernel.apply(&desired(generation)).unwrap();
+                    }
+                });
+                println!("{kind:?}: {passed} passed and {dropped} dropped during the changes");
+                assert!(passed > 10_000 && dropped > 10_000);
+            });
+        }
+    });
 }
 
 #[test]

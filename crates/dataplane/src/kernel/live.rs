@@ -185,9 +185,10 @@ impl Live {
         }
     }
 
-    /// Whether interfaces, addresses or routes changed since the last call.
-    pub(crate) fn host_changed(&mut self) -> Result<bool, Error> {
-        self.watch.changed().map_err(Error::Netlink)
+    /// Whether interfaces, addresses or routes changed since the last call, or a program of ours is gone.
+    pub(crate) fn needs_a_look(&mut self) -> Result<bool, Error> {
+        let changed = self.watch.changed().map_err(Error::Netlink)?;
+        Ok(changed || !self.attached.iter().all(Attached::holds))
     }
 
     /// Puts table and policy into the maps: into new ones before anything is attached, into those of

@@ -179,7 +179,9 @@ impl Backend for Kernel {
     }
 
     fn apply(&mut self, desired: &Desired) -> Result<Observed, Error> {
-        self.refresh()?;
+        if self.live_mut("apply a policy")?.needs_a_look()? {
+            self.refresh()?;
+        }
         let live = self.live_mut("apply a policy")?;
         fault::point("apply-start");
         let table = live.control.word().table;
@@ -218,7 +220,7 @@ impl Backend for Kernel {
     }
 
     fn drain_events(&mut self, sink: &mut dyn FnMut(DropEvent)) -> Result<(), Error> {
-        if self.live_mut("read the attack log")?.host_changed()? {
+        if self.live_mut("read the attack log")?.needs_a_look()? {
             self.refresh()?;
         }
         let live = self.live_mut("read the attack log")?;

@@ -263,7 +263,7 @@ pub(crate) fn preview(preview: &Preview, style: Style) -> String {
         );
     }
     if preview.by_country.len() > TOP {
-        let _ = writeln!(text, "  and {} countries more", preview.by_country.len() - TOP);
+        let _ = writeln!(text, "  and {} more", preview.by_country.len() - TOP);
     }
     text
 }
@@ -337,7 +337,7 @@ fn tally(text: &mut String, name: &str, tally: &Tally) {
         let _ = writeln!(text, "  {:<28} {:>12}", country(**code), number(traffic.packets));
     }
     if countries.len() > TOP {
-        let _ = writeln!(text, "  and {} countries more", countries.len() - TOP);
+        let _ = writeln!(text, "  and {} more", countries.len() - TOP);
     }
 }
 

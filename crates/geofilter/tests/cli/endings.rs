@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{Place, binary, text};
+use crate::support::{Place, Signal, binary, text};
 use serde_json::json;
 
 /// A pipe that nobody reads.
@@ -20,9 +20,9 @@ fn an_agent_outlives_whoever_read_its_log() {
     let place = Place::new();
     let agent = place.start(place.daemon("agent").stderr(broken_pipe()));
     place.json(&["allow", "ES", "--yes"]);
-    agent.signal("-HUP");
+    agent.signal(Signal::HUP);
     place.json(&["observe"]);
-    agent.signal("-TERM");
+    agent.signal(Signal::TERM);
     assert!(agent.status().success());
     assert!(!place.path("run").exists());
 }
@@ -36,7 +36,7 @@ fn up_reverts_although_nobody_reads_what_it_says() {
         let place = Place::new();
         let up = place.start(place.daemon("up").stdout(stdout).stderr(stderr));
         place.json(&["allow", "ES", "--yes"]);
-        up.signal("-INT");
+        up.signal(Signal::INT);
         assert!(up.status().success());
         assert!(!place.path("run").exists());
     }
@@ -44,7 +44,7 @@ fn up_reverts_although_nobody_reads_what_it_says() {
 
 #[test]
 fn up_reverts_when_its_terminal_closes() {
-    for signal in ["-HUP", "-QUIT", "-TERM", "-INT"] {
+    for signal in [Signal::HUP, Signal::QUIT, Signal::TERM, Signal::INT] {
         let place = Place::new();
         let up = place.start(&mut place.daemon("up"));
         place.json(&["allow", "ES", "--yes"]);
@@ -58,7 +58,7 @@ fn up_only_observes_what_an_agent_was_told_and_leaves_it_as_it_was() {
     let place = Place::new();
     let agent = place.agent();
     let told = place.json(&["allow", "ES", "--yes"]);
-    agent.end("-TERM");
+    agent.end(Signal::TERM);
     let saved = fs::read(place.state()).unwrap();
     let up = place.start(&mut place.daemon("up"));
     let status = place.json(&["status"]);
@@ -68,7 +68,7 @@ fn up_only_observes_what_an_agent_was_told_and_leaves_it_as_it_was() {
     up.kill();
     let up = place.start(&mut place.daemon("up"));
     assert_eq!(place.json(&["status"])["countries"], json!(["ES"]));
-    up.end("-INT");
+    up.end(Signal::INT);
     assert_eq!(fs::read(place.state()).unwrap(), saved);
     let _agent = place.agent();
     let status = place.json(&["status"]);
@@ -109,7 +109,7 @@ fn a_state_directory_serves_one_agent() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("keeps its state in") && said.contains("--state-dir"), "{said}");
     assert!(!place.path("other").exists());
-    agent.end("-TERM");
+    agent.end(Signal::TERM);
 }
 
 #[test]
