@@ -100,6 +100,11 @@ pub(crate) fn status(status: &Status, style: Style) -> String {
 pub(crate) fn changed(changed: &Changed, style: Style) -> String {
     let mut text = match changed.state {
         State::Off => format!("{}: nothing is attached.\n", style.state(changed.state)),
+        State::Observing if changed.countries.is_empty() => format!(
+            "{}: everything passes and is counted (generation {}).\n",
+            style.state(changed.state),
+            changed.generation.0
+        ),
         State::Observing => format!(
             "{}: everything passes, what {} would drop is counted (generation {}).\n",
             style.state(changed.state),
