@@ -117,13 +117,19 @@ enum Origin {
     Multicast,
 }
 
+/// Whether an address is of private space: RFC 1918, 100.64/10 and unique local IPv6.
+pub fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_private() || v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64,
+        IpAddr::V6(v6) => v6.is_unique_local(),
+    }
+}
+
 fn origin(address: IpAddr) -> Origin {
-    let shared = |v4: Ipv4Addr| v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
     match address {
         IpAddr::V4(v4) if v4.is_link_local() => Origin::LinkLocal,
-        IpAddr::V4(v4) if v4.is_private() || shared(v4) => Origin::Private,
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Origin::LinkLocal,
-        IpAddr::V6(v6) if v6.is_unique_local() => Origin::Private,
+        _ if is_private(address) => Origin::Private,
         _ if address.is_loopback() => Origin::Loopback,
         _ if address.is_multicast() => Origin::Multicast,
         _ => Origin::Global,

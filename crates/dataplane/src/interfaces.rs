@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use geofilter_core::decide::LocalSources;
+use geofilter_core::decide::{LocalSources, is_private};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
@@ -202,10 +202,7 @@ fn upper_and_lower(link: &LinkMessage) -> Option<(u32, u32)> {
 /// Private space on an interface makes such sources local there.
 fn add_private(interface: &mut Interface, address: IpAddr) {
     match address {
-        IpAddr::V4(v4) => {
-            let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
-            interface.local.private_v4 |= v4.is_private() || shared;
-        }
-        IpAddr::V6(v6) => interface.local.private_v6 |= v6.is_unique_local(),
+        IpAddr::V4(_) => interface.local.private_v4 |= is_private(address),
+        IpAddr::V6(_) => interface.local.private_v6 |= is_private(address),
     }
 }

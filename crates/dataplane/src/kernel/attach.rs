@@ -45,11 +45,8 @@ pub(crate) fn attach(
         None => attach_new(programs, pins, interface, preference)?,
     };
     // A qdisc that is ours stays as long as our filter is on it.
-    let (qdiscs, others): (Vec<_>, Vec<_>) =
-        others.into_iter().partition(|hold| hold.how == How::Qdisc);
-    others.iter().try_for_each(|hold| release(pins, hold))?;
-    let unused = qdiscs.iter().filter(|_| kind != AttachmentKind::Tc);
-    unused.into_iter().try_for_each(|hold| release(pins, hold))?;
+    let unused = |hold: &&Hold| hold.how != How::Qdisc || kind != AttachmentKind::Tc;
+    others.iter().filter(unused).try_for_each(|hold| release(pins, hold))?;
     Ok(kind)
 }
 
