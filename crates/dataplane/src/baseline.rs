@@ -10,15 +10,12 @@ use std::process::Command;
 use aya::programs::{SchedClassifier, TcAttachType, loaded_programs};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
-use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
+use netlink_packet_route::tc::{TcAttribute, TcMessage};
 use serde::{Deserialize, Serialize};
 
 use crate::interfaces::Interface;
 use crate::netlink::dump;
-use crate::{Error, interfaces};
-
-/// Parents of the filters on ingress and egress of a clsact qdisc.
-const CLSACT: [u16; 2] = [0xfff2, 0xfff3];
+use crate::{Error, interfaces, tc};
 
 /// Reads one area.
 type Capture = fn() -> io::Result<BTreeSet<String>>;
@@ -186,31 +183,19 @@ fn capture_tcx() -> io::Result<BTreeSet<String>> {
 
 fn capture_tc() -> io::Result<BTreeSet<String>> {
     let interfaces = interfaces::all().map_err(io::Error::other)?;
-    let mut requests = vec![RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default())];
-    for interface in &interfaces {
-        for minor in CLSACT {
-            let mut filters = TcMessage::with_index(interface.index as i32);
-            filters.header.parent = TcHandle { major: 0xffff, minor };
-            requests.push(RouteNetlinkMessage::GetTrafficFilter(filters));
-        }
-    }
     let name = |message: &TcMessage| {
         let index = message.header.index as u32;
         let found = interfaces.iter().find(|interface| interface.index == index);
         found.map_or_else(|| format!("#{index}"), |interface| interface.name.clone())
     };
-    let mut lines = BTreeSet::new();
-    for request in requests {
-        for answer in dump(request)? {
-            match answer {
-                RouteNetlinkMessage::NewQueueDiscipline(message) => {
-                    lines.insert(format!("{} qdisc {}", name(&message), describe_tc(&message)));
-                }
-                RouteNetlinkMessage::NewTrafficFilter(message) => {
-                    lines.insert(format!("{} filter {}", name(&message), describe_tc(&message)));
-                }
-                _ => {}
-            }
+    let line =
+        |what, message: &TcMessage| format!("{} {what} {}", name(message), describe_tc(message));
+    let mut lines: BTreeSet<String> =
+        tc::qdiscs()?.iter().map(|qdisc| line("qdisc", qdisc)).collect();
+    for interface in &interfaces {
+        for direction in [tc::INGRESS, tc::EGRESS] {
+            let filters = tc::filters(interface.index, direction)?;
+            lines.extend(filters.iter().map(|filter| line("filter", filter)));
         }
     }
     Ok(lines)

@@ -9,6 +9,7 @@ pub mod interfaces;
 pub mod kernel;
 pub mod memory;
 mod netlink;
+mod tc;
 
 use geofilter_core::counters::Counters;
 use geofilter_core::desired::{Desired, Observed};

@@ -2,7 +2,7 @@
 //! pinned, but both stay without an agent; marks beside the pins tell which of them are ours.
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind};
+use std::io;
 
 use aya::programs::links::Link;
 use aya::programs::tc::{
@@ -15,7 +15,7 @@ use netlink_packet_route::tc::{TcAttribute, TcMessage};
 use crate::fault;
 use crate::interfaces::{self, Interface};
 use crate::kernel::pins::Pins;
-use crate::netlink;
+use crate::{netlink, tc};
 
 /// "gf": whoever lists the filters sees whose it is.
 const NAME: (u16, u16) = (0x6766, 1);
@@ -23,11 +23,8 @@ const HANDLE: TcHandle = TcHandle::new(NAME.0, NAME.1);
 /// The priority before which there is none.
 pub(crate) const FIRST: u16 = 1;
 /// `ffff:` and `ffff:fff1`: the handle of a clsact qdisc and its place.
-const QDISC: (u16, u16) = (0xffff, 0);
-const PLACE: (u16, u16) = (0xffff, 0xfff1);
-/// `ffff:fff2` and `ffff:fff3`: where the filters on ingress and egress are.
-const DIRECTIONS: [u16; 2] = [0xfff2, 0xfff3];
-
+const QDISC: (u16, u16) = (tc::MAJOR, 0);
+const PLACE: (u16, u16) = (tc::MAJOR, 0xfff1);
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Attaches a program, before the filters of others where a priority is free.
@@ -102,39 +99,18 @@ fn handle((major, minor): (u16, u16)) -> netlink_packet_route::tc::TcHandle {
 
 /// Whether filters can be put on ingress; an ingress qdisc of somebody else serves as well.
 fn has_qdisc(index: u32) -> io::Result<bool> {
-    let qdiscs = netlink::dump(RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()))?;
     let serves = |kind: &TcAttribute| matches!(kind, TcAttribute::Kind(kind) if kind == "clsact" || kind == "ingress");
-    Ok(qdiscs.iter().any(|message| match message {
-        RouteNetlinkMessage::NewQueueDiscipline(qdisc) => {
-            qdisc.header.index == index as i32 && qdisc.attributes.iter().any(serves)
-        }
-        _ => false,
-    }))
-}
-
-fn filters(index: u32, direction: u16) -> io::Result<Vec<TcMessage>> {
-    let mut request = TcMessage::with_index(index as i32);
-    request.header.parent = handle((PLACE.0, direction));
-    let answers = match netlink::dump(RouteNetlinkMessage::GetTrafficFilter(request)) {
-        // An ingress qdisc has no egress.
-        Err(error) if error.kind() == ErrorKind::InvalidInput => Vec::new(),
-        answers => answers?,
-    };
-    Ok(answers
-        .into_iter()
-        .filter_map(|message| match message {
-            RouteNetlinkMessage::NewTrafficFilter(filter) => Some(filter),
-            _ => None,
-        })
-        .collect())
+    Ok(tc::qdiscs()?
+        .iter()
+        .any(|qdisc| qdisc.header.index == index as i32 && qdisc.attributes.iter().any(serves)))
 }
 
 /// The priorities in use, in both directions.
 fn priorities(index: u32) -> io::Result<BTreeSet<u16>> {
     let mut taken = BTreeSet::new();
-    for direction in DIRECTIONS {
+    for direction in [tc::INGRESS, tc::EGRESS] {
         taken.extend(
-            filters(index, direction)?.iter().map(|filter| (filter.header.info >> 16) as u16),
+            tc::filters(index, direction)?.iter().map(|filter| (filter.header.info >> 16) as u16),
         );
     }
     Ok(taken)
@@ -143,7 +119,7 @@ fn priorities(index: u32) -> io::Result<BTreeSet<u16>> {
 /// Whether our filter is on an interface.
 pub(crate) fn has_filter(index: u32, priority: u16) -> io::Result<bool> {
     let ours = handle(NAME);
-    Ok(filters(index, DIRECTIONS[0])?.iter().any(|filter| {
+    Ok(tc::filters(index, tc::INGRESS)?.iter().any(|filter| {
         filter.header.handle == ours && (filter.header.info >> 16) as u16 == priority
     }))
 }
