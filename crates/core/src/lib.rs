@@ -5,7 +5,8 @@
 //! what the operator chose, [`packet`] reads a frame and [`decide`] judges it; [`dxr`] is the table as
 //! the kernel searches it. [`desired`] is what a data plane is asked to do, [`counters`] and [`event`]
 //! are what it reports. [`change`] is what an operator asks, [`apply`] the machine that brings a host
-//! there, [`wire`] what agent and clients say to each other.
+//! there, [`wire`] what agent and clients say to each other. [`pbx`] reads what a PBX says of itself, and
+//! [`surroundings`] what else has a say about packets on its host; [`detected`] puts the two together.
 
 #![forbid(unsafe_code)]
 
@@ -15,11 +16,14 @@ pub mod counters;
 pub mod country;
 pub mod decide;
 pub mod desired;
+pub mod detected;
 pub mod dxr;
 pub mod event;
 pub mod geodata;
 pub mod packet;
+pub mod pbx;
 pub mod policy;
 pub mod steps;
+pub mod surroundings;
 pub mod wire;
 pub mod world;
