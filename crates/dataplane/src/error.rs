@@ -44,6 +44,9 @@ pub enum Error {
          CAP_PERFMON) and Linux 5.10 or newer"
     )]
     Load(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The programs of this host may not be listed.
+    #[error("cannot list the BPF programs of this host: it needs root (or CAP_SYS_ADMIN)")]
+    Programs(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A map could not be created, opened or written.
     #[error("cannot use the BPF map {map}")]
     Map {

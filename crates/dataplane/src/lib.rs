@@ -1,6 +1,6 @@
 //! The root edge: everything that touches the kernel. [`Backend`] is the one seam to it: [`kernel`] is
 //! the BPF data plane, [`memory`] the one without a kernel. [`interfaces`] tells what there is to
-//! protect, [`baseline`] proves that nothing of it remains.
+//! protect, [`programs`] what others have put there, [`baseline`] proves that nothing of ours remains.
 
 pub mod baseline;
 pub mod error;
@@ -9,6 +9,7 @@ pub mod interfaces;
 pub mod kernel;
 pub mod memory;
 mod netlink;
+pub mod programs;
 mod tc;
 
 use geofilter_core::counters::Counters;

@@ -118,8 +118,12 @@ fn priorities(index: u32) -> io::Result<BTreeSet<u16>> {
 
 /// Whether our filter is on an interface.
 pub(crate) fn has_filter(index: u32, priority: u16) -> io::Result<bool> {
-    let ours = handle(NAME);
-    Ok(tc::filters(index, tc::INGRESS)?.iter().any(|filter| {
-        filter.header.handle == ours && (filter.header.info >> 16) as u16 == priority
-    }))
+    Ok(tc::filters(index, tc::INGRESS)?
+        .iter()
+        .any(|filter| is_ours(filter) && (filter.header.info >> 16) as u16 == priority))
+}
+
+/// Whether a filter carries our name.
+pub(crate) fn is_ours(filter: &TcMessage) -> bool {
+    filter.header.handle == handle(NAME)
 }

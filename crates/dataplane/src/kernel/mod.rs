@@ -26,6 +26,7 @@ use geofilter_core::world::World;
 
 use crate::interfaces::{self, Interface};
 use crate::{Backend, Error, Preference, fault};
+pub(crate) use clsact::is_ours as is_our_filter;
 pub use judge::Judge;
 use live::{Live, open_control};
 use pins::{Hold, Pins};
