@@ -1,8 +1,10 @@
 //! The binary: [`cli`] reads the command line and is a client of the agent's socket, [`agent`] is the
 //! daemon that owns the data plane, [`up`] is the agent in the foreground that reverts when it ends.
+//! [`detect`] finds what there is on the host.
 
 mod agent;
 mod cli;
+mod detect;
 mod geo;
 mod up;
 

@@ -10,11 +10,13 @@ use geofilter_core::apply::{
 };
 use geofilter_core::change::Edit;
 use geofilter_core::desired::{BootTime, Generation, Observed};
+use geofilter_core::policy::Policy;
 use geofilter_core::wire::{Changed, Failure, FailureKind, LogEntry, Reply, Request};
 use geofilter_dataplane::Backend;
 use tokio::sync::{broadcast, oneshot};
 
 use super::log::{AttackLog, Filter, Now};
+use super::scope::UsualScope;
 use super::settings::Settings;
 use super::store::{Loaded, Store};
 use super::{baseline, clock, plane, unsaved};
@@ -55,6 +57,7 @@ pub(crate) struct Engine {
     pub(super) geo: Geo,
     store: Store,
     log: AttackLog,
+    usual_scope: UsualScope,
     /// What went wrong at the start and is worth knowing for as long as this agent runs.
     pub(super) warnings: Vec<String>,
     /// What failed by itself lately, and when it is tried again.
@@ -76,7 +79,7 @@ impl Engine {
         let last = unsaved::read(&settings.runtime_dir)
             .max(trial.peek().map(|tried| tried.last).unwrap_or_default());
         let loaded = match settings.trial {
-            true => Loaded::State(trial_of(store.peek(), last)),
+            true => store.peek().map_or(Loaded::Nothing, Loaded::State),
             false => store.load()?,
         };
         let store = if settings.trial { trial } else { store };
@@ -91,10 +94,23 @@ impl Engine {
                 None
             }
         };
+        let usual_scope = UsualScope::look(&settings, saved.as_ref());
+        let new = settings.trial || observed.is_none();
+        let saved = saved.or_else(|| new.then(|| usual_scope.first()));
+        let saved = if settings.trial { saved.map(|saved| trial_of(saved, last)) } else { saved };
         let (machine, effect) = Machine::start(saved, last, observed.as_ref(), clock::boot());
         let log = AttackLog::new();
-        let mut engine =
-            Self { settings, backend, machine, geo, store, log, warnings, trouble: None };
+        let mut engine = Self {
+            settings,
+            backend,
+            machine,
+            geo,
+            store,
+            log,
+            usual_scope,
+            warnings,
+            trouble: None,
+        };
         engine.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         if let Some(error) = engine.drive(effect)?.unsaved {
             engine.note_trouble(format!("cannot save the state: {error}"));
@@ -209,12 +225,13 @@ impl Engine {
             Request::Status => self.status(),
             Request::Why { address, port, protocol } => self.why(address, port, protocol),
             Request::Enforce { change, confirm_within } => {
+                let change = self.usual_scope.complete(change);
                 let current = &self.machine.current(clock::boot()).policy;
                 let edits = change.edit != Edit::Replace;
                 if self.machine.policy_lost() && edits {
                     return Answer::Reply(Reply::Error(failure(&Refusal::PolicyLost)));
                 }
-                if edits && change.mode != current.mode && *current == nothing_selected() {
+                if edits && change.mode != current.mode && is_unselected(current) {
                     let message = "no policy was chosen yet, so there is nothing to add to or remove from: name the whole selection, without --add and --remove";
                     return Answer::Reply(Reply::Error(cli::invalid(message.to_owned())));
                 }
@@ -342,12 +359,16 @@ impl Engine {
 }
 
 /// What a trial begins with: it observes what an agent was told before, under a number of its own.
-fn trial_of(saved: Option<Saved>, last: Generation) -> Saved {
-    let saved = saved.unwrap_or_default();
+fn trial_of(saved: Saved, last: Generation) -> Saved {
     let generation = saved.last.max(last).next();
     let policy = saved.confirmed.policy;
     let confirmed = Standing { generation, stance: Stance::Observe, policy };
     Saved { last: generation, confirmed, interim: None }
+}
+
+/// Whether no policy was chosen yet, whatever the ports.
+fn is_unselected(policy: &Policy) -> bool {
+    *policy == Policy { scope: policy.scope.clone(), ..nothing_selected() }
 }
 
 fn nanoseconds(seconds: u64) -> u64 {

@@ -1,6 +1,7 @@
 //! The host's daemon. [`Engine`] owns the data plane, on a thread of its own; [`socket`] serves clients;
 //! [`place`] makes sure there is only one agent; [`store`] keeps the
-//! state on disk, and [`unsaved`] what could not be kept there; [`baseline`] proves that nothing remains.
+//! state on disk, and [`unsaved`] what could not be kept there; [`baseline`] proves that nothing remains; [`scope`]
+//! finds the ports to protect.
 
 mod baseline;
 mod clock;
@@ -9,6 +10,7 @@ mod log;
 mod place;
 mod plane;
 mod report;
+mod scope;
 mod settings;
 mod sip;
 mod socket;
@@ -28,7 +30,7 @@ use tokio::sync::oneshot;
 use crate::cli::{self, args};
 use engine::{Answer, Engine, Job};
 use place::Occupied;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Settings, manager};
 
 /// `geofilter agent`: runs until told to end, and leaves the filter in force.
 pub(crate) fn run(args: args::Agent) -> Result<(), Failure> {
@@ -261,6 +263,7 @@ mod tests {
             interfaces: Vec::new(),
             backend: Choice::Memory,
             trial: false,
+            manager: None,
         };
         let (settings, occupied, socket) = Occupied::occupy(settings).unwrap();
         let start = || {

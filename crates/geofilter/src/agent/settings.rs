@@ -1,15 +1,17 @@
 //! [`Settings`]: the command line, over the configuration file, over the defaults.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use geofilter_core::decide::LocalSources;
 use geofilter_dataplane::interfaces::{self, Interface};
 use geofilter_dataplane::kernel;
 use serde::Deserialize;
 
 use crate::cli::args::{Choice, Place};
+use crate::detect::Manager;
 
 /// What an agent needs to know to start.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) backend: Choice,
     /// It observes until told otherwise, and keeps its state apart from that of the agent that stays.
     pub(crate) trial: bool,
+    /// How to log in to Asterisk's manager.
+    pub(crate) manager: Option<Manager>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -31,6 +35,42 @@ struct Config {
     #[serde(default)]
     interfaces: Vec<String>,
     backend: Option<Choice>,
+    asterisk: Option<Asterisk>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Asterisk {
+    #[serde(default = "usual_manager")]
+    ami: SocketAddr,
+    ami_user: String,
+    ami_secret_file: PathBuf,
+}
+
+fn usual_manager() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 5038))
+}
+
+/// How to log in to Asterisk's manager, if the configuration says.
+///
+/// # Errors
+/// If the file can't be read or used.
+pub(crate) fn manager(config: Option<&Path>) -> anyhow::Result<Option<Manager>> {
+    config.map(read).transpose()?.unwrap_or_default().manager()
+}
+
+impl Config {
+    fn manager(&self) -> anyhow::Result<Option<Manager>> {
+        let Some(asterisk) = &self.asterisk else { return Ok(None) };
+        let Asterisk { ami: address, ami_user, ami_secret_file } = asterisk;
+        ensure!(
+            address.ip().is_loopback(),
+            "cannot use {address} as `ami`: the secret would travel in clear, so it must be a loopback address"
+        );
+        ensure!(!ami_user.contains(['\r', '\n']), "cannot use `ami-user`: it has a line end in it");
+        let (user, secret_file) = (ami_user.clone(), ami_secret_file.clone());
+        Ok(Some(Manager { address: *address, user, secret_file }))
+    }
 }
 
 impl Settings {
@@ -40,6 +80,7 @@ impl Settings {
     /// If the file can't be read, or an interface is missing.
     pub(crate) fn new(place: Place, config: Option<&Path>) -> anyhow::Result<Self> {
         let config = config.map(read).transpose()?.unwrap_or_default();
+        let manager = config.manager()?;
         let named = match place.interfaces.is_empty() {
             true => config.interfaces,
             false => place.interfaces,
@@ -59,6 +100,7 @@ impl Settings {
             runtime_dir,
             backend: place.backend.or(config.backend).unwrap_or(Choice::Auto),
             trial: false,
+            manager,
         })
     }
 
@@ -102,5 +144,17 @@ mod tests {
     fn an_unknown_key_is_named() {
         let error = toml::from_str::<Config>("state-dir = '/x'\nintefaces = []").unwrap_err();
         assert!(error.to_string().contains("intefaces"), "{error}");
+    }
+
+    #[test]
+    fn the_manager_is_on_this_host() {
+        let config = |ami: &str| {
+            let text = format!("[asterisk]\n{ami}\nami-user = 'gf'\nami-secret-file = '/x'");
+            toml::from_str::<Config>(&text).unwrap().manager()
+        };
+        let usual = config("").unwrap().unwrap();
+        assert_eq!(usual.address.to_string(), "127.0.0.1:5038");
+        assert!(config("ami = '192.0.2.1:5038'").unwrap_err().to_string().contains("in clear"));
+        assert_eq!(Config::default().manager().unwrap(), None);
     }
 }

@@ -84,6 +84,11 @@ pub(crate) enum Command {
     Log(Log),
     /// Show whom a policy would cut
     Preview(Preview),
+    /// Find the PBX on this host, its ports and trunks, and what else filters there
+    ///
+    /// It asks Asterisk through its control socket, or its manager if the configuration has a login, and Kamailio
+    /// through its control socket. It needs no agent and changes nothing; without root it sees little.
+    Detect(Detect),
     /// World data
     #[command(subcommand)]
     Geodb(Geodb),
@@ -237,6 +242,13 @@ pub(crate) struct Preview {
     /// A file with one address a line, or - for standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) addresses: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Detect {
+    /// The agent's TOML file, for the login to Asterisk's manager.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

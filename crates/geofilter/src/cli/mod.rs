@@ -4,11 +4,13 @@
 pub(crate) mod args;
 mod change;
 mod client;
+mod detect;
 mod geodb;
 mod log;
 mod manual;
 mod preview;
 pub(crate) mod render;
+mod render_detect;
 mod status;
 mod why;
 
@@ -83,6 +85,7 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Why(why) => why::run(&why, global),
         Command::Log(log) => log::run(&log, global),
         Command::Preview(preview) => preview::run(&preview, global),
+        Command::Detect(detect) => detect::run(&detect, global),
         Command::Geodb(Geodb::Status) => geodb::status(global),
         Command::Geodb(Geodb::Lookup { address }) => geodb::lookup(address, global),
         Command::Completions { shell } => manual::completions(shell),

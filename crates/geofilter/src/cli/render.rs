@@ -37,7 +37,7 @@ impl Style {
         }
     }
 
-    fn bold(self, text: &str) -> String {
+    pub(super) fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
 
@@ -45,7 +45,7 @@ impl Style {
         self.paint("2", text)
     }
 
-    fn red(self, text: &str) -> String {
+    pub(super) fn red(self, text: &str) -> String {
         self.paint("31", text)
     }
 
@@ -53,7 +53,7 @@ impl Style {
         self.paint("32", text)
     }
 
-    fn yellow(self, text: &str) -> String {
+    pub(super) fn yellow(self, text: &str) -> String {
         self.paint("33", text)
     }
 
@@ -279,7 +279,7 @@ pub(crate) fn codes(countries: CountrySet) -> String {
     codes.join(" ")
 }
 
-fn row(text: &mut String, name: &str, value: &str) {
+pub(super) fn row(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "{name:<12} {value}");
 }
 
@@ -313,7 +313,7 @@ fn policy(policy: &Policy) -> String {
     )
 }
 
-fn scope(scope: &Scope) -> String {
+pub(super) fn scope(scope: &Scope) -> String {
     let ports: Vec<_> = scope.0.iter().map(ToString::to_string).collect();
     ports.join(" ")
 }
@@ -385,7 +385,7 @@ fn state_word(state: State) -> &'static str {
 }
 
 /// The word that a value of `core` is written as in JSON.
-fn words<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn words<T: serde::Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         Ok(_) | Err(_) => String::new(),
@@ -403,7 +403,7 @@ fn share(part: u64, whole: u64) -> String {
     }
 }
 
-fn number(value: u64) -> String {
+pub(super) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -278,6 +278,7 @@ fn every_command_explains_itself() {
         "why",
         "log",
         "preview",
+        "detect",
         "geodb",
         "completions",
         "man",
