@@ -1,13 +1,17 @@
 //! Tests only: what end-to-end tests share. [`site`] is a PBX host and the internet in [`namespace`]s of
 //! their own, [`neighbours`] others on that host, [`process`] the real binary, [`addresses`] real
 //! addresses of real countries. [`standin`] answers as a PBX would, [`attack`] guesses, in the [`sip`]
-//! that takes. [`images`] builds what the program embeds.
+//! that takes. [`asterisk`] and [`kamailio`] are real PBXs, fetched by [`pbx`]. [`images`] builds what the
+//! program embeds.
 
 pub mod addresses;
+pub mod asterisk;
 pub mod attack;
 pub mod images;
+pub mod kamailio;
 pub mod namespace;
 pub mod neighbours;
+pub mod pbx;
 pub mod process;
 pub mod sip;
 pub mod site;

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 /// A REGISTER from `source` for an extension, as guessers send it.
 pub fn register(source: SocketAddr, transport: &str, extension: u32) -> String {
-    let id = format!("{extension}-{}", source.port());
+    // A PBX takes what has the id of another for the same request once more.
+    let id = format!("{extension}-{source}").replace(['[', ']', ':'], "-");
     format!(
         "REGISTER sip:pbx.example SIP/2.0\r\n\
          Via: SIP/2.0/{transport} {source};branch=z9hG4bK{id};rport\r\n\
@@ -40,6 +41,11 @@ pub fn answer(request: &str) -> Option<String> {
         text.push_str("WWW-Authenticate: Digest realm=\"pbx\", nonce=\"0\", algorithm=MD5\r\n");
     }
     Some(text + "Content-Length: 0\r\n\r\n")
+}
+
+/// Whether it says that all went well.
+pub fn is_success(response: &[u8]) -> bool {
+    response.starts_with(b"SIP/2.0 200 ")
 }
 
 /// Whether it asks for a password.

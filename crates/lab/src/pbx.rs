@@ -1,0 +1,83 @@
+//! [`Fetched`]: a real PBX that was fetched by `scripts/pbx` and is not installed. It runs with the loader
+//! and the libraries that came along.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::namespace::succeed;
+
+/// How long a PBX may take to start.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A PBX and everything it needs.
+#[derive(Debug)]
+pub struct Fetched {
+    root: PathBuf,
+    /// Such as `x86_64-linux-gnu`.
+    triplet: String,
+}
+
+impl Fetched {
+    /// Where `scripts/pbx` has it, fetched if it is not there yet.
+    ///
+    /// # Errors
+    /// If it can't be fetched.
+    pub fn new(pbx: &str) -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/pbx");
+        let output = succeed(Command::new(script).arg(pbx))?;
+        let root = PathBuf::from(String::from_utf8(output.stdout)?.trim());
+        let folders = fs::read_dir(root.join("usr/lib"))?.filter_map(std::result::Result::ok);
+        let mut names = folders.filter_map(|folder| folder.file_name().into_string().ok());
+        let triplet = names.find(|name| name.ends_with("-linux-gnu"));
+        Ok(Self { triplet: triplet.context("no libraries came along")?, root })
+    }
+
+    /// The folder of its libraries, or of something in it.
+    pub fn library(&self, name: &str) -> PathBuf {
+        self.root.join("usr/lib").join(&self.triplet).join(name)
+    }
+
+    /// A file of it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The start of a command line that runs one of its programs.
+    ///
+    /// # Errors
+    /// If no loader came along.
+    pub fn command(&self, program: &str, libraries: &[&str]) -> Result<Command> {
+        let old = self.root.join("lib").join(&self.triplet);
+        let folders = [old, self.library("")];
+        let found = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
+        let mut found = found.filter_map(std::result::Result::ok);
+        let is_loader = |name: &str| name.starts_with("ld-linux") && name.contains(".so.");
+        let loader = found.find(|file| file.file_name().to_str().is_some_and(is_loader));
+        let others = libraries.iter().map(|name| self.library(name));
+        let folders: Vec<String> =
+            folders.iter().cloned().chain(others).map(|path| path.display().to_string()).collect();
+        let mut command = Command::new(loader.context("no loader came along")?.path());
+        command.arg("--library-path").arg(folders.join(":")).arg(self.path(program));
+        Ok(command)
+    }
+}
+
+/// Tries until it works, as long as `goes_on`.
+pub(crate) fn within_patience<T>(
+    mut goes_on: impl FnMut() -> Result<()>,
+    mut attempt: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let since = Instant::now();
+    loop {
+        match attempt() {
+            Ok(value) => return Ok(value),
+            Err(error) => ensure!(since.elapsed() < PATIENCE, "it does not answer: {error:#}"),
+        }
+        goes_on()?;
+        thread::sleep(Duration::from_millis(10));
+    }
+}
