@@ -32,7 +32,8 @@ pub struct Timed<T> {
 }
 
 impl<T> Timed<T> {
-    fn holds(&self, now: BootTime) -> bool {
+    /// Whether it holds at this time.
+    pub fn holds(&self, now: BootTime) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 }
@@ -134,6 +135,12 @@ fn origin(address: IpAddr) -> Origin {
         _ if address.is_multicast() => Origin::Multicast,
         _ => Origin::Global,
     }
+}
+
+/// Whether the decision looks further than where an address belongs: neither private, link-local, loopback
+/// nor multicast.
+pub fn is_global(address: IpAddr) -> bool {
+    origin(address) == Origin::Global
 }
 
 fn decide_local(source: IpAddr, interface: LocalSources) -> Option<Decision> {

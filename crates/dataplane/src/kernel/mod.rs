@@ -14,13 +14,16 @@ mod remains;
 mod sys;
 mod table;
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use geofilter_core::counters::Counters;
-use geofilter_core::decide::LocalSources;
-use geofilter_core::desired::{Action, Attachment, Bank, Desired, Generation, Observed};
+use geofilter_core::decide::{LocalSources, Timed};
+use geofilter_core::desired::{Action, Attachment, Bank, BootTime, Desired, Generation, Observed};
 use geofilter_core::dxr::Dxr;
 use geofilter_core::event::DropEvent;
+use geofilter_core::overrides::{AddressKey, Spans, Table};
 use geofilter_core::policy::{Mode, Policy};
 use geofilter_core::world::World;
 
@@ -163,7 +166,12 @@ pub fn paths(runtime_dir: &Path) -> Vec<String> {
 }
 
 impl Backend for Kernel {
-    fn attach(&mut self, world: &World, desired: &Desired) -> Result<Observed, Error> {
+    fn attach(
+        &mut self,
+        world: &World,
+        _overrides: &Table,
+        desired: &Desired,
+    ) -> Result<Observed, Error> {
         let held: Vec<u32> = self.pins.holds()?.iter().map(|hold| hold.interface).collect();
         let interfaces = interfaces::select(&self.names, &held)?;
         self.names = interfaces.iter().map(|interface| interface.name.clone()).collect();
@@ -193,6 +201,30 @@ impl Backend for Kernel {
     fn swap_world(&mut self, world: &World) -> Result<(), Error> {
         let dxr = Dxr::compile(world)?;
         self.live_mut("swap the world table")?.swap(&dxr)
+    }
+
+    fn set_overrides(&mut self, _overrides: &Table) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn set_address(&mut self, _address: AddressKey, _spans: Spans) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn set_contacts(&mut self, _contacts: &HashSet<AddressKey>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn peers(&mut self) -> Result<Vec<Timed<SocketAddr>>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn set_peer(&mut self, _peer: SocketAddr, _until: BootTime) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn remove_peer(&mut self, _peer: SocketAddr) -> Result<bool, Error> {
+        Ok(false)
     }
 
     fn observe(&mut self) -> Result<Option<Observed>, Error> {

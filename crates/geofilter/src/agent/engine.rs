@@ -9,7 +9,9 @@ use geofilter_core::apply::{
     Command, Effect, Input, Machine, Outcome, Refusal, Saved, Stance, Standing, nothing_selected,
 };
 use geofilter_core::change::Edit;
+use geofilter_core::decide::Overrides;
 use geofilter_core::desired::{BootTime, Generation, Observed};
+use geofilter_core::overrides::Table;
 use geofilter_core::wire::{Changed, Failure, FailureKind, LogEntry, Reply, Request};
 use geofilter_dataplane::Backend;
 use tokio::sync::{broadcast, oneshot};
@@ -175,7 +177,11 @@ impl Engine {
                 Effect::Persist(saved) => self.persist(&saved),
                 Effect::Attach(desired) => {
                     self.remember_baseline();
-                    self.backend.attach(self.geo.world(), &desired).map(drop).map_err(describe)
+                    Table::compile(&Overrides::default())
+                        .map_err(Into::into)
+                        .and_then(|table| self.backend.attach(self.geo.world(), &table, &desired))
+                        .map(drop)
+                        .map_err(describe)
                 }
                 Effect::Apply(desired) => self.backend.apply(&desired).map(drop).map_err(describe),
                 Effect::Detach => {
