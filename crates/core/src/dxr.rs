@@ -110,6 +110,11 @@ impl<E: Copy> Dxr<E> {
         })
     }
 
+    /// Whether it says the same everywhere: entry 0.
+    pub fn is_empty(&self) -> bool {
+        self.occupied_v4(0).next().is_none() && self.occupied_v6(0).next().is_none()
+    }
+
     /// Looks an address up the way the kernel does.
     pub fn lookup(&self, address: IpAddr) -> E {
         let id = match address {
@@ -120,6 +125,17 @@ impl<E: Copy> Dxr<E> {
             IpAddr::V6(v6) => self.find_v6(steps::v6(v6)),
         };
         self.entries[usize::from(id)]
+    }
+
+    /// The values of the top bits of IPv4 addresses below which an entry other than 0 may hold; some come
+    /// more than once.
+    pub fn occupied_v4(&self, bits: u32) -> impl Iterator<Item = usize> {
+        self.v4.occupied(V4_SUFFIX, 32 - bits)
+    }
+
+    /// The same of IPv6 addresses, for the bits after those of 2000::/3; at most 61 bits.
+    pub fn occupied_v6(&self, bits: u32) -> impl Iterator<Item = usize> {
+        self.v6.occupied(V6_SUFFIX, 61 - bits)
     }
 
     fn find_v6(&self, address: u128) -> EntryId {
@@ -136,7 +152,33 @@ impl<E: Copy> Dxr<E> {
     }
 }
 
-impl<S: Copy + Ord> Family<S> {
+impl<S: Copy + Ord + Into<u64>> Family<S> {
+    /// What is left of an address with an entry other than 0 when its low `cut` bits are dropped.
+    fn occupied(&self, suffix_bits: u32, cut: u32) -> impl Iterator<Item = usize> {
+        self.buckets.iter().enumerate().flat_map(move |(number, bucket)| {
+            let start = (number as u64) << suffix_bits;
+            let end = start + (1 << suffix_bits);
+            let borders =
+                self.borders(*bucket).map(move |(suffix, id)| (start + suffix.into(), id));
+            let steps = std::iter::once((start, bucket.entry)).chain(borders);
+            let ends = steps.clone().skip(1).map(|(at, _)| at).chain([end]);
+            let occupied = steps.zip(ends).filter(|((at, id), end)| *id != 0 && at < end);
+            occupied
+                .flat_map(move |((at, _), end)| (at >> cut) as usize..=((end - 1) >> cut) as usize)
+        })
+    }
+
+    /// The borders of a bucket, ascending.
+    fn borders(&self, bucket: Bucket) -> impl Iterator<Item = (S, EntryId)> + Clone {
+        let at = bucket.base as usize % CHUNK;
+        let chunk = self.chunks.get(bucket.base as usize / CHUNK);
+        let range = at..at + bucket.borders as usize;
+        chunk.into_iter().flat_map(move |chunk| {
+            let suffixes = chunk.suffixes[range.clone()].iter().copied();
+            suffixes.zip(chunk.entries[range.clone()].iter().copied())
+        })
+    }
+
     fn find(&self, bucket: usize, suffix: S) -> EntryId {
         let Bucket { base, borders, entry } = self.buckets[bucket];
         if borders == 0 {

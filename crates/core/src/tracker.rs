@@ -58,6 +58,7 @@ const START: usize = 16;
 pub struct Tracker {
     peers: HashMap<SocketAddr, BootTime>,
     inbound_first: HashSet<AddressKey>,
+    contacts: HashSet<AddressKey>,
 }
 
 impl Tracker {
@@ -72,7 +73,7 @@ impl Tracker {
             | Reason::Hosting
                 if !dropped =>
             {
-                self.mark(source);
+                self.inbound_first.insert(AddressKey::of(source));
             }
             Reason::Exemption
             | Reason::Ban
@@ -87,9 +88,14 @@ impl Tracker {
         }
     }
 
-    /// Says that a source came first.
-    pub fn mark(&mut self, source: IpAddr) {
-        self.inbound_first.insert(AddressKey::of(source));
+    /// Says who is registered at the PBX: they came first too.
+    pub fn set_contacts(&mut self, contacts: HashSet<AddressKey>) {
+        self.contacts = contacts;
+    }
+
+    fn came_first(&self, source: IpAddr) -> bool {
+        let key = AddressKey::of(source);
+        self.contacts.contains(&key) || self.inbound_first.contains(&key)
     }
 
     /// Learns from a datagram that leaves.
@@ -102,7 +108,7 @@ impl Tracker {
         let is_peer = self.peers.get(&to).is_some_and(|until| now < *until);
         let becomes_one = match method {
             Method::Register => true,
-            Method::Opening => !self.inbound_first.contains(&AddressKey::of(to.ip())),
+            Method::Opening => !self.came_first(to.ip()),
             Method::Following => false,
         };
         if is_peer || becomes_one {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use geofilter_core::counters::Counters;
 use geofilter_core::decide::Timed;
-use geofilter_core::desired::{Attachment, AttachmentKind, BootTime, Desired, Observed};
+use geofilter_core::desired::{Attachment, AttachmentKind, BootTime, BootedAt, Desired, Observed};
 use geofilter_core::event::DropEvent;
 use geofilter_core::overrides::{AddressKey, Spans, Table};
 use geofilter_core::world::World;
@@ -59,6 +59,7 @@ impl Backend for Memory {
         _world: &World,
         overrides: &Table,
         desired: &Desired,
+        _booted_at: BootedAt,
     ) -> Result<Observed, Error> {
         self.held = Some(Held {
             desired: desired.clone(),
@@ -69,7 +70,7 @@ impl Backend for Memory {
         Ok(self.observed(desired))
     }
 
-    fn apply(&mut self, desired: &Desired) -> Result<Observed, Error> {
+    fn apply(&mut self, desired: &Desired, _booted_at: BootedAt) -> Result<Observed, Error> {
         self.held("apply a policy")?.desired = desired.clone();
         Ok(self.observed(desired))
     }

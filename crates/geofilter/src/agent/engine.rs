@@ -179,11 +179,16 @@ impl Engine {
                     self.remember_baseline();
                     Table::compile(&Overrides::default())
                         .map_err(Into::into)
-                        .and_then(|table| self.backend.attach(self.geo.world(), &table, &desired))
+                        .and_then(|table| {
+                            let booted_at = clock::booted_at();
+                            self.backend.attach(self.geo.world(), &table, &desired, booted_at)
+                        })
                         .map(drop)
                         .map_err(describe)
                 }
-                Effect::Apply(desired) => self.backend.apply(&desired).map(drop).map_err(describe),
+                Effect::Apply(desired) => {
+                    self.backend.apply(&desired, clock::booted_at()).map(drop).map_err(describe)
+                }
                 Effect::Detach => {
                     self.drain();
                     self.backend.detach().map_err(describe)

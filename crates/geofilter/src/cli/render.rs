@@ -297,7 +297,7 @@ fn selection(mode: Mode, countries: CountrySet) -> String {
 }
 
 fn policy(policy: &Policy) -> String {
-    let Policy { mode, countries, scope: _, hosting, unknown, disputed } = policy;
+    let Policy { mode, countries, scope: _, hosting, unknown, disputed, time_boxes: _ } = policy;
     if *mode == Mode::BlockSelected && countries.is_empty() {
         return "no countries chosen yet".to_owned();
     }
