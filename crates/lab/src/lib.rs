@@ -1,6 +1,6 @@
 //! Tests only: what end-to-end tests share. [`site`] is a PBX host and the internet in [`namespace`]s of
-//! their own, [`neighbours`] others on that host, [`process`] the real binary, [`addresses`] real
-//! addresses of real countries. [`standin`] answers as a PBX would, [`attack`] guesses, in the [`sip`]
+//! their own, [`neighbours`] others on that host, [`process`] the real binary, [`plane`] the data plane
+//! without an agent, [`addresses`] real addresses of real countries. [`standin`] answers as a PBX would, [`attack`] guesses, in the [`sip`]
 //! that takes. [`images`] builds what the program embeds.
 
 pub mod addresses;
@@ -8,6 +8,7 @@ pub mod attack;
 pub mod images;
 pub mod namespace;
 pub mod neighbours;
+pub mod plane;
 pub mod process;
 pub mod sip;
 pub mod site;
