@@ -13,10 +13,20 @@
 
 #define GF_GOLDEN 0x9e3779b97f4a7c15ULL
 
-/* The number of an address among 2^bits. */
-static __always_inline __u32 gf_hash(__u64 address, __u32 family, __u32 bits)
+/* Fibonacci hashing (Knuth, The Art of Computer Programming, 6.4): the upper bits are the good ones. */
+static __always_inline __u64 gf_hash(const struct gf_address *address)
 {
-	return ((address + family) * GF_GOLDEN) >> (64 - bits);
+	return (address->bits + address->family) * GF_GOLDEN;
+}
+
+/* Whether an address may have an override. */
+static __always_inline __u32 gf_may_be_known(const struct gf_known *known,
+					     const struct gf_address *address)
+{
+	__u64 hash = gf_hash(address), word = known->words[hash >> (64 - GF_KNOWN_BITS)];
+
+	return (word >> ((hash >> 42) & 63)) & (word >> ((hash >> 36) & 63)) &
+	       (word >> ((hash >> 30) & 63)) & 1;
 }
 
 static __always_inline __u32 gf_bit(const __u64 *bits, __u32 number, __u32 mask)
@@ -104,8 +114,7 @@ static __always_inline __u32 gf_overrides_of(const struct gf_packet *packet, __u
 		coarse = (packet->high >> (61 - GF_COARSE_BITS)) & ((1 << GF_COARSE_BITS) - 1);
 		where = gf_bit(prefixes->v6, coarse, (1 << GF_COARSE_BITS) - 1);
 	}
-	if (gf_bit(known->bits, gf_hash(address.bits, address.family, GF_KNOWN_BITS),
-		   (1 << GF_KNOWN_BITS) - 1))
+	if (gf_may_be_known(known, &address))
 		where |= GF_BY_ADDRESS;
 	if (!where)
 		return 0;
@@ -134,7 +143,8 @@ __noinline __u32 gf_ask_peer(__u64 high, __u64 low, __u32 family, __u32 port)
 static __always_inline __u8 *gf_peer_slot(const struct gf_packet *packet)
 {
 	struct gf_address address = gf_address_of(packet);
-	__u32 zero = 0, hash = gf_hash(address.bits, address.family, GF_PEER_BITS);
+	__u64 hash = gf_hash(&address) >> (64 - GF_PEER_BITS);
+	__u32 zero = 0;
 	struct gf_peer_filter *filter = bpf_map_lookup_elem(&gf_peer_filter, &zero);
 
 	return filter ? &filter->set[hash & ((1 << GF_PEER_BITS) - 1)] : NULL;

@@ -1,6 +1,8 @@
 //! [`Judge`]: the loaded programs on a frame that no wire brought.
 
 use std::borrow::Cow;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use aya::Ebpf;
 use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions, Xdp};
@@ -64,4 +66,26 @@ impl Judge {
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
         self.tracker.test_run(options).map(drop).map_err(|source| Error::Load(source.into()))
     }
+
+    /// How long the programs of this kind ran, all in all, and how often; counted while [`count_run_time`]
+    /// asks for it.
+    ///
+    /// # Errors
+    /// [`Error::Load`] if the kernel does not say.
+    pub fn run_time(&self, kind: AttachmentKind) -> Result<(Duration, u64), Error> {
+        let info = match kind {
+            AttachmentKind::XdpNative | AttachmentKind::XdpGeneric => self.xdp.info(),
+            AttachmentKind::Tc | AttachmentKind::Memory => self.tc.info(),
+        };
+        let info = info.map_err(|source| Error::Load(source.into()))?;
+        Ok((info.run_time(), info.run_count()))
+    }
+}
+
+/// Has the kernel count how long programs run, until the descriptor is closed.
+///
+/// # Errors
+/// [`Error::Load`] if it refuses.
+pub fn count_run_time() -> Result<OwnedFd, Error> {
+    aya::sys::enable_stats(aya::sys::Stats::RunTime).map_err(|source| Error::Load(source.into()))
 }

@@ -34,7 +34,7 @@ use geofilter_core::world::World;
 
 use crate::interfaces::{self, Interface};
 use crate::{Backend, Error, Preference, fault};
-pub use judge::Judge;
+pub use judge::{Judge, count_run_time};
 use live::{Live, open_control};
 use pins::{Hold, Pins, Task};
 use remains::Remains;

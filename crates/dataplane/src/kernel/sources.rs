@@ -60,8 +60,8 @@ impl Sources {
             return Ok(());
         }
         self.addresses.insert(address, spans, 0).map_err(|source| Error::map(MAP, source))?;
-        let (word, bit) = address.known();
-        self.known.set_bits(0, word, bit);
+        let (word, bits) = address.known();
+        self.known.set_bits(0, word, bits);
         Ok(())
     }
 
@@ -81,8 +81,8 @@ impl Sources {
     fn renew_bits(&mut self) -> Result<(), Error> {
         let mut words = vec![0; KNOWN_WORDS];
         for address in self.held() {
-            let (word, bit) = address?.known();
-            words[word] |= bit;
+            let (word, bits) = address?.known();
+            words[word] |= bits;
         }
         for (word, bits) in words.into_iter().enumerate() {
             self.known.publish(0, word, bits);

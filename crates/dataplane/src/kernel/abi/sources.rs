@@ -10,8 +10,8 @@ use geofilter_core::overrides::{AddressKey, MAX_ADDRESSES, Spans};
 use geofilter_core::tracker;
 use geofilter_core::world::MAX_ENTRIES;
 
-const COARSE_BITS: u32 = 18;
-const KNOWN_BITS: u32 = 22;
+const COARSE_BITS: u32 = 20;
+const KNOWN_BITS: u32 = 16;
 const PEER_BITS: u32 = 16;
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Room for single addresses and for peers.
@@ -55,11 +55,11 @@ pub(crate) struct Address {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct KnownTable {
-    bits: [u64; KNOWN_WORDS],
+    words: [u64; KNOWN_WORDS],
 }
 
 /// Words of `struct gf_known`.
-pub(crate) const KNOWN_WORDS: usize = 1 << (KNOWN_BITS - 6);
+pub(crate) const KNOWN_WORDS: usize = 1 << KNOWN_BITS;
 
 /// `struct gf_peer_key`
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub(crate) struct PeerFilter {
 }
 
 const _: () = {
-    assert!(size_of::<PrefixTable>() == 589_824);
+    assert!(size_of::<PrefixTable>() == 786_432);
     assert!(size_of::<Address>() == 16);
     assert!(size_of::<KnownTable>() == 524_288);
     assert!(size_of::<PeerKey>() == 24);
@@ -113,20 +113,21 @@ impl From<AddressKey> for Address {
 }
 
 impl Address {
-    fn hash(self, bits: u32) -> usize {
-        let hash = self.bits.wrapping_add(self.family.into()).wrapping_mul(GOLDEN);
-        (hash >> (64 - bits)) as usize
+    /// Fibonacci hashing, as the programs do it.
+    fn hash(self) -> u64 {
+        self.bits.wrapping_add(self.family.into()).wrapping_mul(GOLDEN)
     }
 
-    /// The word and the bit of `struct gf_known` that say that there may be an override.
+    /// The word and its bits of `struct gf_known` that say that there may be an override.
     pub(crate) fn known(self) -> (usize, u64) {
-        let hash = self.hash(KNOWN_BITS);
-        (hash >> 6, 1 << (hash & 63))
+        let hash = self.hash();
+        let bit = |shift: u32| 1 << (hash >> shift & 63);
+        ((hash >> (64 - KNOWN_BITS)) as usize, bit(42) | bit(36) | bit(30))
     }
 
     /// The byte of `struct gf_peer_filter` that says that there may be a peer.
     pub(crate) fn peer_slot(self) -> usize {
-        self.hash(PEER_BITS)
+        (self.hash() >> (64 - PEER_BITS)) as usize
     }
 }
 
