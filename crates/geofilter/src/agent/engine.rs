@@ -229,7 +229,7 @@ impl Engine {
                     let message = "no policy was chosen yet, so there is nothing to add to or remove from: name the whole selection, without --add and --remove";
                     return Answer::Reply(Reply::Error(cli::invalid(message.to_owned())));
                 }
-                match change.policy(current) {
+                match change.policy(current, clock::wall().as_secs()) {
                     Ok(policy) => {
                         let confirm_within = confirm_within.map(nanoseconds);
                         self.command(Command::Enforce { policy, confirm_within })
