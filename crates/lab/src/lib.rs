@@ -1,10 +1,11 @@
 //! Tests only: what end-to-end tests share. [`site`] is a PBX host and the internet in [`namespace`]s of
 //! their own, [`neighbours`] others on that host, [`process`] the real binary, [`plane`] the data plane
 //! without an agent, [`addresses`] real addresses of real countries. [`standin`] answers as a PBX would, [`attack`] guesses, in the [`sip`]
-//! that takes. [`images`] builds what the program embeds.
+//! that takes; [`gun`] fires for benchmarks. [`images`] builds what the program embeds.
 
 pub mod addresses;
 pub mod attack;
+pub mod gun;
 pub mod images;
 pub mod namespace;
 pub mod neighbours;
