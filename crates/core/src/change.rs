@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::country::{CountryId, CountrySet};
-use crate::policy::{Disputed, Mode, Policy, Scope, Verdict};
+use crate::policy::{Disputed, MAX_TIME_BOXES, Mode, Policy, Scope, TimeBox, Verdict};
 
 /// How the countries of a change relate to those already selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -16,8 +16,15 @@ pub enum Edit {
     Replace,
     /// They join the selection; the rest of the policy stays.
     Add,
-    /// They leave the selection; the rest of the policy stays.
+    /// They leave the selection, and lose their times; the rest of the policy stays.
     Remove,
+    /// They are selected from one second since 1970 until before another; the rest of the policy stays.
+    Within {
+        /// The first second.
+        from: u64,
+        /// The first one after.
+        until: u64,
+    },
 }
 
 /// A danger that must be accepted by name.
@@ -83,6 +90,14 @@ pub enum Objection {
     /// Blocking nothing.
     #[error("no country would be blocked: name at least one, or use `observe` to drop nothing")]
     BlocksNothing,
+    /// A time that is over, or ends before it begins.
+    #[error(
+        "that time is over, or ends before it begins: --until must be later than now and than --from"
+    )]
+    NoTime,
+    /// More times than a data plane holds.
+    #[error("{MAX_TIME_BOXES} countries can be selected for a while, not more: remove some first")]
+    TooManyTimes,
     /// A port range without a port.
     #[error("no port would be protected: name at least one, such as udp/5060")]
     EmptyScope,
@@ -99,7 +114,11 @@ impl Objection {
     pub fn risk(&self) -> Option<Risk> {
         match self {
             Self::Risky { risk } => Some(*risk),
-            Self::OtherMode { .. } | Self::BlocksNothing | Self::EmptyScope => None,
+            Self::OtherMode { .. }
+            | Self::BlocksNothing
+            | Self::NoTime
+            | Self::TooManyTimes
+            | Self::EmptyScope => None,
         }
     }
 }
@@ -132,12 +151,13 @@ impl Change {
         }
     }
 
-    /// The policy this makes of the one in force.
+    /// The policy this makes of the one in force, at so many seconds since 1970.
     ///
     /// # Errors
     /// [`Objection`] if it makes no sense or is dangerous in a way that was not accepted.
-    pub fn policy(&self, in_force: &Policy) -> Result<Policy, Objection> {
-        let policy = self.edited(in_force)?;
+    pub fn policy(&self, in_force: &Policy, now: u64) -> Result<Policy, Objection> {
+        let mut policy = self.edited(in_force)?;
+        self.edit_times(&mut policy, now)?;
         let accepted = |risk| self.accept.contains(&risk);
         let newly_hosting = policy.hosting == Verdict::Drop && in_force.hosting == Verdict::Pass;
         if policy.mode == Mode::BlockSelected && policy.countries.is_empty() {
@@ -158,7 +178,7 @@ impl Change {
     fn edited(&self, in_force: &Policy) -> Result<Policy, Objection> {
         let mut policy = match self.edit {
             Edit::Replace => Policy::new(self.mode, self.countries),
-            Edit::Add | Edit::Remove if in_force.mode != self.mode => {
+            Edit::Add | Edit::Remove | Edit::Within { .. } if in_force.mode != self.mode => {
                 return Err(Objection::OtherMode {
                     in_force: word(in_force.mode),
                     asked: word(self.mode),
@@ -172,12 +192,35 @@ impl Change {
                 countries: without(in_force.countries, self.countries),
                 ..in_force.clone()
             },
+            Edit::Within { .. } => in_force.clone(),
         };
         policy.unknown = self.unknown.unwrap_or(policy.unknown);
         policy.hosting = self.hosting.unwrap_or(policy.hosting);
         policy.disputed = self.disputed.unwrap_or(policy.disputed);
         policy.scope = self.scope.clone().unwrap_or(policy.scope);
         Ok(policy)
+    }
+}
+
+impl Change {
+    /// Adds and removes times, and forgets those that are over.
+    fn edit_times(&self, policy: &mut Policy, now: u64) -> Result<(), Objection> {
+        let named = |time_box: &TimeBox| self.countries.contains(time_box.country.id());
+        policy.time_boxes.retain(|time_box| time_box.until > now);
+        match self.edit {
+            Edit::Replace | Edit::Add => {}
+            Edit::Remove => policy.time_boxes.retain(|time_box| !named(time_box)),
+            Edit::Within { from, until } if from < until && now < until => {
+                policy.time_boxes.retain(|time_box| !named(time_box));
+                let countries = self.countries.iter().map(CountryId::code);
+                policy.time_boxes.extend(countries.map(|country| TimeBox { country, from, until }));
+            }
+            Edit::Within { .. } => return Err(Objection::NoTime),
+        }
+        match policy.time_boxes.len() {
+            0..=MAX_TIME_BOXES => Ok(()),
+            _ => Err(Objection::TooManyTimes),
+        }
     }
 }
 
@@ -205,6 +248,8 @@ mod tests {
     use super::*;
     use crate::country::CountryCode;
 
+    const NOW: u64 = 1_000;
+
     fn set(codes: &[&str]) -> CountrySet {
         codes.iter().map(|code| CountryCode::parse(code).unwrap().id()).collect()
     }
@@ -220,7 +265,7 @@ mod tests {
     #[test]
     fn replacing_states_the_whole_policy() {
         let in_force = Policy { hosting: Verdict::Drop, ..spain() };
-        let policy = change(Mode::BlockSelected, &["RU"]).policy(&in_force).unwrap();
+        let policy = change(Mode::BlockSelected, &["RU"]).policy(&in_force, NOW).unwrap();
         assert_eq!(policy, Policy::new(Mode::BlockSelected, set(&["RU"])));
     }
 
@@ -228,46 +273,76 @@ mod tests {
     fn adding_and_removing_keep_the_rest() {
         let in_force = Policy { unknown: Verdict::Pass, ..spain() };
         let add = Change { edit: Edit::Add, ..change(Mode::AllowSelected, &["PT", "FR"]) };
-        let added = add.policy(&in_force).unwrap();
+        let added = add.policy(&in_force, NOW).unwrap();
         assert_eq!(added, Policy { countries: set(&["ES", "FR", "PT"]), ..in_force });
         let remove = Change { edit: Edit::Remove, ..change(Mode::AllowSelected, &["FR", "DE"]) };
-        assert_eq!(remove.policy(&added).unwrap().countries, set(&["ES", "PT"]));
+        assert_eq!(remove.policy(&added, NOW).unwrap().countries, set(&["ES", "PT"]));
     }
 
     #[test]
     fn editing_the_other_mode_is_refused() {
         let add = Change { edit: Edit::Add, ..change(Mode::BlockSelected, &["RU"]) };
-        assert!(matches!(add.policy(&spain()), Err(Objection::OtherMode { .. })));
+        assert!(matches!(add.policy(&spain(), NOW), Err(Objection::OtherMode { .. })));
     }
 
     #[test]
     fn cutting_everyone_must_be_accepted() {
         let risky = Err(Objection::Risky { risk: Risk::CutEveryone });
         let nobody = change(Mode::AllowSelected, &[]);
-        assert_eq!(nobody.policy(&spain()), risky);
+        assert_eq!(nobody.policy(&spain(), NOW), risky);
         let last = Change { edit: Edit::Remove, ..change(Mode::AllowSelected, &["ES"]) };
-        assert_eq!(last.policy(&spain()), risky);
+        assert_eq!(last.policy(&spain(), NOW), risky);
         let all = change(Mode::BlockSelected, &crate::country::CODES[1..]);
-        assert_eq!(all.policy(&spain()), risky);
+        assert_eq!(all.policy(&spain(), NOW), risky);
         let accepted = Change { accept: vec![Risk::CutEveryone], ..nobody };
-        assert!(accepted.policy(&spain()).is_ok());
+        assert!(accepted.policy(&spain(), NOW).is_ok());
     }
 
     #[test]
     fn dropping_hosting_must_be_accepted_once() {
         let drop = Change { hosting: Some(Verdict::Drop), ..change(Mode::AllowSelected, &["ES"]) };
-        assert_eq!(drop.policy(&spain()), Err(Objection::Risky { risk: Risk::LoseTrunk }));
+        assert_eq!(drop.policy(&spain(), NOW), Err(Objection::Risky { risk: Risk::LoseTrunk }));
         let accepted = Change { accept: vec![Risk::LoseTrunk], ..drop };
-        let policy = accepted.policy(&spain()).unwrap();
+        let policy = accepted.policy(&spain(), NOW).unwrap();
         let add = Change { edit: Edit::Add, ..change(Mode::AllowSelected, &["PT"]) };
-        assert_eq!(add.policy(&policy).unwrap().hosting, Verdict::Drop);
+        assert_eq!(add.policy(&policy, NOW).unwrap().hosting, Verdict::Drop);
     }
 
     #[test]
     fn blocking_nothing_makes_no_sense() {
         assert_eq!(
-            change(Mode::BlockSelected, &[]).policy(&spain()),
+            change(Mode::BlockSelected, &[]).policy(&spain(), NOW),
             Err(Objection::BlocksNothing)
         );
+    }
+
+    #[test]
+    fn a_country_is_selected_for_a_while() {
+        let within = |codes: &[&str], from, until| Change {
+            edit: Edit::Within { from, until },
+            ..change(Mode::AllowSelected, codes)
+        };
+        let time = |country: &str, from, until| TimeBox {
+            country: CountryCode::parse(country).unwrap(),
+            from,
+            until,
+        };
+        let july = within(&["PT"], 2_000, 3_000).policy(&spain(), NOW).unwrap();
+        assert_eq!(july, Policy { time_boxes: vec![time("PT", 2_000, 3_000)], ..spain() });
+        let moved = within(&["PT", "FR"], 0, 4_000).policy(&july, NOW).unwrap();
+        assert_eq!(moved.time_boxes, [time("FR", 0, 4_000), time("PT", 0, 4_000)]);
+        // One that is over goes with the next change, and one whose country is removed at once.
+        assert_eq!(within(&["FR"], 0, 9_000).policy(&july, 3_000).unwrap().time_boxes.len(), 1);
+        let remove = Change { edit: Edit::Remove, ..change(Mode::AllowSelected, &["PT"]) };
+        assert_eq!(remove.policy(&july, NOW).unwrap(), spain());
+        for (from, until) in [(2_000, 2_000), (3_000, 2_000), (0, NOW)] {
+            assert_eq!(within(&["PT"], from, until).policy(&spain(), NOW), Err(Objection::NoTime));
+        }
+        let all: Vec<String> = CountryId::all().map(|country| country.code().to_string()).collect();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let too_many = within(&all, 0, 9_000).policy(&spain(), NOW);
+        assert_eq!(too_many, Err(Objection::TooManyTimes));
+        let other_mode = Change { mode: Mode::BlockSelected, ..within(&["PT"], 0, 9_000) };
+        assert!(matches!(other_mode.policy(&spain(), NOW), Err(Objection::OtherMode { .. })));
     }
 }

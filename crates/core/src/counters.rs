@@ -84,6 +84,8 @@ pub struct Counters {
     pub by_reason: [Outcomes; Reason::ALL.len()],
     /// Drops whose sample was skipped, by rate limit or a full buffer.
     pub skipped_events: u64,
+    /// Peers there was no room for.
+    pub lost_peers: u64,
 }
 
 impl Default for Counters {
@@ -92,6 +94,7 @@ impl Default for Counters {
             by_country: vec![Outcomes::default(); crate::country::CODES.len()],
             by_reason: Default::default(),
             skipped_events: 0,
+            lost_peers: 0,
         }
     }
 }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::counters::Reason;
 use crate::country::CountryId;
-use crate::desired::BootTime;
+use crate::desired::{BootTime, BootedAt};
 use crate::packet::{Frame, Packet, Upper};
 use crate::policy::{Disputed, Mode, Policy, Transport, Verdict};
 use crate::world::{Entry, World};
@@ -32,7 +32,8 @@ pub struct Timed<T> {
 }
 
 impl<T> Timed<T> {
-    fn holds(&self, now: BootTime) -> bool {
+    /// Whether it holds at this time.
+    pub fn holds(&self, now: BootTime) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 }
@@ -59,6 +60,8 @@ pub struct Context<'a> {
     pub interface: LocalSources,
     /// When it arrived.
     pub now: BootTime,
+    /// What that is in the calendar's time.
+    pub booted_at: BootedAt,
 }
 
 /// A verdict with its reason.
@@ -94,7 +97,10 @@ pub fn decide(frame: &Frame, policy: &Policy, context: &Context<'_>) -> Decision
     }
     decide_local(packet.source, context.interface)
         .or_else(|| decide_override(packet, context))
-        .unwrap_or_else(|| decide_source(packet.source, policy, context.world))
+        .unwrap_or_else(|| {
+            let verdict = |country| policy.country_verdict_at(country, context);
+            decide_by_world(packet.source, policy, context.world, verdict)
+        })
 }
 
 fn in_scope(packet: &Packet, policy: &Policy) -> bool {
@@ -136,6 +142,12 @@ fn origin(address: IpAddr) -> Origin {
     }
 }
 
+/// Whether the decision looks further than where an address belongs: neither private, link-local, loopback
+/// nor multicast.
+pub fn is_global(address: IpAddr) -> bool {
+    origin(address) == Origin::Global
+}
+
 fn decide_local(source: IpAddr, interface: LocalSources) -> Option<Decision> {
     let private = match source {
         IpAddr::V4(_) => interface.private_v4,
@@ -170,10 +182,19 @@ fn decide_override(packet: &Packet, context: &Context<'_>) -> Option<Decision> {
     bans.iter().any(covers).then(|| Decision::drop(Reason::Ban))
 }
 
-/// Judges a source by the world table alone (step 7).
+/// Judges a source by the world table alone (step 7), and by what is selected for good.
 pub fn decide_source(source: IpAddr, policy: &Policy, world: &World) -> Decision {
+    decide_by_world(source, policy, world, |country| policy.country_verdict(country))
+}
+
+fn decide_by_world(
+    source: IpAddr,
+    policy: &Policy,
+    world: &World,
+    verdict: impl Fn(CountryId) -> Verdict,
+) -> Decision {
     let entry = world.lookup(judged_address(source));
-    let by_country = country_verdict(entry, policy);
+    let by_country = by_country(entry, policy.disputed, verdict);
     let (verdict, reason) = match by_country {
         Verdict::Pass if entry.hosting && policy.hosting == Verdict::Drop => {
             (Verdict::Drop, Reason::Hosting)
@@ -184,10 +205,9 @@ pub fn decide_source(source: IpAddr, policy: &Policy, world: &World) -> Decision
     Decision { verdict, reason, entry: Some(entry) }
 }
 
-fn country_verdict(entry: Entry, policy: &Policy) -> Verdict {
-    let verdict = |country| policy.country_verdict(country);
+fn by_country(entry: Entry, disputed: Disputed, verdict: impl Fn(CountryId) -> Verdict) -> Verdict {
     let (primary, second) = (verdict(entry.primary), verdict(entry.second));
-    match policy.disputed {
+    match disputed {
         Disputed::Primary => primary,
         Disputed::Lenient if primary == Verdict::Drop => second,
         Disputed::Lenient => Verdict::Pass,
@@ -197,9 +217,21 @@ fn country_verdict(entry: Entry, policy: &Policy) -> Verdict {
 }
 
 impl Policy {
-    /// The verdict on one country, without a second opinion.
+    /// The verdict on one country, without a second opinion and outside of its time.
     pub fn country_verdict(&self, country: CountryId) -> Verdict {
-        let selected = self.countries.contains(country);
+        self.verdict_if(country, self.countries.contains(country))
+    }
+
+    /// The same at a time.
+    fn country_verdict_at(&self, country: CountryId, context: &Context<'_>) -> Verdict {
+        let boot_time = |seconds| context.booted_at.boot_time(seconds);
+        let boxed = self.time_box(country).is_some_and(|time_box| {
+            boot_time(time_box.from) <= context.now && context.now < boot_time(time_box.until)
+        });
+        self.verdict_if(country, boxed || self.countries.contains(country))
+    }
+
+    fn verdict_if(&self, country: CountryId, selected: bool) -> Verdict {
         match (country, self.mode) {
             (CountryId::UNKNOWN, _) => self.unknown,
             (_, Mode::AllowSelected) if selected => Verdict::Pass,

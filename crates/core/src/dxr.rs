@@ -1,6 +1,6 @@
-//! [`Dxr`]: the world table as the kernel searches it. The top bits of an address name a bucket; a bucket
-//! knows its own entry and where its borders lie in a chunk; a binary search finds the last border not
-//! after the address.
+//! [`Dxr`]: a table over both address spaces as the kernel searches it, for the world and for overrides
+//! by prefix. The top bits of an address name a bucket; a bucket knows its own entry and where its borders
+//! lie in a chunk; a binary search finds the last border not after the address.
 //!
 //! After "DXR: Towards a Billion Routing Lookups per Second in Software" (Zec, Rizzo, Mikuc, 2012). IPv6
 //! is searched by the upper 64 bits; a /64 with borders inside has a bucket of its own in [`Fine`].
@@ -28,9 +28,9 @@ const V6_SUFFIX: u32 = 61 - V6_BITS;
 /// 2000::/3, as the upper 64 bits.
 const GLOBAL_V6: u64 = 1 << 61;
 
-/// A table with more borders than the kernel's fixed capacity. The table in force stays.
+/// More than the kernel's tables can hold. What is in force stays.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the world table does not fit the kernel's: more than {limit} {what}")]
+#[error("the table does not fit the kernel's: more than {limit} {what}")]
 pub struct CapacityExceeded {
     /// What there are too many of.
     pub what: &'static str,
@@ -70,11 +70,11 @@ pub struct Family<S> {
 /// Borders inside of /64s.
 pub type Fine = Family<u64>;
 
-/// The compiled table.
+/// The compiled table. What its entries hold is the concern of who compiles it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dxr {
+pub struct Dxr<E = Entry> {
     /// What the entry ids stand for.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<E>,
     /// IPv4, by 16 bits.
     pub v4: Family<u16>,
     /// IPv6 within 2000::/3, by [`V6_BITS`] bits of the upper 64.
@@ -89,18 +89,34 @@ impl Dxr {
     /// # Errors
     /// [`CapacityExceeded`] if it has more borders than the kernel's maps hold.
     pub fn compile(world: &World) -> Result<Self, CapacityExceeded> {
-        let v4 = world.v4().iter().map(|(start, id)| (u64::from(start), id));
-        let (upper, fine) = split(world.v6())?;
+        Self::build(world.entries().to_vec(), world.v4(), world.v6())
+    }
+}
+
+impl<E: Copy> Dxr<E> {
+    /// Compiles steps of entry ids. Of IPv6 only 2000::/3 is kept; elsewhere entry 0 holds.
+    pub(crate) fn build(
+        entries: Vec<E>,
+        v4: &Steps<u32, EntryId>,
+        v6: &Steps<u128, EntryId>,
+    ) -> Result<Self, CapacityExceeded> {
+        let v4 = v4.iter().map(|(start, id)| (u64::from(start), id));
+        let (upper, fine) = split(v6)?;
         Ok(Self {
-            entries: world.entries().to_vec(),
+            entries,
             v4: Family::pack(16, V4_SUFFIX, v4, "IPv4 borders", |suffix| suffix as u16)?,
             v6: Family::pack(V6_BITS, V6_SUFFIX, upper.into_iter(), "IPv6 borders", |s| s)?,
             fine,
         })
     }
 
+    /// Whether it says the same everywhere: entry 0.
+    pub fn is_empty(&self) -> bool {
+        self.occupied_v4(0).next().is_none() && self.occupied_v6(0).next().is_none()
+    }
+
     /// Looks an address up the way the kernel does.
-    pub fn lookup(&self, address: IpAddr) -> Entry {
+    pub fn lookup(&self, address: IpAddr) -> E {
         let id = match address {
             IpAddr::V4(v4) => {
                 let address = steps::v4(v4);
@@ -109,6 +125,17 @@ impl Dxr {
             IpAddr::V6(v6) => self.find_v6(steps::v6(v6)),
         };
         self.entries[usize::from(id)]
+    }
+
+    /// The values of the top bits of IPv4 addresses below which an entry other than 0 may hold; some come
+    /// more than once.
+    pub fn occupied_v4(&self, bits: u32) -> impl Iterator<Item = usize> {
+        self.v4.occupied(V4_SUFFIX, 32 - bits)
+    }
+
+    /// The same of IPv6 addresses, for the bits after those of 2000::/3; at most 61 bits.
+    pub fn occupied_v6(&self, bits: u32) -> impl Iterator<Item = usize> {
+        self.v6.occupied(V6_SUFFIX, 61 - bits)
     }
 
     fn find_v6(&self, address: u128) -> EntryId {
@@ -125,7 +152,33 @@ impl Dxr {
     }
 }
 
-impl<S: Copy + Ord> Family<S> {
+impl<S: Copy + Ord + Into<u64>> Family<S> {
+    /// What is left of an address with an entry other than 0 when its low `cut` bits are dropped.
+    fn occupied(&self, suffix_bits: u32, cut: u32) -> impl Iterator<Item = usize> {
+        self.buckets.iter().enumerate().flat_map(move |(number, bucket)| {
+            let start = (number as u64) << suffix_bits;
+            let end = start + (1 << suffix_bits);
+            let borders =
+                self.borders(*bucket).map(move |(suffix, id)| (start + suffix.into(), id));
+            let steps = std::iter::once((start, bucket.entry)).chain(borders);
+            let ends = steps.clone().skip(1).map(|(at, _)| at).chain([end]);
+            let occupied = steps.zip(ends).filter(|((at, id), end)| *id != 0 && at < end);
+            occupied
+                .flat_map(move |((at, _), end)| (at >> cut) as usize..=((end - 1) >> cut) as usize)
+        })
+    }
+
+    /// The borders of a bucket, ascending.
+    fn borders(&self, bucket: Bucket) -> impl Iterator<Item = (S, EntryId)> + Clone {
+        let at = bucket.base as usize % CHUNK;
+        let chunk = self.chunks.get(bucket.base as usize / CHUNK);
+        let range = at..at + bucket.borders as usize;
+        chunk.into_iter().flat_map(move |chunk| {
+            let suffixes = chunk.suffixes[range.clone()].iter().copied();
+            suffixes.zip(chunk.entries[range.clone()].iter().copied())
+        })
+    }
+
     fn find(&self, bucket: usize, suffix: S) -> EntryId {
         let Bucket { base, borders, entry } = self.buckets[bucket];
         if borders == 0 {

@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`country`] names the countries, [`steps`] holds a function over the address space,
 //! [`world`] maps every address to a country and [`geodata`] builds it from its sources. [`policy`] is
-//! what the operator chose, [`packet`] reads a frame and [`decide`] judges it; [`dxr`] is the table as
-//! the kernel searches it. [`desired`] is what a data plane is asked to do, [`counters`] and [`event`]
+//! what the operator chose, [`packet`] reads a frame and [`decide`] judges it; [`overrides`] are exemptions
+//! and bans, [`tracker`] learns the peers; [`dxr`] is a table as the kernel searches it. [`desired`] is what a data plane is asked to do, [`counters`] and [`event`]
 //! are what it reports. [`change`] is what an operator asks, [`apply`] the machine that brings a host
 //! there, [`wire`] what agent and clients say to each other. [`pbx`] reads what a PBX says of itself, and
 //! [`surroundings`] what else has a say about packets on its host; [`detected`] puts the two together.
@@ -20,10 +20,12 @@ pub mod detected;
 pub mod dxr;
 pub mod event;
 pub mod geodata;
+pub mod overrides;
 pub mod packet;
 pub mod pbx;
 pub mod policy;
 pub mod steps;
 pub mod surroundings;
+pub mod tracker;
 pub mod wire;
 pub mod world;

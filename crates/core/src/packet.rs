@@ -1,7 +1,8 @@
-//! [`Frame`] and [`Packet`]: what the decision needs to know of what arrived. Written apart from the kernel programs and
-//! held against them packet by packet.
+//! [`Frame`] and [`Packet`]: what the decision needs to know of what arrived; [`Departure`]: what the
+//! tracker needs to know of what leaves. Written apart from the kernel programs and held against them
+//! packet by packet.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::policy::Transport;
 
@@ -16,6 +17,7 @@ const ETHERTYPES_VLAN: [u16; 2] = [0x8100, 0x88a8];
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const UDP_HEADER: usize = 8;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 /// Hop-by-hop, routing, destination options, mobility: length in units of eight bytes.
@@ -60,60 +62,115 @@ pub struct Packet {
     pub upper: Upper,
 }
 
+/// A UDP datagram on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Departure<'a> {
+    /// Where it goes.
+    pub to: SocketAddr,
+    /// The port it comes from.
+    pub port: u16,
+    /// What it carries.
+    pub payload: &'a [u8],
+}
+
 impl Frame {
     /// Reads an Ethernet frame.
     pub fn from_ethernet(frame: &[u8]) -> Self {
-        let mut rest = frame.get(12..).unwrap_or_default();
-        for _ in 0..MAX_VLAN_TAGS {
-            if is_tag(rest) {
-                rest = rest.get(4..).unwrap_or_default();
-            }
+        match read_ethernet(frame) {
+            Ok(datagram) => datagram.map_or(Self::NotIp, |datagram| Self::Ip(datagram.packet())),
+            Err(Buried) => Self::Buried,
         }
-        if is_tag(rest) {
-            return Self::Buried;
-        }
-        let packet = be16(rest, 0).and_then(|kind| Packet::from_ip(kind, rest.get(2..)?));
-        packet.map_or(Self::NotIp, Self::Ip)
     }
+}
+
+impl<'a> Departure<'a> {
+    /// Reads an Ethernet frame; `None` if it is not UDP.
+    pub fn from_ethernet(frame: &'a [u8]) -> Option<Self> {
+        let Datagram { destination, upper, transport, .. } = read_ethernet(frame).ok()??;
+        let Upper::Ports { transport: Transport::Udp, source, destination: port } = upper else {
+            return None;
+        };
+        let payload = transport.and_then(|udp| udp.get(UDP_HEADER..)).unwrap_or_default();
+        Some(Self { to: SocketAddr::new(destination, port), port: source, payload })
+    }
+}
+
+impl Packet {
+    /// Reads what follows an ethertype.
+    pub fn from_ip(ethertype: u16, packet: &[u8]) -> Option<Self> {
+        Datagram::read(ethertype, packet).map(|datagram| datagram.packet())
+    }
+}
+
+/// An IP packet, and what follows its IP headers.
+struct Datagram<'a> {
+    source: IpAddr,
+    destination: IpAddr,
+    upper: Upper,
+    /// From the transport header on.
+    transport: Option<&'a [u8]>,
+}
+
+/// More VLAN tags than are looked through.
+struct Buried;
+
+fn read_ethernet(frame: &[u8]) -> Result<Option<Datagram<'_>>, Buried> {
+    let mut rest = frame.get(12..).unwrap_or_default();
+    for _ in 0..MAX_VLAN_TAGS {
+        if is_tag(rest) {
+            rest = rest.get(4..).unwrap_or_default();
+        }
+    }
+    if is_tag(rest) {
+        return Err(Buried);
+    }
+    Ok(be16(rest, 0).and_then(|kind| Datagram::read(kind, rest.get(2..)?)))
 }
 
 fn is_tag(rest: &[u8]) -> bool {
     be16(rest, 0).is_some_and(|ethertype| ETHERTYPES_VLAN.contains(&ethertype))
 }
 
-impl Packet {
-    /// Reads what follows an ethertype.
-    pub fn from_ip(ethertype: u16, packet: &[u8]) -> Option<Self> {
+impl<'a> Datagram<'a> {
+    fn read(ethertype: u16, packet: &'a [u8]) -> Option<Self> {
         match ethertype {
-            ETHERTYPE_IPV4 => Self::from_ipv4(packet),
-            ETHERTYPE_IPV6 => Self::from_ipv6(packet),
+            ETHERTYPE_IPV4 => Self::read_ipv4(packet),
+            ETHERTYPE_IPV6 => Self::read_ipv6(packet),
             _ => None,
         }
     }
 
-    fn from_ipv4(packet: &[u8]) -> Option<Self> {
+    fn read_ipv4(packet: &'a [u8]) -> Option<Self> {
         let header = packet.get(..20)?;
         let length = usize::from(header[0] & 0xf) * 4;
         if header[0] >> 4 != 4 || length < 20 {
             return None;
         }
-        let source = Ipv4Addr::from(<[u8; 4]>::try_from(&header[12..16]).ok()?);
+        let address = |at| Some(Ipv4Addr::from(<[u8; 4]>::try_from(header.get(at..at + 4)?).ok()?));
         let later_fragment = be16(header, 6)? & 0x1fff != 0;
+        let transport = packet.get(length..);
         let upper = match later_fragment {
             true => Upper::Other,
-            false => Upper::read(header[9], packet.get(length..)),
+            false => Upper::read(header[9], transport),
         };
-        Some(Self { source: source.into(), upper })
+        let (source, destination) = (address(12)?.into(), address(16)?.into());
+        Some(Self { source, destination, upper, transport })
     }
 
-    fn from_ipv6(packet: &[u8]) -> Option<Self> {
+    fn read_ipv6(packet: &'a [u8]) -> Option<Self> {
         let header = packet.get(..40)?;
         if header[0] >> 4 != 6 {
             return None;
         }
-        let source = Ipv6Addr::from(<[u8; 16]>::try_from(&header[8..24]).ok()?);
-        let upper = Upper::read_behind_extensions(header[6], packet.get(40..));
-        Some(Self { source: source.into(), upper })
+        let address =
+            |at| Some(Ipv6Addr::from(<[u8; 16]>::try_from(header.get(at..at + 16)?).ok()?));
+        let (upper, transport) = Upper::read_behind_extensions(header[6], packet.get(40..));
+        let (source, destination) = (address(8)?.into(), address(24)?.into());
+        Some(Self { source, destination, upper, transport })
+    }
+
+    fn packet(&self) -> Packet {
+        Packet { source: self.source, upper: self.upper }
     }
 }
 
@@ -131,21 +188,21 @@ impl Upper {
         }
     }
 
-    fn read_behind_extensions(mut next: u8, mut rest: Option<&[u8]>) -> Self {
+    fn read_behind_extensions(mut next: u8, mut rest: Option<&[u8]>) -> (Self, Option<&[u8]>) {
         for seen in 0.. {
             let plain = PLAIN_EXTENSIONS.contains(&next);
             if !plain && next != FRAGMENT && next != AUTHENTICATION {
                 break;
             }
             let Some(header) = rest.and_then(|rest| rest.get(..4)) else {
-                return Self::Unreadable;
+                return (Self::Unreadable, None);
             };
             if seen == MAX_EXTENSION_HEADERS {
-                return Self::Unreadable;
+                return (Self::Unreadable, None);
             }
             let length = match next {
                 FRAGMENT if u16::from_be_bytes([header[2], header[3]]) >> 3 != 0 => {
-                    return Self::Other;
+                    return (Self::Other, None);
                 }
                 FRAGMENT => 8,
                 AUTHENTICATION => (usize::from(header[1]) + 2) * 4,
@@ -154,7 +211,7 @@ impl Upper {
             next = header[0];
             rest = rest.and_then(|rest| rest.get(length..));
         }
-        Self::read(next, rest)
+        (Self::read(next, rest), rest)
     }
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::country::CountrySet;
+use crate::country::{CountryCode, CountryId, CountrySet};
 
 /// Whether the selected countries are the only ones let in, or the ones kept out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +142,21 @@ impl Default for Scope {
     }
 }
 
+/// A country that is selected for a while only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimeBox {
+    /// The country.
+    pub country: CountryCode,
+    /// From this second since 1970 on.
+    pub from: u64,
+    /// Until before this one.
+    pub until: u64,
+}
+
+/// How many countries may have one.
+pub const MAX_TIME_BOXES: usize = 63;
+
 /// What the operator chose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -158,6 +173,10 @@ pub struct Policy {
     pub unknown: Verdict,
     /// Space whose country the sources dispute.
     pub disputed: Disputed,
+    /// Countries that are selected for a while, at most one time for each; of no effect on those that are
+    /// selected anyway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub time_boxes: Vec<TimeBox>,
 }
 
 impl Policy {
@@ -171,7 +190,14 @@ impl Policy {
             hosting: Verdict::Pass,
             unknown: Self::default_unknown(mode),
             disputed: Disputed::default(),
+            time_boxes: Vec::new(),
         }
+    }
+
+    /// The time for which a country is selected beyond the selection.
+    pub fn time_box(&self, country: CountryId) -> Option<&TimeBox> {
+        let mut boxes = self.time_boxes.iter();
+        boxes.find(|it| it.country == country.code() && !self.countries.contains(country))
     }
 
     /// What a mode does with unknown space unless told otherwise.

@@ -121,15 +121,25 @@ impl<A: Address, V: Copy + Eq> Steps<A, V> {
     /// The function that has the value of the smallest range around an address, and `outside` where no
     /// range is. Of ranges of one size the one that starts later wins, of equal ranges the later given.
     /// Ranges may overlap in any way and come in any order.
-    pub fn from_ranges(outside: V, mut ranges: Vec<(Range<A>, V)>) -> Self {
+    pub fn from_ranges(outside: V, ranges: Vec<(Range<A>, V)>) -> Self {
+        Self::from_ranked(outside, ranges, |(range, _)| range.size())
+    }
+
+    /// As [`Self::from_ranges`], but of the ranges around an address the one of the lowest rank wins.
+    pub(crate) fn from_ranked<R: Ord>(
+        outside: V,
+        mut ranges: Vec<(Range<A>, V)>,
+        rank: impl Fn(&(Range<A>, V)) -> R,
+    ) -> Self {
         ranges.sort_by_key(|(range, _)| range.first);
         let mut steps = Self::constant(outside);
         let mut open = OpenRanges { heap: BinaryHeap::new(), ranges: &ranges, outside };
         let mut position = A::MIN;
-        for (index, (range, _)) in ranges.iter().enumerate() {
-            open.close_until(&mut steps, position, Some(range.first));
-            open.heap.push(Reverse((range.size(), Reverse(index))));
-            position = range.first;
+        for (index, ranked) in ranges.iter().enumerate() {
+            let first = ranked.0.first;
+            open.close_until(&mut steps, position, Some(first));
+            open.heap.push(Reverse((rank(ranked), Reverse(index))));
+            position = first;
         }
         open.close_until(&mut steps, position, None);
         steps
@@ -237,15 +247,15 @@ impl<A: Address, V: Copy + Eq> Steps<A, V> {
     }
 }
 
-/// The ranges around the position of the sweep, smallest on top; those that ended are dropped when they
-/// come to the top.
-struct OpenRanges<'a, A, V> {
-    heap: BinaryHeap<Reverse<(A, Reverse<usize>)>>,
+/// The ranges around the position of the sweep, the lowest rank on top; those that ended are dropped when
+/// they come to the top.
+struct OpenRanges<'a, A, V, R> {
+    heap: BinaryHeap<Reverse<(R, Reverse<usize>)>>,
     ranges: &'a [(Range<A>, V)],
     outside: V,
 }
 
-impl<A: Address, V: Copy + Eq> OpenRanges<'_, A, V> {
+impl<A: Address, V: Copy + Eq, R: Ord> OpenRanges<'_, A, V, R> {
     /// Pushes the steps from `position` up to `end`, where the next range opens.
     fn close_until(&mut self, steps: &mut Steps<A, V>, mut position: A, end: Option<A>) {
         while end.is_none_or(|end| position < end) {

@@ -12,7 +12,7 @@ use crate::change::{Change, Risk};
 use crate::counters::{Counters, Outcomes, Reason, Traffic};
 use crate::country::{CountryCode, CountryId, CountrySet};
 use crate::desired::{Attachment, Generation, State};
-use crate::policy::{Disputed, Mode, Policy, Scope, Transport, Verdict};
+use crate::policy::{Disputed, Mode, Policy, Scope, TimeBox, Transport, Verdict};
 
 /// The version of everything here.
 pub const SCHEMA: u32 = 1;
@@ -199,6 +199,9 @@ pub struct Status {
     pub disputed: Disputed,
     /// Protected ports.
     pub scope: Scope,
+    /// Countries that are selected for a while.
+    #[serde(default)]
+    pub time_boxes: Vec<TimeBox>,
     /// The number of what is in force.
     pub generation: Generation,
     /// Seconds until the state ends by itself.
@@ -233,6 +236,7 @@ impl Status {
             hosting: self.hosting,
             unknown: self.unknown,
             disputed: self.disputed,
+            time_boxes: self.time_boxes.clone(),
         }
     }
 }

@@ -9,9 +9,9 @@
 
 #include <linux/types.h>
 
-#define GF_ABI 1
+#define GF_ABI 2
 
-/* Table: DXR. A bucket is base:24 | n:24 | entry:16, low bits first. */
+/* Tables: DXR, for the world and for overrides by prefix, two slots each. A bucket is base:24 | n:24 | entry:16, low bits first. */
 #define GF_V4_BUCKETS (1 << 16)
 #define GF_V6_BITS 18 /* after the three bits of 2000::/3 */
 #define GF_V6_BUCKETS (1 << GF_V6_BITS)
@@ -33,7 +33,9 @@ struct gf_index {
 	__u32 entry[GF_ENTRIES]; /* primary:8 | second:8 | flags:8 */
 };
 
-#define GF_ENTRY_HOSTING (1 << 16)
+#define GF_ENTRY_HOSTING (1 << 16) /* of the world; an override's entry is its own number */
+#define GF_SLOTS 4
+#define GF_OVERRIDES_SLOT 2 /* the first of the two */
 
 struct gf_v4_chunk {
 	__u16 suffix[GF_CHUNK];
@@ -45,11 +47,72 @@ struct gf_v6_chunk {
 	__u16 entry[GF_CHUNK];
 };
 
+/* Overrides. The end of one is in CLOCK_BOOTTIME, ns: 0 for none, all ones for never. */
+struct gf_spans {
+	__u64 exempt;
+	__u64 ban;
+};
+
+/* By prefix: a bit for each value of the top 20 bits below which there is an override, and what the entries
+ * stand for. */
+#define GF_COARSE_BITS 20
+struct gf_prefixes {
+	__u64 v4[(1 << GF_COARSE_BITS) / 64];
+	__u64 v6[(1 << GF_COARSE_BITS) / 64]; /* after the three bits of 2000::/3 */
+	struct gf_spans spans[GF_ENTRIES];
+};
+
+/* By address: an IPv4 address, or the upper 64 bits of an IPv6 one. */
+struct gf_address {
+	__u64 bits;
+	__u32 family; /* 4 or 6 */
+	__u32 reserved;
+};
+
+#define GF_ADDRESSES (1 << 18)
+
+/* A Bloom filter of the addresses that have an override: three bits of one word each. */
+#define GF_KNOWN_BITS 16
+struct gf_known {
+	__u64 words[1 << GF_KNOWN_BITS];
+};
+
+/* Peers, and the sources that came first. */
+#define GF_PEERS (1 << 14)
+#define GF_MARKS (1 << 15)
+#define GF_CONTACTS (1 << 16)
+#define GF_PEER_LIFETIME (2ULL * 3600 * 1000000000)
+
+struct gf_peer_key {
+	__u64 high; /* 0 for IPv4 */
+	__u64 low;
+	__u32 family; /* 4 or 6 */
+	__u32 port;
+};
+
+struct gf_peer {
+	__u64 until; /* CLOCK_BOOTTIME, ns */
+};
+
+/* A byte for each hash of a peer's address: programs set it, and there are no atomic bits before 5.12. */
+#define GF_PEER_BITS 16
+struct gf_peer_filter {
+	__u8 set[1 << GF_PEER_BITS];
+};
+
 /* Policy. */
 #define GF_BANKS 4
 
 enum gf_action { GF_ACTION_PASS, GF_ACTION_OBSERVE, GF_ACTION_ENFORCE };
 enum gf_disputed { GF_DISPUTED_LENIENT, GF_DISPUTED_PRIMARY, GF_DISPUTED_STRICT };
+
+/* A time in which a country gets the other verdict, in CLOCK_BOOTTIME, ns. */
+struct gf_box {
+	__u64 from;
+	__u64 until;
+};
+
+#define GF_BOXES 64 /* [0] is none */
 
 struct gf_bank {
 	__u64 generation;
@@ -58,17 +121,19 @@ struct gf_bank {
 	__u8 disputed;	   /* enum gf_disputed */
 	__u8 drop_hosting; /* 0 or 1 */
 	__u8 reserved[5];
-	__u8 drop[256];	   /* by country; [0] is the policy's unknown */
+	__u8 drop[256];	   /* by country: drop:1 | box:7; [0] is the policy's unknown */
 	__u64 udp[1024];   /* protected ports, a bit each */
 	__u64 tcp[1024];
+	struct gf_box box[GF_BOXES];
 };
 
-/* The control word: active:2 | fallback:2 | timed:1 | table:1 | reserved:10 | generation:48, low bits
- * first. While timed, the fallback bank decides from the active bank's deadline on. */
+/* The control word: active:2 | fallback:2 | timed:1 | table:1 | overrides:1 | reserved:9 |
+ * generation:48, low bits first. While timed, the fallback bank decides from the active bank's deadline on. */
 #define GF_WORD_TIMED (1 << 4)
 #define GF_WORD_ACTIVE(word) ((word) & 3)
 #define GF_WORD_FALLBACK(word) (((word) >> 2) & 3)
 #define GF_WORD_TABLE(word) (((word) >> 5) & 1)
+#define GF_WORD_OVERRIDES(word) (((word) >> 6) & 1)
 
 struct gf_control {
 	__u64 word;
@@ -108,6 +173,7 @@ struct gf_counters {
 	struct gf_traffic country[256][GF_OUTCOMES];
 	struct gf_traffic reason[GF_REASONS][GF_OUTCOMES];
 	__u64 skipped_events;
+	__u64 lost_peers; /* there was no room for */
 };
 
 /* A sampled drop. */
@@ -135,9 +201,13 @@ struct gf_event {
 _Static_assert(sizeof(struct gf_index) == 3211264, "gf_index");
 _Static_assert(sizeof(struct gf_v4_chunk) == 1048576, "gf_v4_chunk");
 _Static_assert(sizeof(struct gf_v6_chunk) == 2621440, "gf_v6_chunk");
-_Static_assert(sizeof(struct gf_bank) == 16664, "gf_bank");
+_Static_assert(sizeof(struct gf_prefixes) == 786432, "gf_prefixes");
+_Static_assert(sizeof(struct gf_address) == 16, "gf_address");
+_Static_assert(sizeof(struct gf_known) == 524288, "gf_known");
+_Static_assert(sizeof(struct gf_peer_key) == 24, "gf_peer_key");
+_Static_assert(sizeof(struct gf_bank) == 17688, "gf_bank");
 _Static_assert(sizeof(struct gf_control) == 16, "gf_control");
-_Static_assert(sizeof(struct gf_counters) == 12776, "gf_counters");
+_Static_assert(sizeof(struct gf_counters) == 12784, "gf_counters");
 _Static_assert(sizeof(struct gf_event) == 568, "gf_event");
 
 #endif

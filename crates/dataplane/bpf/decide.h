@@ -7,6 +7,7 @@
 
 #include "maps.h"
 #include "packet.h"
+#include "sources.h"
 #include "table.h"
 
 struct gf_decision {
@@ -27,20 +28,25 @@ static __always_inline const struct gf_bank *gf_get_bank(__u64 word)
 	return bank;
 }
 
-static __always_inline int gf_in_scope(const struct gf_bank *bank, const struct gf_packet *packet)
+/* Whether the host's port is a protected one. */
+static __always_inline int gf_is_protected(const struct gf_bank *bank,
+					   const struct gf_packet *packet)
 {
-	__u32 port = packet->destination_port, group;
+	__u32 port = packet->local_port, group;
 	__u64 word;
 
-	if (packet->transport == GF_UNREADABLE)
-		return 1;
-	if (packet->transport == GF_UNJUDGED)
-		return 0;
 	group = port >> 6;
 	barrier_var(group); /* or clang drops the mask that shows older verifiers the range */
 	group &= 1023;
 	word = packet->protocol == IPPROTO_UDP ? bank->udp[group] : bank->tcp[group];
 	return (word >> (port & 63)) & 1;
+}
+
+static __always_inline int gf_in_scope(const struct gf_bank *bank, const struct gf_packet *packet)
+{
+	if (packet->transport == GF_UNREADABLE)
+		return 1;
+	return packet->transport != GF_UNJUDGED && gf_is_protected(bank, packet);
 }
 
 enum gf_origin { GF_GLOBAL, GF_LINK_LOCAL, GF_PRIVATE, GF_LOOPBACK, GF_MULTICAST };
@@ -111,6 +117,19 @@ static __always_inline int gf_inner_v4(const struct gf_packet *packet, __u32 *in
 	return 0;
 }
 
+static __always_inline __u32 gf_drops(const struct gf_bank *bank, __u32 country)
+{
+	__u32 drop = bank->drop[country], number = drop >> 1;
+	const struct gf_box *box;
+	__u64 now;
+
+	if (!number)
+		return drop;
+	box = &bank->box[number & (GF_BOXES - 1)];
+	now = bpf_ktime_get_boot_ns();
+	return (drop & 1) ^ (box->from <= now && now < box->until);
+}
+
 /* Step 7. */
 static __always_inline void gf_decide_country(const struct gf_bank *bank, __u32 table,
 					      const struct gf_packet *packet,
@@ -124,8 +143,8 @@ static __always_inline void gf_decide_country(const struct gf_bank *bank, __u32 
 		entry = gf_entry_v6(table, packet->high, packet->low);
 	primary = entry & 0xff;
 	second = (entry >> 8) & 0xff;
-	drop = bank->drop[primary];
-	other = bank->drop[second];
+	drop = gf_drops(bank, primary);
+	other = second == primary ? drop : gf_drops(bank, second);
 	if (bank->disputed == GF_DISPUTED_LENIENT)
 		drop &= other;
 	else if (bank->disputed == GF_DISPUTED_STRICT)
@@ -138,6 +157,29 @@ static __always_inline void gf_decide_country(const struct gf_bank *bank, __u32 
 		decision->reason = GF_HOSTING;
 		decision->drop = 1;
 	}
+}
+
+/* Steps 4 to 7. Geography first: its table is the one that most packets need, and the prefilters behind it
+ * are read meanwhile. */
+static __always_inline void gf_decide_source(const struct gf_bank *bank, __u64 word,
+					     const struct gf_packet *packet,
+					     struct gf_decision *decision)
+{
+	__u32 overrides, reason;
+
+	gf_decide_country(bank, GF_WORD_TABLE(word), packet, decision);
+	overrides = gf_overrides_of(packet, word);
+	if (overrides & GF_EXEMPT)
+		reason = GF_EXEMPTION;
+	else if (gf_is_peer(packet))
+		reason = GF_PEER;
+	else if (overrides & GF_BANNED)
+		reason = GF_BAN;
+	else
+		return;
+	decision->reason = reason;
+	decision->drop = reason == GF_BAN;
+	decision->judged = 0;
 }
 
 /* Where what UDP or TCP carries begins. */
@@ -178,8 +220,8 @@ static __always_inline void gf_tell(const struct gf_frame *frame, const struct g
 	}
 	event->interface = frame->interface;
 	event->length = frame->length;
-	event->source_port = packet->source_port;
-	event->destination_port = packet->destination_port;
+	event->source_port = packet->remote_port;
+	event->destination_port = packet->local_port;
 	event->family = packet->family;
 	event->protocol = packet->protocol;
 	event->reason = decision->reason;
@@ -207,16 +249,38 @@ static __always_inline void gf_add(struct gf_traffic *traffic, const struct gf_f
 	traffic->bytes += frame->length;
 }
 
+/* Whether the source got as far as being judged by who it is, and is no peer. */
+static __always_inline int gf_is_stranger(__u32 reason)
+{
+	return reason >= GF_EXEMPTION && reason != GF_PEER;
+}
+
+static __always_inline void gf_count(const struct gf_frame *frame, const struct gf_packet *packet,
+				     const struct gf_bank *bank,
+				     const struct gf_decision *decision, __u32 outcome)
+{
+	__u32 zero = 0;
+	struct gf_counters *counters = bpf_map_lookup_elem(&gf_counters, &zero);
+
+	if (!counters)
+		return;
+	gf_add(&counters->reason[decision->reason][outcome], frame);
+	if (decision->judged)
+		gf_add(&counters->country[decision->country & 0xff][outcome], frame);
+	if (decision->drop)
+		gf_tell(frame, packet, bank, decision, counters);
+}
+
 /* Judges the packet whose headers are at `place`; 1 to drop it. */
 static __always_inline int gf_judge(const struct gf_frame *frame, __u64 place,
-				    const struct gf_bank *bank, __u32 table)
+				    const struct gf_bank *bank, __u64 word)
 {
 	struct gf_decision decision = {};
-	struct gf_counters *counters;
 	struct gf_packet packet = {};
-	__u32 zero = 0, outcome = GF_PASSED;
+	struct gf_address address;
+	__u32 outcome = GF_PASSED;
 
-	gf_read_packet(frame, place, &packet);
+	gf_read_packet(frame, place, GF_ARRIVES, &packet);
 	if (packet.family == GF_BURIED)
 		decision = (struct gf_decision){ .drop = 1, .reason = GF_MARTIAN };
 	else if (!packet.family)
@@ -224,18 +288,16 @@ static __always_inline int gf_judge(const struct gf_frame *frame, __u64 place,
 	else if (!gf_in_scope(bank, &packet))
 		decision.reason = GF_OUT_OF_SCOPE;
 	else if (!gf_decide_local(frame, &packet, &decision))
-		gf_decide_country(bank, table, &packet, &decision);
+		gf_decide_source(bank, word, &packet, &decision);
 
-	counters = bpf_map_lookup_elem(&gf_counters, &zero);
-	if (!counters)
-		return 0;
 	if (decision.drop)
 		outcome = bank->action == GF_ACTION_ENFORCE ? GF_DROPPED : GF_WOULD_DROP;
-	gf_add(&counters->reason[decision.reason][outcome], frame);
-	if (decision.judged)
-		gf_add(&counters->country[decision.country & 0xff][outcome], frame);
-	if (decision.drop)
-		gf_tell(frame, &packet, bank, &decision, counters);
+	if (gf_is_stranger(decision.reason) && outcome != GF_DROPPED) {
+		address = gf_address_of(&packet);
+		gf_mark(address.bits, address.family);
+	}
+	if (bank->action != GF_ACTION_PASS)
+		gf_count(frame, &packet, bank, &decision, outcome);
 	return outcome == GF_DROPPED;
 }
 

@@ -1,30 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /*
- * The programs. Each describes its frame, reads the control word once, and drops what gf_judge()
- * says: the lines that drop a packet are the XDP_DROP and TC_ACT_SHOT below.
+ * The programs. Each describes its frame and reads the control word once. Those for packets that arrive
+ * drop what gf_judge() says: the lines that drop a packet are the XDP_DROP and TC_ACT_SHOT below. Those
+ * for packets that leave only learn.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 
 #include "decide.h"
+#include "track.h"
 
 char gf_license[] SEC("license") = "Dual MIT/GPL";
 
-/* The bank in force and the slot of the table; NULL when everything passes unjudged. */
-static __always_inline const struct gf_bank *gf_in_force(__u32 *table)
+/* The control word, and the bank that is in force by it. */
+static __always_inline const struct gf_bank *gf_in_force(__u64 *word)
 {
 	__u32 zero = 0;
 	const volatile struct gf_control *control = bpf_map_lookup_elem(&gf_control, &zero);
-	const struct gf_bank *bank;
-	__u64 word;
 
 	if (!control)
 		return NULL;
-	word = control->word;
-	*table = GF_WORD_TABLE(word);
-	bank = gf_get_bank(word);
-	return bank && bank->action != GF_ACTION_PASS ? bank : NULL;
+	*word = control->word;
+	return gf_get_bank(*word);
 }
 
 __noinline __u64 gf_find_xdp(struct xdp_md *ctx)
@@ -53,10 +51,10 @@ int gf_xdp(struct xdp_md *ctx)
 {
 	struct gf_frame frame = gf_describe_xdp(ctx);
 	const struct gf_bank *bank;
-	__u32 table;
+	__u64 word;
 
-	bank = gf_in_force(&table);
-	if (bank && gf_judge(&frame, gf_find_xdp(ctx), bank, table))
+	bank = gf_in_force(&word);
+	if (bank && gf_judge(&frame, gf_find_xdp(ctx), bank, word))
 		return XDP_DROP;
 	return XDP_PASS;
 }
@@ -66,10 +64,10 @@ int gf_tc(struct __sk_buff *skb)
 {
 	struct gf_frame frame = gf_describe_skb(skb);
 	const struct gf_bank *bank;
-	__u32 table;
+	__u64 word;
 
-	bank = gf_in_force(&table);
-	if (bank && gf_judge(&frame, gf_find_tc(skb), bank, table))
+	bank = gf_in_force(&word);
+	if (bank && gf_judge(&frame, gf_find_tc(skb), bank, word))
 		return TC_ACT_SHOT;
 	return TC_ACT_UNSPEC;
 }
@@ -80,10 +78,36 @@ int gf_tc_l3(struct __sk_buff *skb)
 {
 	struct gf_frame frame = gf_describe_skb(skb);
 	const struct gf_bank *bank;
-	__u32 table;
+	__u64 word;
 
-	bank = gf_in_force(&table);
-	if (bank && gf_judge(&frame, gf_find_tc_l3(skb), bank, table))
+	bank = gf_in_force(&word);
+	if (bank && gf_judge(&frame, gf_find_tc_l3(skb), bank, word))
 		return TC_ACT_SHOT;
+	return TC_ACT_UNSPEC;
+}
+
+SEC("classifier")
+int gf_track_tc(struct __sk_buff *skb)
+{
+	struct gf_frame frame = gf_describe_skb(skb);
+	const struct gf_bank *bank;
+	__u64 word;
+
+	bank = gf_in_force(&word);
+	if (bank)
+		gf_track(&frame, gf_find_tc(skb), bank);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("classifier")
+int gf_track_tc_l3(struct __sk_buff *skb)
+{
+	struct gf_frame frame = gf_describe_skb(skb);
+	const struct gf_bank *bank;
+	__u64 word;
+
+	bank = gf_in_force(&word);
+	if (bank)
+		gf_track(&frame, gf_find_tc_l3(skb), bank);
 	return TC_ACT_UNSPEC;
 }

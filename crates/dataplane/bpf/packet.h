@@ -48,15 +48,19 @@ enum gf_transport {
 	((__u64)(network) | (__u64)(transport) << 16 | (__u64)(protocol) << 32 |                    \
 	 (__u64)(family) << 40 | (__u64)(kind) << 48)
 
+/* Whose end of a packet is the host's. */
+enum gf_direction { GF_ARRIVES, GF_DEPARTS };
+
+/* A packet as the host sees it: the address is that of the other side, in host byte order. */
 struct gf_packet {
 	__u8 family;
 	__u8 protocol;
 	__u8 transport; /* enum gf_transport */
-	__u16 source_port;
-	__u16 destination_port;
+	__u16 remote_port;
+	__u16 local_port;
 	__u32 offset; /* of the transport header */
-	__u32 v4;     /* source, host byte order */
-	__u64 high;   /* source of IPv6, host byte order */
+	__u32 v4;
+	__u64 high; /* of IPv6 */
 	__u64 low;
 };
 
@@ -212,30 +216,34 @@ static __always_inline __u64 gf_find_in_ethernet(const struct gf_frame *frame)
 	return gf_find_in_ip(frame, offset, type);
 }
 
-/* Reads what the decision needs at a place that one of the functions above found. */
+/* Reads what is judged, or learnt from, at a place that one of the functions above found. */
 static __always_inline void gf_read_packet(const struct gf_frame *frame, __u64 place,
-					   struct gf_packet *packet)
+					   enum gf_direction direction, struct gf_packet *packet)
 {
 	__u32 network = place & GF_MAX_OFFSET;
 	__be16 ports[2] = {};
-	__be64 source[2] = {};
+	__be64 address[2] = {};
 
 	packet->offset = (place >> 16) & GF_MAX_OFFSET;
 	packet->protocol = place >> 32;
 	packet->family = place >> 40;
 	packet->transport = place >> 48;
 	if (packet->family == 4) {
-		gf_read(frame, network + offsetof(struct iphdr, saddr), source, 4);
-		packet->v4 = bpf_ntohl(*(__be32 *)source);
+		network += direction == GF_ARRIVES ? offsetof(struct iphdr, saddr)
+						   : offsetof(struct iphdr, daddr);
+		gf_read(frame, network, address, 4);
+		packet->v4 = bpf_ntohl(*(__be32 *)address);
 	} else if (packet->family == 6) {
-		gf_read(frame, network + offsetof(struct ipv6hdr, saddr), source, sizeof(source));
-		packet->high = bpf_be64_to_cpu(source[0]);
-		packet->low = bpf_be64_to_cpu(source[1]);
+		network += direction == GF_ARRIVES ? offsetof(struct ipv6hdr, saddr)
+						   : offsetof(struct ipv6hdr, daddr);
+		gf_read(frame, network, address, sizeof(address));
+		packet->high = bpf_be64_to_cpu(address[0]);
+		packet->low = bpf_be64_to_cpu(address[1]);
 	}
 	if (packet->transport == GF_PORTS)
 		gf_read(frame, packet->offset, ports, sizeof(ports));
-	packet->source_port = bpf_ntohs(ports[0]);
-	packet->destination_port = bpf_ntohs(ports[1]);
+	packet->remote_port = bpf_ntohs(ports[direction == GF_DEPARTS]);
+	packet->local_port = bpf_ntohs(ports[direction == GF_ARRIVES]);
 }
 
 #endif

@@ -6,7 +6,8 @@ use geofilter_core::decide::{LocalSources, is_private};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
+    InfoKind, InfoPortKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+    XdpAttached,
 };
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 
@@ -28,6 +29,15 @@ pub struct Interface {
     pub default_route: bool,
     /// What source addresses may be local there.
     pub local: LocalSources,
+    /// It is a port of a bridge, a bond or a team: what the host sends leaves by that one.
+    pub enslaved: bool,
+}
+
+impl Interface {
+    /// Whether packets of the host leave by it, to somewhere else.
+    pub fn leads_out(&self) -> bool {
+        !self.local.loopback && !self.enslaved
+    }
 }
 
 /// Every interface of this network namespace.
@@ -95,15 +105,25 @@ fn read_link(link: &LinkMessage) -> Option<Interface> {
             loopback: link.header.link_layer_type == LinkLayerType::Loopback,
             ..LocalSources::default()
         },
+        enslaved: false,
     };
     for attribute in &link.attributes {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
+            LinkAttribute::LinkInfo(infos) => interface.enslaved = infos.iter().any(is_port),
             LinkAttribute::Xdp(xdp) => interface.xdp_program = xdp_program(xdp),
             _ => {}
         }
     }
     (!interface.name.is_empty()).then_some(interface)
+}
+
+/// What a VRF holds sends by itself.
+fn is_port(info: &LinkInfo) -> bool {
+    matches!(
+        info,
+        LinkInfo::PortKind(InfoPortKind::Bond | InfoPortKind::Bridge | InfoPortKind::Team)
+    )
 }
 
 fn xdp_program(attributes: &[LinkXdp]) -> Option<u32> {

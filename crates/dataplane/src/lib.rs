@@ -12,9 +12,14 @@ mod netlink;
 pub mod programs;
 mod tc;
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
 use geofilter_core::counters::Counters;
-use geofilter_core::desired::{Desired, Observed};
+use geofilter_core::decide::Timed;
+use geofilter_core::desired::{BootTime, BootedAt, Desired, Observed};
 use geofilter_core::event::DropEvent;
+use geofilter_core::overrides::{AddressKey, Spans, Table};
 use geofilter_core::world::World;
 
 pub use error::Error;
@@ -36,15 +41,40 @@ pub enum Preference {
 /// A data plane. It takes the whole desired state, applies it atomically, reads it back, and errs
 /// where what it observes differs. After an error what was in force before is still in force.
 pub trait Backend: Send {
-    /// Attaches to the interfaces, judging by `desired` from the first packet on; what an earlier
-    /// agent left pinned is taken over without a gap.
-    fn attach(&mut self, world: &World, desired: &Desired) -> Result<Observed, Error>;
+    /// Attaches to the interfaces, judging by all of this from the first packet on; what an earlier
+    /// agent left pinned is taken over without a gap, and its peers with it.
+    fn attach(
+        &mut self,
+        world: &World,
+        overrides: &Table,
+        desired: &Desired,
+        booted_at: BootedAt,
+    ) -> Result<Observed, Error>;
 
-    /// Replaces the policy. Attached only.
-    fn apply(&mut self, desired: &Desired) -> Result<Observed, Error>;
+    /// Replaces the policy, or reckons its calendar anew. Attached only.
+    fn apply(&mut self, desired: &Desired, booted_at: BootedAt) -> Result<Observed, Error>;
 
     /// Replaces the world table. Attached only.
     fn swap_world(&mut self, world: &World) -> Result<(), Error>;
+
+    /// Replaces exemptions and bans. Attached only.
+    fn set_overrides(&mut self, overrides: &Table) -> Result<(), Error>;
+
+    /// Changes what is known of one address, and nothing else. Attached only.
+    fn set_address(&mut self, address: AddressKey, spans: Spans) -> Result<(), Error>;
+
+    /// Says which addresses are registered at the PBX: the requests it sends there make no peers. Attached
+    /// only.
+    fn set_contacts(&mut self, contacts: &HashSet<AddressKey>) -> Result<(), Error>;
+
+    /// The peers, with their ends, also those that have ended. Attached only.
+    fn peers(&mut self) -> Result<Vec<Timed<SocketAddr>>, Error>;
+
+    /// Makes a peer, or changes when it ends. Attached only.
+    fn set_peer(&mut self, peer: SocketAddr, until: BootTime) -> Result<(), Error>;
+
+    /// Removes a peer; whether it was one. Attached only.
+    fn remove_peer(&mut self, peer: SocketAddr) -> Result<bool, Error>;
 
     /// Reads back what the kernel holds; `None` when nothing is attached, also not by an earlier agent.
     fn observe(&mut self) -> Result<Option<Observed>, Error>;

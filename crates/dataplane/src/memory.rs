@@ -1,8 +1,13 @@
 //! [`Memory`]: a backend that holds the desired state and touches no kernel, for tests of what lies above.
 
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+
 use geofilter_core::counters::Counters;
-use geofilter_core::desired::{Attachment, AttachmentKind, Desired, Observed};
+use geofilter_core::decide::Timed;
+use geofilter_core::desired::{Attachment, AttachmentKind, BootTime, BootedAt, Desired, Observed};
 use geofilter_core::event::DropEvent;
+use geofilter_core::overrides::{AddressKey, Spans, Table};
 use geofilter_core::world::World;
 
 use crate::{Backend, Error};
@@ -11,13 +16,25 @@ use crate::{Backend, Error};
 #[derive(Debug)]
 pub struct Memory {
     interfaces: Vec<String>,
-    held: Option<Desired>,
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    desired: Desired,
+    overrides: Table,
+    peers: HashMap<SocketAddr, BootTime>,
+    contacts: HashSet<AddressKey>,
 }
 
 impl Memory {
     /// A backend that pretends to sit on these interfaces.
     pub fn new(interfaces: Vec<String>) -> Self {
         Self { interfaces, held: None }
+    }
+
+    fn held(&mut self, operation: &'static str) -> Result<&mut Held, Error> {
+        self.held.as_mut().ok_or(Error::NotAttached { operation })
     }
 
     fn observed(&self, desired: &Desired) -> Observed {
@@ -37,35 +54,72 @@ impl Memory {
 }
 
 impl Backend for Memory {
-    fn attach(&mut self, _world: &World, desired: &Desired) -> Result<Observed, Error> {
-        self.held = Some(desired.clone());
+    fn attach(
+        &mut self,
+        _world: &World,
+        overrides: &Table,
+        desired: &Desired,
+        _booted_at: BootedAt,
+    ) -> Result<Observed, Error> {
+        self.held = Some(Held {
+            desired: desired.clone(),
+            overrides: overrides.clone(),
+            peers: HashMap::new(),
+            contacts: HashSet::new(),
+        });
         Ok(self.observed(desired))
     }
 
-    fn apply(&mut self, desired: &Desired) -> Result<Observed, Error> {
-        if self.held.is_none() {
-            return Err(Error::NotAttached { operation: "apply a policy" });
-        }
-        self.held = Some(desired.clone());
+    fn apply(&mut self, desired: &Desired, _booted_at: BootedAt) -> Result<Observed, Error> {
+        self.held("apply a policy")?.desired = desired.clone();
         Ok(self.observed(desired))
     }
 
     fn swap_world(&mut self, _world: &World) -> Result<(), Error> {
-        match self.held {
-            Some(_) => Ok(()),
-            None => Err(Error::NotAttached { operation: "swap the world table" }),
-        }
+        self.held("swap the world table").map(drop)
+    }
+
+    fn set_overrides(&mut self, overrides: &Table) -> Result<(), Error> {
+        self.held("set the overrides")?.overrides = overrides.clone();
+        Ok(())
+    }
+
+    fn set_address(&mut self, address: AddressKey, spans: Spans) -> Result<(), Error> {
+        let addresses = &mut self.held("set an address")?.overrides.addresses;
+        match spans {
+            Spans::NONE => addresses.remove(&address),
+            spans => addresses.insert(address, spans),
+        };
+        Ok(())
+    }
+
+    fn set_contacts(&mut self, contacts: &HashSet<AddressKey>) -> Result<(), Error> {
+        self.held("set the contacts")?.contacts = contacts.clone();
+        Ok(())
+    }
+
+    fn peers(&mut self) -> Result<Vec<Timed<SocketAddr>>, Error> {
+        let peers = &self.held("read the peers")?.peers;
+        let timed =
+            |(peer, until): (&SocketAddr, &BootTime)| Timed { value: *peer, until: Some(*until) };
+        Ok(peers.iter().map(timed).collect())
+    }
+
+    fn set_peer(&mut self, peer: SocketAddr, until: BootTime) -> Result<(), Error> {
+        self.held("set a peer")?.peers.insert(peer, until);
+        Ok(())
+    }
+
+    fn remove_peer(&mut self, peer: SocketAddr) -> Result<bool, Error> {
+        Ok(self.held("remove a peer")?.peers.remove(&peer).is_some())
     }
 
     fn observe(&mut self) -> Result<Option<Observed>, Error> {
-        Ok(self.held.as_ref().map(|desired| self.observed(desired)))
+        Ok(self.held.as_ref().map(|held| self.observed(&held.desired)))
     }
 
     fn counters(&mut self) -> Result<Counters, Error> {
-        match self.held {
-            Some(_) => Ok(Counters::default()),
-            None => Err(Error::NotAttached { operation: "read the counters" }),
-        }
+        self.held("read the counters").map(|_| Counters::default())
     }
 
     fn drain_events(&mut self, _sink: &mut dyn FnMut(DropEvent)) -> Result<(), Error> {

@@ -10,7 +10,9 @@ use std::thread;
 
 use geofilter_core::counters::Reason;
 use geofilter_core::country::{CountryCode, CountryId};
-use geofilter_core::desired::{Action, AttachmentKind, Bank, Desired, Generation};
+use geofilter_core::decide::Overrides;
+use geofilter_core::desired::{Action, AttachmentKind, Bank, BootedAt, Desired, Generation};
+use geofilter_core::overrides::Table;
 use geofilter_core::policy::{Mode, Policy, Scope, Verdict};
 use geofilter_core::steps::{Steps, v4};
 use geofilter_core::world::{Entry, World};
@@ -80,6 +82,10 @@ fn policy(generation: u64) -> Policy {
     }
 }
 
+fn nothing() -> Table {
+    Table::compile(&Overrides::default()).unwrap()
+}
+
 fn desired(generation: u64) -> Desired {
     let policy = Arc::new(policy(generation));
     let bank = Bank { generation: Generation(generation), action: Action::Enforce, policy };
@@ -91,7 +97,10 @@ fn under_traffic(kind: AttachmentKind, change: impl FnOnce(&mut Kernel)) -> (u64
     let runtime = tempfile::tempdir().unwrap();
     let new = || Kernel::new(Vec::new(), Preference::Auto, runtime.path().to_owned());
     let mut kernel = Loaded(new());
-    kernel.0.load(&world(0), &desired(0)).expect("this test needs root and BPF");
+    kernel
+        .0
+        .load(&world(0), &nothing(), &desired(0), BootedAt::default())
+        .expect("this test needs root and BPF");
     let judge = kernel.0.judge().unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -125,7 +134,7 @@ fn ten_million_flips_between_banks() {
         let (passed, dropped) = under_traffic(kind, |kernel| {
             let policies = [desired(1), desired(2)];
             for flip in 0..10_000_000 {
-                kernel.apply(&policies[flip % 2]).unwrap();
+                kernel.apply(&policies[flip % 2], BootedAt::default()).unwrap();
             }
         });
         println!("{kind:?}: {passed} passed and {dropped} dropped during the flips");
@@ -141,7 +150,7 @@ fn ten_thousand_generations_written_into_reused_banks() {
             scope.spawn(move || {
                 let (passed, dropped) = under_traffic(kind, |kernel| {
                     for generation in 1..=1_000 {
-                        kernel.apply(&desired(generation)).unwrap();
+                        kernel.apply(&desired(generation), BootedAt::default()).unwrap();
                     }
                 });
                 println!("{kind:?}: {passed} passed and {dropped} dropped during the changes");
@@ -166,7 +175,10 @@ fn twenty_table_swaps() {
 fn a_table_that_does_not_fit_leaves_the_old_one_in_force() {
     let runtime = tempfile::tempdir().unwrap();
     let mut kernel = Loaded(Kernel::new(Vec::new(), Preference::Auto, runtime.path().to_owned()));
-    kernel.0.load(&world(0), &desired(0)).expect("this test needs root and BPF");
+    kernel
+        .0
+        .load(&world(0), &nothing(), &desired(0), BootedAt::default())
+        .expect("this test needs root and BPF");
     let entry =
         |number: u32| Entry { primary: id(["FR", "DE"][number as usize % 2]), ..Entry::UNKNOWN };
     let mut steps = Steps::constant(Entry::UNKNOWN);

@@ -1,17 +1,19 @@
 //! Tests only: what end-to-end tests share. [`site`] is a PBX host and the internet in [`namespace`]s of
-//! their own, [`neighbours`] others on that host, [`process`] the real binary, [`addresses`] real
-//! addresses of real countries. [`standin`] answers as a PBX would, [`attack`] guesses, in the [`sip`]
-//! that takes. [`asterisk`] and [`kamailio`] are real PBXs, fetched by [`pbx`]. [`images`] builds what the
-//! program embeds.
+//! their own, [`neighbours`] others on that host, [`process`] the real binary, [`plane`] the data plane
+//! without an agent, [`addresses`] real addresses of real countries. [`standin`] answers as a PBX would,
+//! [`attack`] guesses, in the [`sip`] that takes; [`gun`] fires for benchmarks. [`asterisk`] and
+//! [`kamailio`] are real PBXs, fetched by [`pbx`]. [`images`] builds what the program embeds.
 
 pub mod addresses;
 pub mod asterisk;
 pub mod attack;
+pub mod gun;
 pub mod images;
 pub mod kamailio;
 pub mod namespace;
 pub mod neighbours;
 pub mod pbx;
+pub mod plane;
 pub mod process;
 pub mod sip;
 pub mod site;

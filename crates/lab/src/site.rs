@@ -97,7 +97,14 @@ impl Site {
     /// # Errors
     /// If it does not.
     pub fn connect(&self, source: impl Into<IpAddr>, patience: Duration) -> Result<TcpStream> {
-        let source = SocketAddr::new(source.into(), 0);
+        self.connect_from(SocketAddr::new(source.into(), 0), patience)
+    }
+
+    /// The same from an address and port.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn connect_from(&self, source: SocketAddr, patience: Duration) -> Result<TcpStream> {
         let (family, host): (_, IpAddr) = match source {
             SocketAddr::V4(_) => (AddressFamily::INET, PBX_V4.into()),
             SocketAddr::V6(_) => (AddressFamily::INET6, PBX_V6.into()),

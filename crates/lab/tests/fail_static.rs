@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
@@ -138,5 +138,42 @@ fn a_pause_ends_by_itself_with_the_agent_dead() {
         assert!(first_dropped.unwrap() >= pause, "{backend}: {first_dropped:?}");
         agent.restart(None).unwrap();
         assert_eq!(agent.json(&["status"]).unwrap()["state"], "enforcing");
+    }
+}
+
+#[test]
+fn a_country_is_let_in_until_its_time_is_over_with_the_agent_dead() {
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    for backend in BACKENDS {
+        let site = Site::new().unwrap();
+        let mut agent =
+            Agent::start(&site.host, &["--backend", backend, "--interface", WAN]).unwrap();
+        agent.json(&["allow", "ES", "--yes"]).unwrap();
+        let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 2;
+        let date = site.host.command("date", &["-u", "-d", &format!("@{end}"), "+%FT%TZ"]).unwrap();
+        agent.json(&["allow", "CN", "--until", date.trim(), "--yes"]).unwrap();
+        assert_eq!(agent.json(&["status"]).unwrap()["time_boxes"][0]["until"], end);
+        agent.kill().unwrap();
+        let pbx = site.listen(PBX_V4, SIP).unwrap();
+        let (home, abroad) = (addresses.v4("ES"), addresses.v4("CN"));
+        let (home, abroad) = (site.anywhere(home, 0).unwrap(), site.anywhere(abroad, 0).unwrap());
+        let end = UNIX_EPOCH + Duration::from_secs(end);
+        let (mut passed, mut dropped) = (0, 0);
+        while dropped < 100 {
+            let sent = SystemTime::now();
+            abroad.send_to(b"abroad", (PBX_V4, SIP)).unwrap();
+            home.send_to(b"home", (PBX_V4, SIP)).unwrap();
+            if next(&pbx).unwrap().0 == "abroad" {
+                // The calendar may have been set by a few milliseconds meanwhile.
+                assert!(sent < end + Duration::from_millis(50), "{backend}");
+                assert_eq!(next(&pbx).unwrap().0, "home");
+                passed += 1;
+            } else {
+                assert!(SystemTime::now() + Duration::from_millis(50) >= end, "{backend}");
+                dropped += 1;
+            }
+        }
+        assert!(passed > 100, "{backend}: {passed}");
     }
 }

@@ -7,12 +7,12 @@ use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::xdp::XdpLink;
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
+use aya::programs::{ProgramError, SchedClassifier, Xdp, XdpMode};
 use geofilter_core::desired::AttachmentKind;
 
 use crate::interfaces::Interface;
 use crate::kernel::clsact;
-use crate::kernel::pins::{Hold, How, Pins};
+use crate::kernel::pins::{Hold, How, Pins, TRACKER, Task};
 use crate::kernel::sys;
 use crate::{Error, Preference, fault};
 
@@ -28,7 +28,7 @@ pub(crate) fn attach(
 ) -> Result<AttachmentKind, Error> {
     let mut others = Vec::new();
     let mut kept = None;
-    for hold in pins.holds()?.into_iter().filter(|hold| hold.interface == interface.index) {
+    for hold in holds(pins, interface, Task::Judge)? {
         let kind = hold.kind().filter(|kind| kept.is_none() && preference.accepts(*kind));
         match kind {
             _ if !hold.is_effective() => release(pins, &hold)?,
@@ -44,10 +44,32 @@ pub(crate) fn attach(
         Some(kind) => kind,
         None => attach_new(programs, pins, interface, preference)?,
     };
-    // A qdisc that is ours stays as long as our filter is on it.
-    let unused = |hold: &&Hold| hold.how != How::Qdisc || kind != AttachmentKind::Tc;
-    others.iter().filter(unused).try_for_each(|hold| release(pins, hold))?;
+    others.iter().try_for_each(|hold| release(pins, hold))?;
     Ok(kind)
+}
+
+/// Puts the tracker on an interface, or takes over the one an earlier agent left there.
+pub(crate) fn track(programs: &mut Ebpf, pins: &Pins, interface: &Interface) -> Result<(), Error> {
+    let fail = |source| refused(interface, AttachmentKind::Tc, source);
+    let mut kept = false;
+    for hold in holds(pins, interface, Task::Track)? {
+        match !kept && hold.is_effective() {
+            true => replace_program(programs, interface, &hold).map_err(fail)?,
+            false => release(pins, &hold)?,
+        }
+        kept |= hold.is_effective();
+    }
+    match kept {
+        true => Ok(()),
+        false => attach_classifier(programs, pins, interface, Task::Track),
+    }
+}
+
+/// What holds programs with this task on an interface, or did.
+pub(crate) fn holds(pins: &Pins, interface: &Interface, task: Task) -> Result<Vec<Hold>, Error> {
+    let mut holds = pins.holds()?;
+    holds.retain(|hold| hold.interface == interface.index && hold.task() == task);
+    Ok(holds)
 }
 
 fn attach_new(
@@ -101,17 +123,18 @@ fn pbx_is_listening() -> bool {
 
 /// Puts this program in the place of the one an earlier agent left.
 fn replace_program(programs: &mut Ebpf, interface: &Interface, hold: &Hold) -> Result<(), Cause> {
-    let (pin, kind) = match &hold.how {
-        How::Link { pin, .. } => (pin, hold.kind()),
-        How::Filter { priority } => {
-            return clsact::replace(classifier(programs, interface)?, interface, *priority);
+    let pin = match &hold.how {
+        How::Link { pin, .. } => pin,
+        How::Filter { task, priority } => {
+            let program = classifier(programs, interface, *task)?;
+            return clsact::replace(program, interface, *task, *priority);
         }
         How::Qdisc => return Err("there is no filter on it".into()),
     };
     // The link is pinned: closing our descriptor of it detaches nothing.
     let link = FdLink::from(PinnedLink::from_pin(pin)?);
-    if kind == Some(AttachmentKind::Tc) {
-        let program = classifier(programs, interface)?;
+    if hold.is_by_tc() {
+        let program = classifier(programs, interface, hold.task())?;
         let id = program.attach_to_link(SchedClassifierLink::try_from(link)?)?;
         drop(program.take_link(id)?);
     } else {
@@ -128,13 +151,37 @@ fn attach_as(
     interface: &Interface,
     kind: AttachmentKind,
 ) -> Result<(), Error> {
-    let fail = |source| refused(interface, kind, source);
-    match create_link(programs, interface, kind) {
-        Ok(link) => pin_link(link, &pins.link(interface.index, label(kind)))?,
+    let mode = match kind {
+        AttachmentKind::XdpNative => XdpMode::Driver,
+        AttachmentKind::XdpGeneric => XdpMode::Skb,
+        AttachmentKind::Tc | AttachmentKind::Memory => {
+            return attach_classifier(programs, pins, interface, Task::Judge);
+        }
+    };
+    let link = create_xdp_link(programs, interface, mode)
+        .map_err(|source| refused(interface, kind, source))?;
+    pin_link(link, &pins.link(interface.index, label(kind)))?;
+    fault::point("attach-pinned");
+    Ok(())
+}
+
+fn attach_classifier(
+    programs: &mut Ebpf,
+    pins: &Pins,
+    interface: &Interface,
+    task: Task,
+) -> Result<(), Error> {
+    let fail = |source| refused(interface, AttachmentKind::Tc, source);
+    let label = match task {
+        Task::Judge => label(AttachmentKind::Tc),
+        Task::Track => TRACKER,
+    };
+    match create_tc_link(programs, interface, task) {
+        Ok(link) => pin_link(link, &pins.link(interface.index, label))?,
         // Kernels before 6.6 know no TCX.
-        Err(source) if kind == AttachmentKind::Tc && is_unknown(&*source) => {
-            clsact::attach(classifier(programs, interface).map_err(fail)?, pins, interface)
-                .map_err(fail)?;
+        Err(source) if is_unknown(&*source) => {
+            let program = classifier(programs, interface, task).map_err(fail)?;
+            clsact::attach(program, pins, interface, task).map_err(fail)?;
         }
         Err(source) => return Err(fail(source)),
     }
@@ -170,25 +217,23 @@ fn is_unknown(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-fn create_link(
+fn create_tc_link(programs: &mut Ebpf, interface: &Interface, task: Task) -> Result<FdLink, Cause> {
+    if fault::is_asked_for("no-tcx") {
+        return Err(std::io::Error::from_raw_os_error(libc::EINVAL).into());
+    }
+    let program = classifier(programs, interface, task)?;
+    // Before the programs of others: what they would do with a packet we drop is moot, and what leaves is
+    // still as the PBX sent it.
+    let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+    let id = program.attach_with_options(&interface.name, task.direction(), first)?;
+    Ok(program.take_link(id)?.try_into()?)
+}
+
+fn create_xdp_link(
     programs: &mut Ebpf,
     interface: &Interface,
-    kind: AttachmentKind,
+    mode: XdpMode,
 ) -> Result<FdLink, Cause> {
-    let mode = match kind {
-        AttachmentKind::XdpNative => XdpMode::Driver,
-        AttachmentKind::XdpGeneric => XdpMode::Skb,
-        AttachmentKind::Tc | AttachmentKind::Memory => {
-            if fault::is_asked_for("no-tcx") {
-                return Err(std::io::Error::from_raw_os_error(libc::EINVAL).into());
-            }
-            let program = classifier(programs, interface)?;
-            // Before the programs of others: what they would do with a packet we drop is moot.
-            let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-            let id = program.attach_with_options(&interface.name, TcAttachType::Ingress, first)?;
-            return Ok(program.take_link(id)?.try_into()?);
-        }
-    };
     if !interface.ethernet {
         return Err("its packets have no Ethernet header".into());
     }
@@ -221,7 +266,9 @@ pub(crate) fn release(pins: &Pins, hold: &Hold) -> Result<(), Error> {
             Ok(link) => link.unpin().map(drop),
             Err(_) => std::fs::remove_file(pin),
         },
-        How::Filter { priority } => clsact::release_filter(pins, hold.interface, *priority),
+        How::Filter { task, priority } => {
+            clsact::release_filter(pins, hold.interface, *task, *priority)
+        }
         How::Qdisc => clsact::release_qdisc(pins, hold.interface),
     };
     released.map_err(|source| Error::Detach { interface: hold.interface, source })
@@ -234,19 +281,23 @@ impl Hold {
             How::Link { pin, .. } => sys::open_pin(pin)
                 .and_then(sys::interface_of)
                 .is_ok_and(|held| held == self.interface),
-            How::Filter { priority } => {
-                clsact::has_filter(self.interface, *priority).unwrap_or(false)
+            How::Filter { task, priority } => {
+                clsact::has_filter(self.interface, *task, *priority).unwrap_or(false)
             }
             How::Qdisc => true,
         }
     }
 
-    /// The kind of the attachment it stands for.
+    fn is_by_tc(&self) -> bool {
+        self.task() == Task::Track || self.kind() == Some(AttachmentKind::Tc)
+    }
+
+    /// The kind of the attachment it stands for; a tracker is none.
     pub(crate) fn kind(&self) -> Option<AttachmentKind> {
         match &self.how {
             How::Link { kind, .. } => kind_of(kind),
-            How::Filter { .. } => Some(AttachmentKind::Tc),
-            How::Qdisc => None,
+            How::Filter { task: Task::Judge, .. } => Some(AttachmentKind::Tc),
+            How::Filter { task: Task::Track, .. } | How::Qdisc => None,
         }
     }
 }
@@ -259,8 +310,14 @@ fn xdp(programs: &mut Ebpf) -> Result<&mut Xdp, Cause> {
 fn classifier<'a>(
     programs: &'a mut Ebpf,
     interface: &Interface,
+    task: Task,
 ) -> Result<&'a mut SchedClassifier, Cause> {
-    let name = if interface.ethernet { "gf_tc" } else { "gf_tc_l3" };
+    let name = match (task, interface.ethernet) {
+        (Task::Judge, true) => "gf_tc",
+        (Task::Judge, false) => "gf_tc_l3",
+        (Task::Track, true) => "gf_track_tc",
+        (Task::Track, false) => "gf_track_tc_l3",
+    };
     let program = programs.program_mut(name).ok_or("the object lacks a program")?;
     Ok(program.try_into().map_err(|error: ProgramError| error)?)
 }

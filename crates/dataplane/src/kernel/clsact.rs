@@ -14,7 +14,7 @@ use netlink_packet_route::tc::{TcAttribute, TcMessage};
 
 use crate::fault;
 use crate::interfaces::{self, Interface};
-use crate::kernel::pins::Pins;
+use crate::kernel::pins::{Hold, How, Pins, Task};
 use crate::{netlink, tc};
 
 /// "gf": whoever lists the filters sees whose it is.
@@ -27,13 +27,24 @@ const QDISC: (u16, u16) = (tc::MAJOR, 0);
 const PLACE: (u16, u16) = (tc::MAJOR, 0xfff1);
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
+impl Task {
+    /// Which way the packets go that it is about.
+    pub(crate) fn direction(self) -> TcAttachType {
+        match self {
+            Self::Judge => TcAttachType::Ingress,
+            Self::Track => TcAttachType::Egress,
+        }
+    }
+}
+
 /// Attaches a program, before the filters of others where a priority is free.
 pub(crate) fn attach(
     program: &mut SchedClassifier,
     pins: &Pins,
     interface: &Interface,
+    task: Task,
 ) -> Result<(), Cause> {
-    if !has_qdisc(interface.index)? {
+    if !has_qdisc(interface.index, task)? {
         pins.mark_qdisc(interface.index)?;
         fault::point("clsact-marked");
         qdisc_add_clsact(&interface.name)?;
@@ -42,11 +53,11 @@ pub(crate) fn attach(
     let taken = priorities(interface.index)?;
     let priority =
         (FIRST..u16::MAX).find(|free| !taken.contains(free)).ok_or("no priority is free")?;
-    pins.mark_filter(interface.index, priority)?;
+    pins.mark_filter(interface.index, task, priority)?;
     fault::point("filter-marked");
     let options = NlOptions { priority, handle: HANDLE, classid: None };
     let options = TcAttachOptions::Netlink(options);
-    let id = program.attach_with_options(&interface.name, TcAttachType::Ingress, options)?;
+    let id = program.attach_with_options(&interface.name, task.direction(), options)?;
     // Dropping the link would take the filter away again.
     std::mem::forget(program.take_link(id)?);
     Ok(())
@@ -56,26 +67,32 @@ pub(crate) fn attach(
 pub(crate) fn replace(
     program: &mut SchedClassifier,
     interface: &Interface,
+    task: Task,
     priority: u16,
 ) -> Result<(), Cause> {
-    let id = program.attach_to_link(filter(&interface.name, priority)?)?;
+    let id = program.attach_to_link(filter(&interface.name, task, priority)?)?;
     std::mem::forget(program.take_link(id)?);
     Ok(())
 }
 
 /// Removes the filter. An interface that is gone has taken it along.
-pub(crate) fn release_filter(pins: &Pins, index: u32, priority: u16) -> io::Result<()> {
+pub(crate) fn release_filter(pins: &Pins, index: u32, task: Task, priority: u16) -> io::Result<()> {
     if let Some(name) = name_of(index)?
-        && has_filter(index, priority)?
+        && has_filter(index, task, priority)?
     {
-        Link::detach(filter(&name, priority)?).map_err(io::Error::other)?;
+        Link::detach(filter(&name, task, priority)?).map_err(io::Error::other)?;
     }
-    pins.unmark_filter(index, priority)
+    pins.unmark_filter(index, task, priority)
 }
 
-/// Removes the qdisc, unless others use it by now.
+/// Removes the qdisc, unless others use it by now. As long as a filter of ours is on it, it stays ours.
 pub(crate) fn release_qdisc(pins: &Pins, index: u32) -> io::Result<()> {
-    if name_of(index)?.is_some() && has_qdisc(index)? && priorities(index)?.is_empty() {
+    let is_on_it = |hold: &Hold| hold.interface == index && matches!(hold.how, How::Filter { .. });
+    if pins.holds().map_err(io::Error::other)?.iter().any(is_on_it) {
+        return Ok(());
+    }
+    if name_of(index)?.is_some() && has_qdisc(index, Task::Track)? && priorities(index)?.is_empty()
+    {
         let mut qdisc = TcMessage::with_index(index as i32);
         qdisc.header.handle = handle(QDISC);
         qdisc.header.parent = handle(PLACE);
@@ -89,17 +106,20 @@ fn name_of(index: u32) -> io::Result<Option<String>> {
     Ok(all.into_iter().find(|found| found.index == index).map(|found| found.name))
 }
 
-fn filter(interface: &str, priority: u16) -> io::Result<SchedClassifierLink> {
-    SchedClassifierLink::attached(interface, TcAttachType::Ingress, priority, HANDLE, None)
+fn filter(interface: &str, task: Task, priority: u16) -> io::Result<SchedClassifierLink> {
+    SchedClassifierLink::attached(interface, task.direction(), priority, HANDLE, None)
 }
 
 fn handle((major, minor): (u16, u16)) -> netlink_packet_route::tc::TcHandle {
     netlink_packet_route::tc::TcHandle { major, minor }
 }
 
-/// Whether filters can be put on ingress; an ingress qdisc of somebody else serves as well.
-fn has_qdisc(index: u32) -> io::Result<bool> {
-    let serves = |kind: &TcAttribute| matches!(kind, TcAttribute::Kind(kind) if kind == "clsact" || kind == "ingress");
+/// Whether filters can be put there; for ingress an ingress qdisc of somebody else serves as well.
+fn has_qdisc(index: u32, task: Task) -> io::Result<bool> {
+    let serves = |kind: &TcAttribute| match kind {
+        TcAttribute::Kind(kind) => kind == "clsact" || kind == "ingress" && task == Task::Judge,
+        _ => false,
+    };
     Ok(tc::qdiscs()?
         .iter()
         .any(|qdisc| qdisc.header.index == index as i32 && qdisc.attributes.iter().any(serves)))
@@ -117,8 +137,12 @@ fn priorities(index: u32) -> io::Result<BTreeSet<u16>> {
 }
 
 /// Whether our filter is on an interface.
-pub(crate) fn has_filter(index: u32, priority: u16) -> io::Result<bool> {
-    Ok(tc::filters(index, tc::INGRESS)?
+pub(crate) fn has_filter(index: u32, task: Task, priority: u16) -> io::Result<bool> {
+    let direction = match task {
+        Task::Judge => tc::INGRESS,
+        Task::Track => tc::EGRESS,
+    };
+    Ok(tc::filters(index, direction)?
         .iter()
         .any(|filter| is_ours(filter) && (filter.header.info >> 16) as u16 == priority))
 }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use geofilter_core::desired::{Action, Bank, BootTime, Desired, Generation};
+use geofilter_core::desired::{Action, Bank, BootTime, BootedAt, Desired, Generation};
 
 use crate::Error;
 use crate::kernel::abi::{self, BANKS, BankHead, BankTable, Word};
@@ -18,8 +18,8 @@ const ABI: usize = 1;
 type InForce = (Generation, Action);
 /// The same of the fallback, with the time from which it counts.
 type Afterwards = (Generation, Action, BootTime);
-/// A bank with the deadline up to which it counts.
-type Content = (Bank, Option<BootTime>);
+/// A bank with the deadline up to which it counts, and what its calendar was reckoned with.
+type Content = (Bank, Option<BootTime>, BootedAt);
 
 /// The policy in the kernel.
 pub(crate) struct Control {
@@ -52,27 +52,33 @@ impl Control {
         Word::unpack(self.read_word(WORD))
     }
 
-    /// Puts a policy in force, judged by the table in the slot.
-    pub(crate) fn store(&mut self, desired: &Desired, table: usize) -> Result<(), Error> {
+    /// Puts a policy in force.
+    pub(crate) fn store(&mut self, desired: &Desired, booted_at: BootedAt) -> Result<(), Error> {
         let before = self.word();
         let mut taken = [false; BANKS];
         taken[before.active] = true;
         taken[before.fallback] |= before.timed;
         let deadline = desired.fallback.as_ref().map(|fallback| fallback.deadline);
-        let active = self.place((desired.active.clone(), deadline), &mut taken)?;
+        let active = self.place((desired.active.clone(), deadline, booted_at), &mut taken)?;
         let fallback = match &desired.fallback {
-            Some(fallback) => self.place((fallback.bank.clone(), None), &mut taken)?,
+            Some(fallback) => self.place((fallback.bank.clone(), None, booted_at), &mut taken)?,
             None => active,
         };
         let (generation, timed) = (desired.active.generation, deadline.is_some());
-        self.publish(Word { generation, active, fallback, timed, table }, before);
+        self.publish(Word { generation, active, fallback, timed, ..before }, before);
         Ok(())
     }
 
-    /// Judges by the table in another slot from now on.
-    pub(crate) fn switch_table(&mut self, table: usize) {
+    /// Judges by the world table in the other slot from now on.
+    pub(crate) fn switch_table(&mut self) {
         let word = self.word();
-        self.publish(Word { table, ..word }, word);
+        self.publish(Word { table: 1 - word.table, ..word }, word);
+    }
+
+    /// Judges by the overrides in the other slot from now on.
+    pub(crate) fn switch_overrides(&mut self) {
+        let word = self.word();
+        self.publish(Word { overrides: 1 - word.overrides, ..word }, word);
     }
 
     /// Waits until no packet is judged by what the word no longer names.
@@ -122,7 +128,7 @@ impl Control {
             }
         };
         taken[at] = true;
-        self.banks.write(at, &BankTable::new(&content.0, content.1));
+        self.banks.write(at, &BankTable::new(&content.0, content.1, content.2));
         self.written[at] = Some(content);
         Ok(at)
     }

@@ -1,4 +1,8 @@
-//! [`Judge`]: the loaded programs judging a frame that no wire brought.
+//! [`Judge`]: the loaded programs on a frame that no wire brought.
+
+use std::borrow::Cow;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use aya::Ebpf;
 use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions, Xdp};
@@ -16,6 +20,7 @@ const TC_ACT_SHOT: u32 = 2;
 pub struct Judge {
     xdp: Xdp,
     tc: SchedClassifier,
+    tracker: SchedClassifier,
 }
 
 impl Judge {
@@ -24,12 +29,14 @@ impl Judge {
             Some(program) => program.info(),
             None => Err(ProgramError::NotLoaded),
         };
-        let name = "judge".into();
+        let name: Cow<'static, str> = "judge".into();
         let xdp = info("gf_xdp")?;
         let tc = info("gf_tc")?;
+        let tracker = info("gf_track_tc")?;
         Ok(Self {
-            xdp: Xdp::from_program_info(xdp, "judge".into(), XdpAttachType::Interface)?,
-            tc: SchedClassifier::from_program_info(tc, name)?,
+            xdp: Xdp::from_program_info(xdp, name.clone(), XdpAttachType::Interface)?,
+            tc: SchedClassifier::from_program_info(tc, name.clone())?,
+            tracker: SchedClassifier::from_program_info(tracker, name)?,
         })
     }
 
@@ -50,4 +57,35 @@ impl Judge {
         let dropped = dropped.map_err(|source| Error::Load(source.into()))?;
         Ok(if dropped { Verdict::Drop } else { Verdict::Pass })
     }
+
+    /// Lets the tracker see a frame that leaves.
+    ///
+    /// # Errors
+    /// [`Error::Load`] if the kernel can't run the frame.
+    pub fn track(&self, frame: &[u8]) -> Result<(), Error> {
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
+        self.tracker.test_run(options).map(drop).map_err(|source| Error::Load(source.into()))
+    }
+
+    /// How long the programs of this kind ran, all in all, and how often; counted while [`count_run_time`]
+    /// asks for it.
+    ///
+    /// # Errors
+    /// [`Error::Load`] if the kernel does not say.
+    pub fn run_time(&self, kind: AttachmentKind) -> Result<(Duration, u64), Error> {
+        let info = match kind {
+            AttachmentKind::XdpNative | AttachmentKind::XdpGeneric => self.xdp.info(),
+            AttachmentKind::Tc | AttachmentKind::Memory => self.tc.info(),
+        };
+        let info = info.map_err(|source| Error::Load(source.into()))?;
+        Ok((info.run_time(), info.run_count()))
+    }
+}
+
+/// Has the kernel count how long programs run, until the descriptor is closed.
+///
+/// # Errors
+/// [`Error::Load`] if it refuses.
+pub fn count_run_time() -> Result<OwnedFd, Error> {
+    aya::sys::enable_stats(aya::sys::Stats::RunTime).map_err(|source| Error::Load(source.into()))
 }

@@ -7,15 +7,18 @@ use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader, Pod};
 use geofilter_core::counters::Counters;
 use geofilter_core::decide::LocalSources;
-use geofilter_core::desired::{Attachment, Desired, Observed};
+use geofilter_core::desired::{Attachment, BootedAt, Desired, Observed};
 use geofilter_core::dxr::Dxr;
 use geofilter_core::event::DropEvent;
+use geofilter_core::overrides::{AddressKey, Spans, Table};
 
 use crate::interfaces::Interface;
 use crate::kernel::abi::{self, CounterTable};
 use crate::kernel::control::Control;
 use crate::kernel::mapped::Mapped;
-use crate::kernel::pins::{Hold, How, Pins};
+use crate::kernel::peers::Peers;
+use crate::kernel::pins::{Hold, How, Pins, Task};
+use crate::kernel::sources::Sources;
 use crate::kernel::table::Slots;
 use crate::kernel::{attach, clsact, sys};
 use crate::netlink::Watch;
@@ -23,7 +26,7 @@ use crate::{Error, Preference, fault};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/geofilter.bpf.o"));
 
-const MAPS: [&str; 9] = [
+const MAPS: [&str; 16] = [
     "gf_index",
     "gf_v4_chunks",
     "gf_v6_chunks",
@@ -33,6 +36,13 @@ const MAPS: [&str; 9] = [
     "gf_counters",
     "gf_budget",
     "gf_events",
+    "gf_prefixes",
+    "gf_addresses",
+    "gf_known",
+    "gf_peers",
+    "gf_peer_filter",
+    "gf_marks",
+    "gf_contacts",
 ];
 
 /// Drops that each CPU may tell of between two calls of [`Backend::drain_events`].
@@ -43,18 +53,31 @@ pub(crate) struct Live {
     pub(crate) programs: Ebpf,
     pub(crate) control: Control,
     slots: Slots,
+    sources: Sources,
+    pub(crate) peers: Peers,
     counters: PerCpuArray<MapData, CounterTable>,
     budget: PerCpuArray<MapData, u64>,
     interfaces: HashMap<MapData, u32, u32>,
     events: RingBuf<MapData>,
+    /// The overrides by prefix that this process put in force.
+    prefixes: Option<Dxr<Spans>>,
     attached: Vec<Attached>,
+    trackers: Vec<Tracker>,
+    /// Interfaces that refused the tracker.
+    pub(crate) untracked: Vec<String>,
     watch: Watch,
 }
 
-/// A program on an interface.
+/// A program that judges on an interface.
 struct Attached {
     index: u32,
     attachment: Attachment,
+    how: Held,
+}
+
+/// A program that tracks on an interface.
+struct Tracker {
+    index: u32,
     how: Held,
 }
 
@@ -63,27 +86,45 @@ enum Held {
     /// A link. Our descriptor keeps it even if somebody unmounts the pins.
     Link(OwnedFd),
     /// A filter with this priority on the clsact qdisc.
-    Filter(u16),
+    Filter(Task, u16),
+}
+
+impl Held {
+    /// Opens what a pin or a mark stands for; a qdisc holds nothing.
+    fn open(hold: &Hold) -> std::io::Result<Option<Self>> {
+        Ok(match &hold.how {
+            How::Link { pin, .. } => Some(Self::Link(sys::open_pin(pin)?)),
+            How::Filter { task, priority } => Some(Self::Filter(*task, *priority)),
+            How::Qdisc => None,
+        })
+    }
+
+    /// Whether the kernel still has the program on the interface.
+    fn is_on(&self, interface: u32) -> bool {
+        match self {
+            Self::Link(link) => sys::interface_of(link).is_ok_and(|index| index == interface),
+            Self::Filter(task, priority) => {
+                clsact::has_filter(interface, *task, *priority).unwrap_or(false)
+            }
+        }
+    }
 }
 
 impl Attached {
     /// Whether the kernel still has it there.
     fn holds(&self) -> bool {
-        match &self.how {
-            Held::Link(link) => sys::interface_of(link).is_ok_and(|index| index == self.index),
-            Held::Filter(priority) => clsact::has_filter(self.index, *priority).unwrap_or(false),
-        }
+        self.how.is_on(self.index)
     }
 
     /// What may let packets by although the program is in its place.
     fn warning(&self) -> Option<String> {
         match self.how {
-            Held::Filter(priority) if priority > clsact::FIRST => Some(format!(
+            Held::Filter(_, priority) if priority > clsact::FIRST => Some(format!(
                 "on {} filters of others come before ours and may let packets by: see `tc filter show dev \
                  {} ingress`, or use --backend xdp",
                 self.attachment.interface, self.attachment.interface
             )),
-            Held::Filter(_) | Held::Link(_) => None,
+            Held::Filter(..) | Held::Link(_) => None,
         }
     }
 }
@@ -113,12 +154,25 @@ impl Live {
                 mapped(&open("gf_banks")?, "gf_banks", abi::BANKS)?,
             ),
             slots: Slots::open(pins)?,
+            sources: Sources::new(
+                mapped(&open("gf_prefixes")?, "gf_prefixes", 2)?,
+                typed(Map::HashMap(open("gf_addresses")?), "gf_addresses")?,
+                mapped(&open("gf_known")?, "gf_known", 1)?,
+            ),
+            peers: Peers::new(
+                typed(Map::HashMap(open("gf_peers")?), "gf_peers")?,
+                mapped(&open("gf_peer_filter")?, "gf_peer_filter", 1)?,
+                typed(Map::HashMap(open("gf_contacts")?), "gf_contacts")?,
+            ),
             counters: typed(Map::PerCpuArray(open("gf_counters")?), "gf_counters")?,
             budget: typed(Map::PerCpuArray(open("gf_budget")?), "gf_budget")?,
             interfaces: typed(Map::HashMap(open("gf_interfaces")?), "gf_interfaces")?,
             events: typed(Map::RingBuf(open("gf_events")?), "gf_events")?,
             programs,
+            prefixes: None,
             attached: Vec::new(),
+            trackers: Vec::new(),
+            untracked: Vec::new(),
             watch: Watch::new().map_err(Error::Netlink)?,
         })
     }
@@ -133,18 +187,30 @@ impl Live {
         self.describe(interface.index, interface.local)?;
         let kind = attach::attach(&mut self.programs, pins, interface, preference)?;
         let fail = |source| Error::Pins { path: pins.map(""), source };
-        let of_interface = |hold: &Hold| hold.interface == interface.index;
-        for hold in pins.holds()?.into_iter().filter(of_interface) {
-            let how = match hold.how {
-                How::Link { pin, .. } => Held::Link(sys::open_pin(&pin).map_err(fail)?),
-                How::Filter { priority } => Held::Filter(priority),
-                How::Qdisc => continue,
-            };
+        for hold in attach::holds(pins, interface, Task::Judge)? {
+            let Some(how) = Held::open(&hold).map_err(fail)? else { continue };
             self.attached.retain(|attached| attached.attachment.interface != interface.name);
             let attachment = Attachment { interface: interface.name.clone(), kind };
             self.attached.push(Attached { index: interface.index, attachment, how });
         }
         Ok(())
+    }
+
+    /// Puts the tracker on an interface, or takes it over, and keeps hold of it.
+    pub(crate) fn track(&mut self, pins: &Pins, interface: &Interface) -> Result<(), Error> {
+        attach::track(&mut self.programs, pins, interface)?;
+        let fail = |source| Error::Pins { path: pins.map(""), source };
+        for hold in attach::holds(pins, interface, Task::Track)? {
+            let Some(how) = Held::open(&hold).map_err(fail)? else { continue };
+            self.trackers.retain(|tracker| tracker.index != interface.index);
+            self.trackers.push(Tracker { index: interface.index, how });
+        }
+        Ok(())
+    }
+
+    /// Whether the tracker is on an interface.
+    pub(crate) fn tracks(&self, index: u32) -> bool {
+        self.trackers.iter().any(|tracker| tracker.index == index && tracker.how.is_on(index))
     }
 
     /// Tells the programs what is local on an interface.
@@ -167,8 +233,17 @@ impl Live {
             attachments: effective.map(|attached| attached.attachment.clone()).collect(),
             active,
             fallback,
-            warnings: self.attached.iter().filter_map(Attached::warning).collect(),
+            warnings: self.warnings(),
         }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let untracked = self.untracked.iter().map(|name| {
+            format!(
+                "what the PBX sends by {name} is not seen, so that it makes no peers there: see the agent's log"
+            )
+        });
+        self.attached.iter().filter_map(Attached::warning).chain(untracked).collect()
     }
 
     /// What every CPU counted.
@@ -188,25 +263,38 @@ impl Live {
     /// Whether interfaces, addresses or routes changed since the last call, or a program of ours is gone.
     pub(crate) fn needs_a_look(&mut self) -> Result<bool, Error> {
         let changed = self.watch.changed().map_err(Error::Netlink)?;
-        Ok(changed || !self.attached.iter().all(Attached::holds))
+        let in_place = self.attached.iter().all(Attached::holds)
+            && self.trackers.iter().all(|tracker| tracker.how.is_on(tracker.index));
+        Ok(changed || !in_place)
     }
 
-    /// Puts table and policy into the maps: into new ones before anything is attached, into those of
+    /// Puts tables and policy into the maps: into new ones before anything is attached, into those of
     /// an earlier agent while they are in use.
-    pub(crate) fn fill(&mut self, pins: &Pins, dxr: &Dxr, desired: &Desired) -> Result<(), Error> {
+    pub(crate) fn fill(
+        &mut self,
+        pins: &Pins,
+        dxr: &Dxr,
+        overrides: &Table,
+        desired: &Desired,
+        booted_at: BootedAt,
+    ) -> Result<(), Error> {
         match self.control.abi() {
             0 => {
-                self.slots.fill(0, dxr)?;
-                self.control.store(desired, 0)?;
-                self.control.set_abi();
-                Ok(())
+                self.fill_world(0, dxr)?;
+                self.fill_prefixes(0, &overrides.prefixes)?;
+                self.sources.set_addresses(overrides)?;
             }
             abi::ABI => {
-                self.swap(dxr)?;
-                self.control.store(desired, self.control.word().table)
+                self.swap_world(dxr)?;
+                self.set_overrides(overrides)?;
             }
-            found => Err(Error::OtherVersion { found, expected: abi::ABI, path: pins.map("") }),
+            found => {
+                return Err(Error::OtherVersion { found, expected: abi::ABI, path: pins.map("") });
+            }
         }
+        self.control.store(desired, booted_at)?;
+        self.control.set_abi();
+        Ok(())
     }
 
     /// Lets every CPU tell of drops again.
@@ -217,19 +305,64 @@ impl Live {
         self.budget.set(0, budget, 0).map_err(|source| Error::map("gf_budget", source))
     }
 
-    pub(crate) fn swap(&mut self, dxr: &Dxr) -> Result<(), Error> {
+    /// Replaces the world table.
+    pub(crate) fn swap_world(&mut self, dxr: &Dxr) -> Result<(), Error> {
         let old = self.control.word().table;
-        let new = 1 - old;
-        self.slots.clear(new)?;
-        if let Err(error) = self.slots.fill(new, dxr) {
-            self.slots.clear(new)?;
-            return Err(error);
-        }
+        self.fill_world(1 - old, dxr)?;
         fault::point("swap-filled");
-        self.control.switch_table(new);
+        self.control.switch_table();
         fault::point("swap-switched");
         self.control.wait()?;
         self.slots.clear(old)
+    }
+
+    /// Replaces exemptions and bans: the prefixes at once, then the addresses one by one.
+    pub(crate) fn set_overrides(&mut self, overrides: &Table) -> Result<(), Error> {
+        if self.prefixes.as_ref() != Some(&overrides.prefixes) {
+            let old = self.control.word().overrides;
+            self.fill_prefixes(1 - old, &overrides.prefixes)?;
+            fault::point("overrides-filled");
+            self.control.switch_overrides();
+            self.control.wait()?;
+            self.slots.clear(abi::OVERRIDES_SLOT + old)?;
+        }
+        self.sources.set_addresses(overrides)
+    }
+
+    /// Changes what is known of one address.
+    pub(crate) fn set_address(&mut self, address: AddressKey, spans: Spans) -> Result<(), Error> {
+        self.sources.set(address, spans)
+    }
+
+    fn fill_world(&mut self, slot: usize, dxr: &Dxr) -> Result<(), Error> {
+        self.fill_slot(slot, dxr, |_, entry| abi::pack_entry(entry))
+    }
+
+    fn fill_prefixes(&mut self, slot: usize, prefixes: &Dxr<Spans>) -> Result<(), Error> {
+        let table = abi::OVERRIDES_SLOT + slot;
+        // Without a table every address is without an override.
+        match prefixes.is_empty() {
+            true => self.slots.clear(table)?,
+            false => self.fill_slot(table, prefixes, |number, _| number as u32)?,
+        }
+        self.sources.prefixes.fill(slot).fill(prefixes);
+        self.prefixes = Some(prefixes.clone());
+        Ok(())
+    }
+
+    /// Fills a slot that no program uses, or leaves it empty.
+    fn fill_slot<E: Copy>(
+        &mut self,
+        slot: usize,
+        dxr: &Dxr<E>,
+        pack: impl Fn(usize, &E) -> u32,
+    ) -> Result<(), Error> {
+        self.slots.clear(slot)?;
+        let filled = self.slots.fill(slot, dxr, pack);
+        if filled.is_err() {
+            self.slots.clear(slot)?;
+        }
+        filled
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use aya::Pod;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -60,6 +60,18 @@ impl<T: Pod> Mapped<T> {
         assert!((word + 1) * 8 <= size_of::<T>(), "word {word} of a value");
         // SAFETY: aligned, inside the mapping, and shared with the kernel as an atomic word.
         unsafe { AtomicU64::from_ptr(self.at(entry).cast::<u64>().add(word)) }
+    }
+
+    /// Sets bits of a word, and leaves the others as they are.
+    pub(crate) fn set_bits(&self, entry: usize, word: usize, bits: u64) {
+        self.word(entry, word).fetch_or(bits, Ordering::Release);
+    }
+
+    /// One byte inside of a value, by its offset.
+    pub(crate) fn byte(&self, entry: usize, byte: usize) -> &AtomicU8 {
+        assert!(byte < size_of::<T>(), "byte {byte} of a value");
+        // SAFETY: inside the mapping, and shared with the kernel as a byte of its own.
+        unsafe { AtomicU8::from_ptr(self.at(entry).cast::<u8>().add(byte)) }
     }
 
     /// Stores a word so that a program that sees it sees everything written before it.

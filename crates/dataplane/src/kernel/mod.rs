@@ -1,6 +1,7 @@
 //! [`Kernel`]: the BPF data plane, XDP and TC. [`abi`] is the layout it shares with `bpf/`, [`control`]
-//! the policy banks, [`table`] the world table, [`live`] all of it loaded; [`attach`] puts the programs on
-//! interfaces, [`pins`] is what outlives the agent.
+//! the policy banks, [`table`] the world table, [`sources`] exemptions and bans, [`peers`] whom the PBX
+//! contacted, [`live`] all of it loaded; [`attach`] puts the programs on interfaces, [`pins`] is what
+//! outlives the agent.
 
 mod abi;
 mod attach;
@@ -9,27 +10,34 @@ mod control;
 mod judge;
 mod live;
 mod mapped;
+mod peers;
 mod pins;
 mod remains;
+mod sources;
 mod sys;
 mod table;
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use geofilter_core::counters::Counters;
-use geofilter_core::decide::LocalSources;
-use geofilter_core::desired::{Action, Attachment, Bank, Desired, Generation, Observed};
+use geofilter_core::decide::{LocalSources, Timed};
+use geofilter_core::desired::{
+    Action, Attachment, Bank, BootTime, BootedAt, Desired, Generation, Observed,
+};
 use geofilter_core::dxr::Dxr;
 use geofilter_core::event::DropEvent;
+use geofilter_core::overrides::{AddressKey, Spans, Table};
 use geofilter_core::policy::{Mode, Policy};
 use geofilter_core::world::World;
 
 use crate::interfaces::{self, Interface};
 use crate::{Backend, Error, Preference, fault};
 pub(crate) use clsact::is_ours as is_our_filter;
-pub use judge::Judge;
+pub use judge::{Judge, count_run_time};
 use live::{Live, open_control};
-use pins::{Hold, Pins};
+use pins::{Hold, Pins, Task};
 use remains::Remains;
 
 /// The BPF data plane.
@@ -51,8 +59,14 @@ impl Kernel {
     ///
     /// # Errors
     /// As [`Backend::attach`].
-    pub fn load(&mut self, world: &World, desired: &Desired) -> Result<(), Error> {
-        self.attach_to(&[], world, desired)
+    pub fn load(
+        &mut self,
+        world: &World,
+        overrides: &Table,
+        desired: &Desired,
+        booted_at: BootedAt,
+    ) -> Result<(), Error> {
+        self.load_and_fill(world, overrides, desired, booted_at).map(|live| self.live = Some(live))
     }
 
     /// A handle on the loaded programs, to judge frames without a wire.
@@ -76,38 +90,63 @@ impl Kernel {
         self.live.as_mut().ok_or(Error::NotAttached { operation })
     }
 
-    fn attach_to(
-        &mut self,
-        interfaces: &[Interface],
+    fn load_and_fill(
+        &self,
         world: &World,
+        overrides: &Table,
         desired: &Desired,
-    ) -> Result<(), Error> {
+        booted_at: BootedAt,
+    ) -> Result<Live, Error> {
         let dxr = Dxr::compile(world)?;
         fault::point("attach-start");
         self.pins.create()?;
         fault::point("attach-folder");
         let mut live = Live::load(&self.pins)?;
         fault::point("attach-loaded");
-        live.fill(&self.pins, &dxr, desired)?;
+        live.fill(&self.pins, &dxr, overrides, desired, booted_at)?;
         live.renew_budget()?;
         fault::point("attach-filled");
-        let earlier: Vec<u32> = self.pins.holds()?.iter().map(|hold| hold.interface).collect();
+        Ok(live)
+    }
+
+    /// Attaches to the protected interfaces, and tracks on all that lead out.
+    fn attach_to(&mut self, mut live: Live, interfaces: &[Interface]) -> Result<(), Error> {
+        let earlier = self.pins.holds()?;
         for interface in interfaces {
             if let Err(error) = live.protect(&self.pins, interface, self.preference) {
-                self.release(|index| !earlier.contains(&index))?;
+                self.release(|hold| !earlier.contains(hold))?;
                 return Err(error);
             }
         }
+        Self::track(&self.pins, &mut live, &interfaces::all()?);
         // Those that an earlier agent protected and this one does not.
-        self.release(|index| !interfaces.iter().any(|interface| interface.index == index))?;
+        self.release(|hold| {
+            let protected = interfaces.iter().any(|interface| interface.index == hold.interface);
+            hold.task() == Task::Judge && !protected
+        })?;
         self.live = Some(live);
         fault::point("attach-done");
         Ok(())
     }
 
-    /// Detaches from the interfaces that are chosen by index.
-    fn release(&self, chosen: impl Fn(u32) -> bool) -> Result<(), Error> {
-        for hold in self.pins.holds()?.into_iter().filter(|hold| chosen(hold.interface)) {
+    /// Puts the tracker wherever it is missing. An interface that refuses it costs nobody the filter, and is
+    /// asked again when the host's interfaces change.
+    fn track(pins: &Pins, live: &mut Live, all: &[Interface]) {
+        live.untracked.clear();
+        for interface in all.iter().filter(|interface| interface.leads_out()) {
+            if live.tracks(interface.index) {
+                continue;
+            }
+            if let Err(error) = live.track(pins, interface) {
+                tracing::warn!(interface = interface.name, %error, "cannot track what leaves");
+                live.untracked.push(interface.name.clone());
+            }
+        }
+    }
+
+    /// Detaches what is chosen.
+    fn release(&self, chosen: impl Fn(&Hold) -> bool) -> Result<(), Error> {
+        for hold in self.pins.holds()?.into_iter().filter(chosen) {
             attach::release(&self.pins, &hold)?;
         }
         Ok(())
@@ -126,6 +165,7 @@ impl Kernel {
                 live.protect(&self.pins, interface, self.preference)?;
             }
         }
+        Self::track(&self.pins, live, &all);
         Ok(())
     }
 
@@ -155,7 +195,11 @@ impl Kernel {
 /// # Errors
 /// [`Error::Pins`] if the pins can't be read.
 pub fn held(runtime_dir: &Path) -> Result<Vec<u32>, Error> {
-    Ok(Pins::of(runtime_dir).holds()?.iter().map(|hold| hold.interface).collect())
+    Ok(protected(&Pins::of(runtime_dir).holds()?))
+}
+
+fn protected(holds: &[Hold]) -> Vec<u32> {
+    holds.iter().filter(|hold| hold.kind().is_some()).map(|hold| hold.interface).collect()
 }
 
 /// The paths that are there only while the agent with this runtime folder has something attached.
@@ -164,12 +208,20 @@ pub fn paths(runtime_dir: &Path) -> Vec<String> {
 }
 
 impl Backend for Kernel {
-    fn attach(&mut self, world: &World, desired: &Desired) -> Result<Observed, Error> {
-        let held: Vec<u32> = self.pins.holds()?.iter().map(|hold| hold.interface).collect();
-        let interfaces = interfaces::select(&self.names, &held)?;
+    fn attach(
+        &mut self,
+        world: &World,
+        overrides: &Table,
+        desired: &Desired,
+        booted_at: BootedAt,
+    ) -> Result<Observed, Error> {
+        let interfaces = interfaces::select(&self.names, &protected(&self.pins.holds()?))?;
         self.names = interfaces.iter().map(|interface| interface.name.clone()).collect();
         let earlier = self.pins.exist();
-        if let Err(error) = self.attach_to(&interfaces, world, desired) {
+        let attached = self
+            .load_and_fill(world, overrides, desired, booted_at)
+            .and_then(|live| self.attach_to(live, &interfaces));
+        if let Err(error) = attached {
             self.live = None;
             if !earlier {
                 self.detach()?;
@@ -179,21 +231,44 @@ impl Backend for Kernel {
         self.verify(desired)
     }
 
-    fn apply(&mut self, desired: &Desired) -> Result<Observed, Error> {
+    fn apply(&mut self, desired: &Desired, booted_at: BootedAt) -> Result<Observed, Error> {
         if self.live_mut("apply a policy")?.needs_a_look()? {
             self.refresh()?;
         }
         let live = self.live_mut("apply a policy")?;
         fault::point("apply-start");
-        let table = live.control.word().table;
-        live.control.store(desired, table)?;
+        live.control.store(desired, booted_at)?;
         fault::point("apply-stored");
         self.verify(desired)
     }
 
     fn swap_world(&mut self, world: &World) -> Result<(), Error> {
         let dxr = Dxr::compile(world)?;
-        self.live_mut("swap the world table")?.swap(&dxr)
+        self.live_mut("swap the world table")?.swap_world(&dxr)
+    }
+
+    fn set_overrides(&mut self, overrides: &Table) -> Result<(), Error> {
+        self.live_mut("set the overrides")?.set_overrides(overrides)
+    }
+
+    fn set_address(&mut self, address: AddressKey, spans: Spans) -> Result<(), Error> {
+        self.live_mut("set an address")?.set_address(address, spans)
+    }
+
+    fn set_contacts(&mut self, contacts: &HashSet<AddressKey>) -> Result<(), Error> {
+        self.live_mut("set the contacts")?.peers.set_contacts(contacts)
+    }
+
+    fn peers(&mut self) -> Result<Vec<Timed<SocketAddr>>, Error> {
+        self.live_mut("read the peers")?.peers.list()
+    }
+
+    fn set_peer(&mut self, peer: SocketAddr, until: BootTime) -> Result<(), Error> {
+        self.live_mut("set a peer")?.peers.set(peer, until)
+    }
+
+    fn remove_peer(&mut self, peer: SocketAddr) -> Result<bool, Error> {
+        self.live_mut("remove a peer")?.peers.remove(peer)
     }
 
     fn observe(&mut self) -> Result<Option<Observed>, Error> {
@@ -260,8 +335,8 @@ fn pass_everything(pins: &Pins) {
     let policy = Policy::new(Mode::BlockSelected, Default::default());
     let generation = Generation(control.newest().0 + 1);
     let bank = Bank { generation, action: Action::Pass, policy: policy.into() };
-    let table = control.word().table;
-    if let Err(error) = control.store(&Desired { active: bank, fallback: None }, table) {
+    let desired = Desired { active: bank, fallback: None };
+    if let Err(error) = control.store(&desired, BootedAt::default()) {
         tracing::warn!(%error, "detaching while the policy is still in force");
     }
 }

@@ -69,13 +69,18 @@ impl Pins {
     }
 
     /// Says that a filter of ours is, or is about to be, on an interface.
-    pub(crate) fn mark_filter(&self, interface: u32, priority: u16) -> io::Result<()> {
-        mark(&self.filter(interface, priority))
+    pub(crate) fn mark_filter(&self, interface: u32, task: Task, priority: u16) -> io::Result<()> {
+        mark(&self.filter(interface, task, priority))
     }
 
     /// Says that it is gone.
-    pub(crate) fn unmark_filter(&self, interface: u32, priority: u16) -> io::Result<()> {
-        unmark(&self.filter(interface, priority))
+    pub(crate) fn unmark_filter(
+        &self,
+        interface: u32,
+        task: Task,
+        priority: u16,
+    ) -> io::Result<()> {
+        unmark(&self.filter(interface, task, priority))
     }
 
     /// Says that the clsact qdisc of an interface is, or is about to be, ours.
@@ -88,8 +93,12 @@ impl Pins {
         unmark(&self.qdisc(interface))
     }
 
-    fn filter(&self, interface: u32, priority: u16) -> PathBuf {
-        self.folder.join(format!("filter_{priority}_{interface}"))
+    fn filter(&self, interface: u32, task: Task, priority: u16) -> PathBuf {
+        let what = match task {
+            Task::Judge => "filter",
+            Task::Track => TRACKER,
+        };
+        self.folder.join(format!("{what}_{priority}_{interface}"))
     }
 
     fn qdisc(&self, interface: u32) -> PathBuf {
@@ -138,6 +147,18 @@ impl Pins {
     }
 }
 
+/// What a program does on its interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Judges what arrives.
+    Judge,
+    /// Learns from what leaves.
+    Track,
+}
+
+/// The word for a tracker in the name of a pin.
+pub(crate) const TRACKER: &str = "track";
+
 /// What holds a program on an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hold {
@@ -152,7 +173,7 @@ pub(crate) enum How {
     /// By a pinned link of this kind.
     Link { kind: String, pin: PathBuf },
     /// By a filter with this priority on the clsact qdisc.
-    Filter { priority: u16 },
+    Filter { task: Task, priority: u16 },
     /// Not yet, or no more: the qdisc was added for it.
     Qdisc,
 }
@@ -166,12 +187,24 @@ impl Hold {
                 (interface, How::Link { kind: kind.to_owned(), pin })
             }
             ("filter", Some((priority, interface))) => {
-                (interface, How::Filter { priority: priority.parse().ok()? })
+                (interface, How::Filter { task: Task::Judge, priority: priority.parse().ok()? })
+            }
+            (TRACKER, Some((priority, interface))) => {
+                (interface, How::Filter { task: Task::Track, priority: priority.parse().ok()? })
             }
             ("qdisc", _) => (rest, How::Qdisc),
             _ => return None,
         };
         Some(Self { interface: interface.parse().ok()?, how })
+    }
+
+    /// What the program it holds does.
+    pub(crate) fn task(&self) -> Task {
+        match &self.how {
+            How::Link { kind, .. } if kind == TRACKER => Task::Track,
+            How::Filter { task, .. } => *task,
+            How::Link { .. } | How::Qdisc => Task::Judge,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Putting a compiled world table into the kernel: new inner maps in the table slot that is not in
-//! use, one store of the control word, and the old maps go.
+//! Putting a compiled table into the kernel, that of the world or that of the overrides by prefix: new
+//! inner maps in the slot that is not in use, one store of the control word, and the old maps go.
 
 use aya::Pod;
 use aya::maps::{Array, ArrayOfMaps, Map, MapData};
@@ -21,7 +21,7 @@ pub(crate) struct Outer<T: Pod> {
     descriptor: MapData,
 }
 
-/// The maps of maps that hold the two table slots.
+/// The maps of maps that hold the table slots.
 pub(crate) struct Slots {
     index: Outer<IndexTable>,
     v4_chunks: Outer<ChunkTable<u16>>,
@@ -38,10 +38,15 @@ impl Slots {
         })
     }
 
-    /// Fills a slot that no program uses.
-    pub(crate) fn fill(&mut self, slot: usize, dxr: &Dxr) -> Result<(), Error> {
+    /// Fills a slot that no program uses; `pack` makes a value of an entry and its number.
+    pub(crate) fn fill<E: Copy>(
+        &mut self,
+        slot: usize,
+        dxr: &Dxr<E>,
+        pack: impl Fn(usize, &E) -> u32,
+    ) -> Result<(), Error> {
         let (index, mut mapped) = create::<IndexTable>()?;
-        fill_index(mapped.fill(0), dxr);
+        fill_index(mapped.fill(0), dxr, pack);
         self.index.put(slot, &index)?;
         fill_chunks(&mut self.v4_chunks, slot, &dxr.v4)?;
         fill_chunks(&mut self.v6_chunks, slot, &dxr.v6)
@@ -76,7 +81,7 @@ impl<T: Pod> Outer<T> {
     }
 }
 
-fn fill_index(index: &mut IndexTable, dxr: &Dxr) {
+fn fill_index<E: Copy>(index: &mut IndexTable, dxr: &Dxr<E>, pack: impl Fn(usize, &E) -> u32) {
     fill_buckets(&mut index.v4, &dxr.v4);
     fill_buckets(&mut index.v6, &dxr.v6);
     fill_buckets(&mut index.fine, &dxr.fine);
@@ -84,8 +89,8 @@ fn fill_index(index: &mut IndexTable, dxr: &Dxr) {
         index.fine_suffix[..suffixes.len()].copy_from_slice(suffixes);
         index.fine_entry[..entries.len()].copy_from_slice(entries);
     }
-    for (into, from) in index.entry.iter_mut().zip(&dxr.entries) {
-        *into = abi::pack_entry(from);
+    for (number, (into, from)) in index.entry.iter_mut().zip(&dxr.entries).enumerate() {
+        *into = pack(number, from);
     }
 }
 

@@ -9,7 +9,9 @@ use geofilter_core::apply::{
     Command, Effect, Input, Machine, Outcome, Refusal, Saved, Stance, Standing, nothing_selected,
 };
 use geofilter_core::change::Edit;
+use geofilter_core::decide::Overrides;
 use geofilter_core::desired::{BootTime, Generation, Observed};
+use geofilter_core::overrides::Table;
 use geofilter_core::policy::Policy;
 use geofilter_core::wire::{Changed, Failure, FailureKind, LogEntry, Reply, Request};
 use geofilter_dataplane::Backend;
@@ -191,9 +193,18 @@ impl Engine {
                 Effect::Persist(saved) => self.persist(&saved),
                 Effect::Attach(desired) => {
                     self.remember_baseline();
-                    self.backend.attach(self.geo.world(), &desired).map(drop).map_err(describe)
+                    Table::compile(&Overrides::default())
+                        .map_err(Into::into)
+                        .and_then(|table| {
+                            let booted_at = clock::booted_at();
+                            self.backend.attach(self.geo.world(), &table, &desired, booted_at)
+                        })
+                        .map(drop)
+                        .map_err(describe)
                 }
-                Effect::Apply(desired) => self.backend.apply(&desired).map(drop).map_err(describe),
+                Effect::Apply(desired) => {
+                    self.backend.apply(&desired, clock::booted_at()).map(drop).map_err(describe)
+                }
                 Effect::Detach => {
                     self.drain();
                     self.backend.detach().map_err(describe)
@@ -235,7 +246,7 @@ impl Engine {
                     let message = "no policy was chosen yet, so there is nothing to add to or remove from: name the whole selection, without --add and --remove";
                     return Answer::Reply(Reply::Error(cli::invalid(message.to_owned())));
                 }
-                match change.policy(current) {
+                match change.policy(current, clock::wall().as_secs()) {
                     Ok(policy) => {
                         let confirm_within = confirm_within.map(nanoseconds);
                         self.command(Command::Enforce { policy, confirm_within })

@@ -37,7 +37,8 @@ impl Engine {
             );
         }
         let standing = self.machine.current(now);
-        let Policy { mode, countries, scope, hosting, unknown, disputed } = standing.policy.clone();
+        let Policy { mode, countries, scope, hosting, unknown, disputed, time_boxes } =
+            standing.policy.clone();
         let attachments = observed.as_ref().map(|observed| observed.attachments.clone());
         let attachments = attachments.unwrap_or_default();
         Reply::Status(Box::new(Status {
@@ -48,6 +49,7 @@ impl Engine {
             hosting,
             disputed,
             scope,
+            time_boxes,
             generation: self.machine.generation(now),
             remaining: self.remaining(now),
             backend: attachments.first().map(|first| plane::name(first.kind).to_owned()),
@@ -87,6 +89,7 @@ impl Engine {
             overrides: &Overrides::default(),
             interface: self.settings.local_sources(),
             now,
+            booted_at: clock::booted_at(),
         };
         let decision = decide(&Frame::Ip(Packet { source: address, upper }), policy, &context);
         let known = !self.machine.policy_lost();

@@ -10,6 +10,8 @@ use geofilter_core::counters::Reason;
 use geofilter_core::country::CountryCode;
 use geofilter_core::policy::{Disputed, Mode, Ports, Transport, Verdict};
 
+use super::calendar::{From, Until};
+
 /// Where an agent listens unless told otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/geofilter/agent.sock";
 
@@ -169,6 +171,13 @@ pub(crate) struct Select {
     /// Remove the countries from the selection.
     #[arg(long)]
     pub(crate) remove: bool,
+    /// Select the countries only from this time on, with --until; the rest of the policy stays. A time is
+    /// 2027-07-01, 2027-07-01T08:30, or either with a zone as 2027-07-01T08:30Z; without it, from now on.
+    #[arg(long, value_name = "TIME", requires = "until", conflicts_with_all = ["add", "remove"])]
+    pub(crate) from: Option<From>,
+    /// Select the countries only until this time; a date includes the whole day.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["add", "remove"])]
+    pub(crate) until: Option<Until>,
     /// What happens to sources whose country is unknown.
     #[arg(long, value_name = "VERDICT", value_parser = word::<Verdict>(&["pass", "drop"]))]
     pub(crate) unknown: Option<Verdict>,

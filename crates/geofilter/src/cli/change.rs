@@ -8,15 +8,19 @@ use geofilter_core::policy::{Mode, Scope};
 use geofilter_core::wire::{Reply, Request};
 
 use super::args::{Global, Select};
+use super::calendar::Until;
 use super::{Outcome, client, confused, failed, invalid, render, show};
 
 /// `allow` and `block`.
 pub(super) fn enforce(mode: Mode, select: Select, global: &Global) -> Outcome {
     let countries = countries(&select.countries).map_err(|error| invalid(error.to_string()))?;
-    let edit = match (select.add, select.remove) {
-        (true, _) => Edit::Add,
-        (_, true) => Edit::Remove,
-        (false, false) => Edit::Replace,
+    let edit = match (select.add, select.remove, select.until) {
+        (true, ..) => Edit::Add,
+        (_, true, _) => Edit::Remove,
+        (.., Some(Until(until))) => {
+            Edit::Within { from: select.from.map_or(0, |from| from.0), until }
+        }
+        (false, false, None) => Edit::Replace,
     };
     let change = Change {
         edit,
@@ -62,9 +66,10 @@ fn agreed(change: &Change) -> Result<bool, geofilter_core::wire::Failure> {
         ));
     }
     let edit = match change.edit {
-        Edit::Replace => "",
-        Edit::Add => " --add",
-        Edit::Remove => " --remove",
+        Edit::Replace => String::new(),
+        Edit::Add => " --add".to_owned(),
+        Edit::Remove => " --remove".to_owned(),
+        Edit::Within { from, until } => format!(" {}", render::within(from, until)),
     };
     let question = format!(
         "{}{edit} {}: enforce this at once? [y/N] ",

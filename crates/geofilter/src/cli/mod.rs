@@ -2,6 +2,7 @@
 //! [`render`] prints for people.
 
 pub(crate) mod args;
+mod calendar;
 mod change;
 mod client;
 mod detect;

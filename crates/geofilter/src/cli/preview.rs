@@ -55,7 +55,7 @@ fn policy(args: &args::Preview, global: &Global) -> Result<Policy, Failure> {
         ..Change::new(mode, countries(&args.countries).map_err(|error| invalid(error.to_string()))?)
     };
     let nothing = geofilter_core::apply::nothing_selected();
-    change.policy(&nothing).map_err(|objection| invalid(objection.to_string()))
+    change.policy(&nothing, 0).map_err(|objection| invalid(objection.to_string()))
 }
 
 fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {

@@ -6,12 +6,13 @@ use std::io::IsTerminal;
 use geofilter_core::change::word;
 use geofilter_core::country::{CountryCode, CountrySet};
 use geofilter_core::desired::State;
-use geofilter_core::policy::{Disputed, Mode, Policy, Scope, Verdict};
+use geofilter_core::policy::{Disputed, Mode, Policy, Scope, TimeBox, Verdict};
 use geofilter_core::wire::{
     Changed, Data, LogEntry, Lookup, Preview, PreviewCountry, Proof, Status, Tally, Why,
 };
 
 use super::args::Global;
+use super::calendar;
 
 /// How many countries a list shows.
 const TOP: usize = 10;
@@ -297,7 +298,7 @@ fn selection(mode: Mode, countries: CountrySet) -> String {
 }
 
 fn policy(policy: &Policy) -> String {
-    let Policy { mode, countries, scope: _, hosting, unknown, disputed } = policy;
+    let Policy { mode, countries, scope: _, hosting, unknown, disputed, time_boxes } = policy;
     if *mode == Mode::BlockSelected && countries.is_empty() {
         return "no countries chosen yet".to_owned();
     }
@@ -306,11 +307,25 @@ fn policy(policy: &Policy) -> String {
         other => format!(", disputed {}", words(other)),
     };
     format!(
-        "{}; unknown {}, hosting {}{disputed}",
+        "{}{}; unknown {}, hosting {}{disputed}",
         selection(*mode, *countries),
+        times(time_boxes),
         words(unknown),
         words(hosting)
     )
+}
+
+fn times(time_boxes: &[TimeBox]) -> String {
+    let time = |it: &TimeBox| format!(", {} {}", it.country, within(it.from, it.until));
+    time_boxes.iter().map(time).collect()
+}
+
+/// A stretch of time; from the beginning of the calendar is from now.
+pub(crate) fn within(from: u64, until: u64) -> String {
+    match from {
+        0 => format!("until {}", calendar::show(until)),
+        from => format!("from {} until {}", calendar::show(from), calendar::show(until)),
+    }
 }
 
 pub(super) fn scope(scope: &Scope) -> String {

@@ -1,5 +1,7 @@
 //! The other half of `bpf/abi.h`: the layout the kernel programs and the agent share. No other file
-//! knows it.
+//! knows it. [`sources`] is the part on overrides and peers.
+
+pub(crate) mod sources;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,19 +9,24 @@ use aya::Pod;
 use geofilter_core::counters::{Counters, Outcomes, Reason, Traffic};
 use geofilter_core::country::{CODES, CountryId};
 use geofilter_core::decide::LocalSources;
-use geofilter_core::desired::{Action, Bank, BootTime, Generation};
+use geofilter_core::desired::{Action, Bank, BootTime, BootedAt, Generation};
 use geofilter_core::dxr::{self, Bucket};
 use geofilter_core::event::DropEvent;
-use geofilter_core::policy::{Disputed, Policy, Transport, Verdict};
+use geofilter_core::policy::{Disputed, MAX_TIME_BOXES, Policy, Transport, Verdict};
 use geofilter_core::world::{Entry, MAX_ENTRIES};
 
 /// Version of this layout.
-pub(crate) const ABI: u64 = 1;
+pub(crate) const ABI: u64 = 2;
 /// Banks there are.
 pub(crate) const BANKS: usize = 4;
+/// The first of the slots for overrides.
+pub(crate) const OVERRIDES_SLOT: usize = 2;
 /// Chunks a family may have in one table slot.
 pub(crate) const CHUNKS: usize = dxr::MAX_CHUNKS;
 
+/// Time boxes a bank holds; the first stands for none.
+const BOXES: usize = 64;
+const _: () = assert!(MAX_TIME_BOXES == BOXES - 1);
 const ENTRY_HOSTING: u32 = 1 << 16;
 const PAYLOAD: usize = 512;
 /// Bytes of `struct gf_event` before its payload.
@@ -59,6 +66,15 @@ pub(crate) struct BankTable {
     drop: [u8; 256],
     udp: [u64; 1024],
     tcp: [u64; 1024],
+    boxes: [BoxTable; BOXES],
+}
+
+/// `struct gf_box`
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct BoxTable {
+    from: u64,
+    until: u64,
 }
 
 /// `struct gf_control`
@@ -83,15 +99,16 @@ pub(crate) struct CounterTable {
     country: [[RawTraffic; 3]; 256],
     reason: [[RawTraffic; 3]; REASONS],
     skipped_events: u64,
+    lost_peers: u64,
 }
 
 const _: () = {
     assert!(size_of::<IndexTable>() == 3_211_264);
     assert!(size_of::<ChunkTable<u16>>() == 1_048_576);
     assert!(size_of::<ChunkTable<u64>>() == 2_621_440);
-    assert!(size_of::<BankTable>() == 16_664);
+    assert!(size_of::<BankTable>() == 17_688);
     assert!(size_of::<Control>() == 16);
-    assert!(size_of::<CounterTable>() == 12_776);
+    assert!(size_of::<CounterTable>() == 12_784);
 };
 
 #[expect(unsafe_code, reason = "plain integers in C layout, without padding that matters")]
@@ -113,7 +130,10 @@ pub(crate) struct Word {
     pub(crate) active: usize,
     pub(crate) fallback: usize,
     pub(crate) timed: bool,
+    /// Slot of the world table.
     pub(crate) table: usize,
+    /// Slot of the overrides by prefix.
+    pub(crate) overrides: usize,
 }
 
 impl Word {
@@ -122,6 +142,7 @@ impl Word {
             | (self.fallback as u64) << 2
             | u64::from(self.timed) << 4
             | (self.table as u64) << 5
+            | (self.overrides as u64) << 6
             | self.generation.0 << 16
     }
 
@@ -132,12 +153,13 @@ impl Word {
             fallback: (word >> 2 & 3) as usize,
             timed: word >> 4 & 1 == 1,
             table: (word >> 5 & 1) as usize,
+            overrides: (word >> 6 & 1) as usize,
         }
     }
 }
 
 impl BankTable {
-    pub(crate) fn new(bank: &Bank, deadline: Option<BootTime>) -> Box<Self> {
+    pub(crate) fn new(bank: &Bank, deadline: Option<BootTime>, booted_at: BootedAt) -> Box<Self> {
         let policy = &*bank.policy;
         let mut table = Box::new(Self {
             generation: bank.generation.0,
@@ -157,9 +179,22 @@ impl BankTable {
             drop: [0; 256],
             udp: [0; 1024],
             tcp: [0; 1024],
+            boxes: [BoxTable::default(); BOXES],
         });
         table.fill(policy);
+        table.add_time_boxes(policy, booted_at);
         table
+    }
+
+    fn add_time_boxes(&mut self, policy: &Policy, booted_at: BootedAt) {
+        let boxed =
+            CountryId::all().filter_map(|country| Some((country, policy.time_box(country)?)));
+        for (number, (country, time_box)) in (1_u8..).zip(boxed).take(BOXES - 1) {
+            let boot_time = |seconds| booted_at.boot_time(seconds).0;
+            let (from, until) = (boot_time(time_box.from), boot_time(time_box.until));
+            self.boxes[usize::from(number)] = BoxTable { from, until };
+            self.drop[country.index()] |= number << 1;
+        }
     }
 
     fn fill(&mut self, policy: &Policy) {
@@ -229,6 +264,7 @@ pub(crate) fn sum_counters<'a>(tables: impl Iterator<Item = &'a CounterTable>) -
             add(into, from);
         }
         sum.skipped_events += table.skipped_events;
+        sum.lost_peers += table.lost_peers;
     }
     sum
 }

@@ -1,0 +1,69 @@
+//! [`Peers`]: what the tracker learnt, and who is registered at the PBX.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+
+use aya::maps::{HashMap, MapData, MapError};
+use geofilter_core::decide::Timed;
+use geofilter_core::desired::BootTime;
+use geofilter_core::overrides::AddressKey;
+
+use crate::Error;
+use crate::kernel::abi::sources::{Address, PeerFilter, PeerKey};
+use crate::kernel::mapped::Mapped;
+
+const PEERS: &str = "gf_peers";
+const CONTACTS: &str = "gf_contacts";
+
+/// The maps. Programs write the peers too.
+pub(crate) struct Peers {
+    peers: HashMap<MapData, PeerKey, u64>,
+    filter: Mapped<PeerFilter>,
+    contacts: HashMap<MapData, Address, u32>,
+}
+
+impl Peers {
+    pub(crate) fn new(
+        peers: HashMap<MapData, PeerKey, u64>,
+        filter: Mapped<PeerFilter>,
+        contacts: HashMap<MapData, Address, u32>,
+    ) -> Self {
+        Self { peers, filter, contacts }
+    }
+
+    /// Every peer with its end.
+    pub(crate) fn list(&self) -> Result<Vec<Timed<SocketAddr>>, Error> {
+        let peers = self.peers.iter().map(|peer| peer.map(|(key, until)| key.unpack(until)));
+        peers.collect::<Result<_, _>>().map_err(|source| Error::map(PEERS, source))
+    }
+
+    /// Makes a peer. The filter first: a bit too many only costs a search.
+    pub(crate) fn set(&mut self, peer: SocketAddr, until: BootTime) -> Result<(), Error> {
+        let slot = Address::from(AddressKey::of(peer.ip())).peer_slot();
+        self.filter.byte(0, slot).store(1, Ordering::Release);
+        let inserted = self.peers.insert(PeerKey::from(peer), until.0, 0);
+        inserted.map_err(|source| Error::map(PEERS, source))
+    }
+
+    /// Removes a peer; whether it was one.
+    pub(crate) fn remove(&mut self, peer: SocketAddr) -> Result<bool, Error> {
+        match self.peers.remove(&PeerKey::from(peer)) {
+            Ok(()) => Ok(true),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(source) => Err(Error::map(PEERS, source)),
+        }
+    }
+
+    /// Says who is registered.
+    pub(crate) fn set_contacts(&mut self, contacts: &HashSet<AddressKey>) -> Result<(), Error> {
+        let fail = |source| Error::map(CONTACTS, source);
+        let wanted: HashSet<Address> = contacts.iter().map(|key| (*key).into()).collect();
+        let held: HashSet<Address> =
+            self.contacts.keys().collect::<Result<_, _>>().map_err(fail)?;
+        for gone in held.difference(&wanted) {
+            self.contacts.remove(gone).map_err(fail)?;
+        }
+        wanted.difference(&held).try_for_each(|new| self.contacts.insert(*new, 1, 0)).map_err(fail)
+    }
+}

@@ -1,0 +1,97 @@
+//! [`Sources`]: exemptions and bans in the kernel. Prefixes lie in two slots and change by a switch of the
+//! control word; single addresses lie in a hash table behind a filter of bits, and change one by one.
+
+use std::collections::HashMap;
+
+use aya::maps::{self, MapData};
+use geofilter_core::overrides::{AddressKey, Spans, Table};
+
+use crate::Error;
+use crate::kernel::abi::sources::{Address, KNOWN_WORDS, KnownTable, PrefixTable, SpansTable};
+use crate::kernel::mapped::Mapped;
+
+const MAP: &str = "gf_addresses";
+/// How many addresses may have gone before the bits are made anew: until then what is left of them costs
+/// a search now and then.
+const GONE: usize = 1_000;
+
+/// The maps.
+pub(crate) struct Sources {
+    /// One value for each slot.
+    pub(crate) prefixes: Mapped<PrefixTable>,
+    addresses: maps::HashMap<MapData, Address, SpansTable>,
+    known: Mapped<KnownTable>,
+    gone: usize,
+}
+
+impl Sources {
+    pub(crate) fn new(
+        prefixes: Mapped<PrefixTable>,
+        addresses: maps::HashMap<MapData, Address, SpansTable>,
+        known: Mapped<KnownTable>,
+    ) -> Self {
+        Self { prefixes, addresses, known, gone: 0 }
+    }
+
+    /// Brings the single addresses to what the table says; each changes at once.
+    pub(crate) fn set_addresses(&mut self, table: &Table) -> Result<(), Error> {
+        let wanted: HashMap<Address, SpansTable> =
+            table.addresses.iter().map(|(key, spans)| ((*key).into(), (*spans).into())).collect();
+        let superfluous: Vec<Address> = self
+            .held()
+            .filter(|address| address.as_ref().map_or(true, |held| !wanted.contains_key(held)))
+            .collect::<Result<_, _>>()?;
+        for address in superfluous {
+            self.remove(address)?;
+        }
+        wanted.into_iter().try_for_each(|(address, spans)| self.insert(address, spans))
+    }
+
+    /// Changes one address.
+    pub(crate) fn set(&mut self, key: AddressKey, spans: Spans) -> Result<(), Error> {
+        match spans {
+            Spans::NONE => self.remove(key.into()),
+            spans => self.insert(key.into(), spans.into()),
+        }
+    }
+
+    fn insert(&mut self, address: Address, spans: SpansTable) -> Result<(), Error> {
+        if self.addresses.get(&address, 0).is_ok_and(|held| held == spans) {
+            return Ok(());
+        }
+        self.addresses.insert(address, spans, 0).map_err(|source| Error::map(MAP, source))?;
+        let (word, bits) = address.known();
+        self.known.set_bits(0, word, bits);
+        Ok(())
+    }
+
+    fn remove(&mut self, address: Address) -> Result<(), Error> {
+        match self.addresses.remove(&address) {
+            Ok(()) => self.gone += 1,
+            Err(maps::MapError::KeyNotFound) => return Ok(()),
+            Err(source) => return Err(Error::map(MAP, source)),
+        }
+        match self.gone {
+            0..GONE => Ok(()),
+            _ => self.renew_bits(),
+        }
+    }
+
+    /// Makes the bits of what is there; a bit that is needed is set all the while.
+    fn renew_bits(&mut self) -> Result<(), Error> {
+        let mut words = vec![0; KNOWN_WORDS];
+        for address in self.held() {
+            let (word, bits) = address?.known();
+            words[word] |= bits;
+        }
+        for (word, bits) in words.into_iter().enumerate() {
+            self.known.publish(0, word, bits);
+        }
+        self.gone = 0;
+        Ok(())
+    }
+
+    fn held(&self) -> impl Iterator<Item = Result<Address, Error>> {
+        self.addresses.keys().map(|key| key.map_err(|source| Error::map(MAP, source)))
+    }
+}

@@ -1,0 +1,167 @@
+//! Exemptions, bans, time boxes and peers end in the kernel, to the moment, with nobody there to end them.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use geofilter_core::country::{CountryCode, CountrySet};
+use geofilter_core::decide::{Overrides, Timed};
+use geofilter_core::desired::{
+    Action, AttachmentKind, Bank, BootTime, BootedAt, Desired, Generation,
+};
+use geofilter_core::overrides::Table;
+use geofilter_core::policy::{Mode, Policy, TimeBox, Verdict};
+use geofilter_core::steps::{Range, Steps};
+use geofilter_core::world::{Entry, World};
+use geofilter_dataplane::kernel::{Judge, Kernel};
+use geofilter_dataplane::{Backend, Preference};
+use ipnet::IpNet;
+use rustix::time::{ClockId, clock_gettime};
+
+const KINDS: [AttachmentKind; 2] = [AttachmentKind::XdpNative, AttachmentKind::Tc];
+const SECOND: u64 = 1_000_000_000;
+const SPAIN: Ipv4Addr = Ipv4Addr::new(2, 0, 0, 1);
+const CHINA: Ipv4Addr = Ipv4Addr::new(1, 0, 0, 1);
+
+fn now() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    time.tv_sec as u64 * SECOND + time.tv_nsec as u64
+}
+
+/// 1/8 is China, 2/8 is Spain.
+fn world() -> World {
+    let entry = |code: &str| {
+        let country = CountryCode::parse(code).unwrap().id();
+        Entry { primary: country, second: country, hosting: false }
+    };
+    let range = |first: u32| Range { first: first << 24, last: (first << 24) + 0xff_ffff };
+    let v4 = vec![(range(1), entry("CN")), (range(2), entry("ES"))];
+    World::from_steps(&Steps::from_ranges(Entry::UNKNOWN, v4), &Steps::constant(Entry::UNKNOWN))
+        .unwrap()
+}
+
+/// Leaves nothing behind, whatever the outcome.
+struct Loaded(Kernel);
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.0.detach().expect("nothing is left behind");
+    }
+}
+
+/// Lets in Spain, with these overrides and times.
+fn loaded(overrides: &Overrides, time_boxes: Vec<TimeBox>) -> (Loaded, tempfile::TempDir) {
+    let runtime = tempfile::tempdir().unwrap();
+    let selected: CountrySet = geofilter_core::country::select(["ES"]).unwrap();
+    let policy = Policy { time_boxes, ..Policy::new(Mode::AllowSelected, selected) };
+    let bank =
+        Bank { generation: Generation(1), action: Action::Enforce, policy: Arc::new(policy) };
+    let desired = Desired { active: bank, fallback: None };
+    let mut kernel = Loaded(Kernel::new(Vec::new(), Preference::Auto, runtime.path().to_owned()));
+    let table = Table::compile(overrides).unwrap();
+    kernel
+        .0
+        .load(&world(), &table, &desired, BootedAt::default())
+        .expect("this test needs root and BPF");
+    (kernel, runtime)
+}
+
+fn datagram(source: Ipv4Addr) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    frame.extend([8, 0, 0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0]);
+    frame.extend(source.octets());
+    frame.extend([203, 0, 113, 1]);
+    frame.extend([5060_u16.to_be_bytes(), 5060_u16.to_be_bytes()].concat());
+    frame.extend([0, 8, 0, 0]);
+    frame
+}
+
+/// Judges a source over and over until well after `end`: up to it the verdict is `before`, from it on the
+/// other one. A packet that is judged while the moment passes may meet either.
+fn changes_at(judge: &Judge, kind: AttachmentKind, source: Ipv4Addr, end: u64, before: Verdict) {
+    let frame = datagram(source);
+    let (mut earlier, mut later) = (0, 0);
+    loop {
+        let asked = now();
+        let verdict = judge.run(kind, &frame, 1).unwrap();
+        let answered = now();
+        if answered < end {
+            earlier += 1;
+            assert_eq!(verdict, before, "{} ns before the end", end - answered);
+        } else if asked >= end {
+            later += 1;
+            assert_ne!(verdict, before, "{} ns after the end", asked - end);
+        }
+        if asked > end + SECOND / 10 {
+            break;
+        }
+    }
+    assert!(earlier > 100 && later > 100, "{earlier} before and {later} after");
+}
+
+fn timed(prefix: &str, end: u64) -> Timed<IpNet> {
+    Timed { value: prefix.parse().unwrap(), until: Some(BootTime(end)) }
+}
+
+#[test]
+fn exemptions_end() {
+    for (kind, prefix) in
+        KINDS.into_iter().flat_map(|kind| [(kind, "1.0.0.1/32"), (kind, "1.0.0.0/23")])
+    {
+        let end = now() + SECOND;
+        let overrides = Overrides { exemptions: vec![timed(prefix, end)], ..Overrides::default() };
+        let (kernel, _runtime) = loaded(&overrides, Vec::new());
+        changes_at(&kernel.0.judge().unwrap(), kind, CHINA, end, Verdict::Pass);
+    }
+}
+
+#[test]
+fn bans_end() {
+    for (kind, prefix) in
+        KINDS.into_iter().flat_map(|kind| [(kind, "2.0.0.1/32"), (kind, "2.0.0.0/23")])
+    {
+        let end = now() + SECOND;
+        let overrides = Overrides { bans: vec![timed(prefix, end)], ..Overrides::default() };
+        let (kernel, _runtime) = loaded(&overrides, Vec::new());
+        changes_at(&kernel.0.judge().unwrap(), kind, SPAIN, end, Verdict::Drop);
+    }
+}
+
+#[test]
+fn peers_end() {
+    for kind in KINDS {
+        let (mut kernel, _runtime) = loaded(&Overrides::default(), Vec::new());
+        let end = now() + SECOND;
+        kernel.0.set_peer(SocketAddr::from((CHINA, 5060)), BootTime(end)).unwrap();
+        changes_at(&kernel.0.judge().unwrap(), kind, CHINA, end, Verdict::Pass);
+    }
+}
+
+#[test]
+fn a_country_with_a_time_box_is_let_in_from_its_first_to_its_last_second() {
+    for kind in KINDS {
+        let from = now() / SECOND + 2;
+        let country = CountryCode::parse("CN").unwrap();
+        let time_box = TimeBox { country, from, until: from + 1 };
+        let (kernel, _runtime) = loaded(&Overrides::default(), vec![time_box]);
+        let judge = kernel.0.judge().unwrap();
+        changes_at(&judge, kind, CHINA, from * SECOND, Verdict::Drop);
+        changes_at(&judge, kind, CHINA, (from + 1) * SECOND, Verdict::Pass);
+        assert_eq!(judge.run(kind, &datagram(SPAIN), 1).unwrap(), Verdict::Pass);
+    }
+}
+
+#[test]
+fn the_latest_end_counts_where_overrides_overlap() {
+    let (soon, end) = (now() + SECOND / 2, now() + SECOND);
+    let exemptions =
+        vec![timed("1.0.0.0/8", soon), timed("1.0.0.1/32", end), timed("1.0.0.0/24", soon)];
+    let overrides =
+        Overrides { exemptions, bans: vec![timed("1.0.0.1/32", u64::MAX)], ..Overrides::default() };
+    let (kernel, _runtime) = loaded(&overrides, Vec::new());
+    thread::sleep(Duration::from_millis(600));
+    changes_at(&kernel.0.judge().unwrap(), AttachmentKind::Tc, CHINA, end, Verdict::Pass);
+}
