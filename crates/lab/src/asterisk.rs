@@ -6,13 +6,12 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::namespace::Namespace;
-use crate::pbx::{Fetched, PATIENCE, within_patience};
+use crate::pbx::{Fetched, Kept, PATIENCE, within_patience};
 
 /// What it loads: PJSIP with all that registers and identifies, WebSocket, IAX2.
 const MODULES: [&str; 22] = [
@@ -133,8 +132,8 @@ impl Config {
 /// A real Asterisk, until it is dropped.
 #[derive(Debug)]
 pub struct Asterisk {
+    _kept: Kept,
     folder: TempDir,
-    child: Child,
 }
 
 impl Asterisk {
@@ -147,11 +146,9 @@ impl Asterisk {
         let folder = tempfile::Builder::new().prefix("gf-asterisk").tempdir()?;
         write_config(&fetched, folder.path(), config)?;
         let mut command = fetched.command("usr/sbin/asterisk", &["asterisk", "systemd"])?;
-        let output = fs::File::create(folder.path().join("output"))?;
         command.arg("-C").arg(folder.path().join("asterisk.conf")).arg("-f");
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child = namespace.inside(move || command.spawn())??;
-        let mut asterisk = Self { folder, child };
+        let kept = Kept::start(namespace, &command, "KILL", &folder.path().join("output"))?;
+        let asterisk = Self { _kept: kept, folder };
         asterisk.wait_until_booted().with_context(|| format!("Asterisk: {}", asterisk.log()))?;
         Ok(asterisk)
     }
@@ -165,8 +162,12 @@ impl Asterisk {
     }
 
     /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    ///
+    /// # Errors
+    /// If it did not write that down.
+    pub fn pid(&self) -> Result<i32> {
+        let text = fs::read_to_string(self.folder.path().join("run/asterisk.pid"))?;
+        text.trim().parse().context("the process id of Asterisk")
     }
 
     /// What it logged.
@@ -181,15 +182,9 @@ impl Asterisk {
     }
 
     /// Early in its boot it may take a connection and give it up again.
-    fn wait_until_booted(&mut self) -> Result<()> {
-        let control = self.control();
-        let child = &mut self.child;
-        let goes_on = || match child.try_wait()? {
-            None => Ok(()),
-            Some(status) => bail!("it ended with {status}"),
-        };
-        within_patience(goes_on, || {
-            let answer = ask(&control, "core waitfullybooted")?;
+    fn wait_until_booted(&self) -> Result<()> {
+        within_patience(|| {
+            let answer = self.cli("core waitfullybooted")?;
             ensure!(answer.contains("has fully booted"), "it said: {answer}");
             Ok(())
         })
@@ -204,13 +199,6 @@ fn ask(control: &Path, command: &str) -> Result<String> {
     stream.read_to_string(&mut answer)?;
     // The first line greets.
     Ok(answer.split_once('\n').unwrap_or_default().1.to_owned())
-}
-
-impl Drop for Asterisk {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn write_config(fetched: &Fetched, folder: &Path, config: &Config) -> Result<()> {

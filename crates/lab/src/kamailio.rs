@@ -1,16 +1,13 @@
 //! [`Kamailio`]: a real one, running in a namespace.
 
+use std::fs;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
-use std::{fs, thread};
 
-use anyhow::{Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::namespace::Namespace;
-use crate::pbx::{Fetched, within_patience};
+use crate::pbx::{Fetched, Kept, within_patience};
 
 /// A registrar on port 5060, with two gateways to send calls to.
 const CONFIG: &str = r#"#!KAMAILIO
@@ -49,8 +46,8 @@ request_route {
 /// A real Kamailio, until it is dropped.
 #[derive(Debug)]
 pub struct Kamailio {
-    folder: TempDir,
-    child: Child,
+    _kept: Kept,
+    _folder: TempDir,
 }
 
 impl Kamailio {
@@ -61,44 +58,17 @@ impl Kamailio {
     pub fn start(namespace: &Namespace, gateways: &[&str]) -> Result<Self> {
         let fetched = Fetched::new("kamailio")?;
         let folder = tempfile::Builder::new().prefix("gf-kamailio").tempdir()?;
-        let here = folder.path().display().to_string();
-        fs::write(folder.path().join("kamailio.cfg"), CONFIG.replace("@FOLDER@", &here))?;
+        let (here, place) = (folder.path().display().to_string(), |name| folder.path().join(name));
+        fs::write(place("kamailio.cfg"), CONFIG.replace("@FOLDER@", &here))?;
         let gateways: String = gateways.iter().map(|uri| format!("1 {uri}\n")).collect();
-        fs::write(folder.path().join("dispatcher.list"), gateways)?;
+        fs::write(place("dispatcher.list"), gateways)?;
         let mut command = fetched.command("usr/sbin/kamailio", &["kamailio"])?;
-        let output = fs::File::create(folder.path().join("output"))?;
         command.args(["-DD", "-E", "-m", "16", "-M", "4", "-Y", &here, "-L"]);
-        command.arg(fetched.library("kamailio/modules")).arg("-f");
-        command.arg(folder.path().join("kamailio.cfg")).stdin(Stdio::null());
-        command.stdout(output.try_clone()?).stderr(output);
-        let child = namespace.inside(move || command.spawn())??;
-        let mut kamailio = Self { folder, child };
-        kamailio.wait_until_it_answers()?;
-        Ok(kamailio)
-    }
-
-    fn wait_until_it_answers(&mut self) -> Result<()> {
-        let [control, output] =
-            ["kamailio_ctl", "output"].map(|name| self.folder.path().join(name));
-        let child = &mut self.child;
-        let goes_on = || match child.try_wait()? {
-            None => Ok(()),
-            Some(status) => bail!("it ended with {status}: {}", fs::read_to_string(&output)?),
-        };
-        within_patience(goes_on, || Ok(UnixStream::connect(&control)?)).map(drop)
-    }
-}
-
-impl Drop for Kamailio {
-    /// Its first process ends the others when it is told to end, and not when it is killed.
-    fn drop(&mut self) {
-        let ended = |child: &mut Child| child.try_wait().is_ok_and(|status| status.is_some());
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let since = Instant::now();
-        while !ended(&mut self.child) && since.elapsed() < Duration::from_secs(10) {
-            thread::sleep(Duration::from_millis(10));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        command.arg(fetched.library("kamailio/modules")).arg("-f").arg(place("kamailio.cfg"));
+        // Its first process ends the others when it is told to end, and not when it is killed.
+        let kept = Kept::start(namespace, &command, "TERM", &place("output"))?;
+        within_patience(|| Ok(UnixStream::connect(place("kamailio_ctl"))?))
+            .with_context(|| fs::read_to_string(place("output")).unwrap_or_default())?;
+        Ok(Self { _kept: kept, _folder: folder })
     }
 }

@@ -2,13 +2,13 @@
 //! and the libraries that came along.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::namespace::succeed;
+use crate::namespace::{Namespace, succeed};
 
 /// How long a PBX may take to start.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -66,18 +66,47 @@ impl Fetched {
     }
 }
 
-/// Tries until it works, as long as `goes_on`.
-pub(crate) fn within_patience<T>(
-    mut goes_on: impl FnMut() -> Result<()>,
-    mut attempt: impl FnMut() -> Result<T>,
-) -> Result<T> {
+/// A PBX that ends with this process, however that ends: its keeper ends it when the pipe between them
+/// closes.
+#[derive(Debug)]
+pub(crate) struct Kept(Child);
+
+impl Kept {
+    /// Starts it in a namespace; a signal of this name ends it.
+    pub(crate) fn start(
+        namespace: &Namespace,
+        pbx: &Command,
+        signal: &str,
+        output: &Path,
+    ) -> Result<Self> {
+        const KEEPER: &str = r#"signal=$1; shift
+"$@" </dev/null & pid=$!
+read -r _
+kill -s "$signal" "$pid"
+wait "$pid""#;
+        let output = fs::File::create(output)?;
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", KEEPER, "sh", signal]).arg(pbx.get_program()).args(pbx.get_args());
+        keeper.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
+        Ok(Self(namespace.inside(move || keeper.spawn())??))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Tries until it works.
+pub(crate) fn within_patience<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let since = Instant::now();
     loop {
         match attempt() {
             Ok(value) => return Ok(value),
             Err(error) => ensure!(since.elapsed() < PATIENCE, "it does not answer: {error:#}"),
         }
-        goes_on()?;
         thread::sleep(Duration::from_millis(10));
     }
 }

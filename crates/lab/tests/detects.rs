@@ -79,7 +79,7 @@ fn login(folder: &Path, user: &str, secret: &str) -> String {
 }
 
 fn pid_of(asterisk: &Asterisk) -> Pid {
-    Pid::from_raw(asterisk.pid().try_into().unwrap()).unwrap()
+    Pid::from_raw(asterisk.pid().unwrap()).unwrap()
 }
 
 fn provider(last: u8) -> SocketAddr {
