@@ -259,12 +259,13 @@ static __always_inline void gf_count(const struct gf_frame *frame, const struct 
 				     const struct gf_bank *bank,
 				     const struct gf_decision *decision, __u32 outcome)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, reason = decision->reason;
 	struct gf_counters *counters = bpf_map_lookup_elem(&gf_counters, &zero);
 
-	if (!counters)
+	barrier_var(reason); /* or clang drops the comparison that shows older verifiers the range */
+	if (!counters || reason >= GF_REASONS)
 		return;
-	gf_add(&counters->reason[decision->reason][outcome], frame);
+	gf_add(&counters->reason[reason][outcome], frame);
 	if (decision->judged)
 		gf_add(&counters->country[decision->country & 0xff][outcome], frame);
 	if (decision->drop)
