@@ -129,15 +129,15 @@ impl Book {
         match self.check(before, names_before, names_after) {
             Ok(()) => Ok(inverse),
             Err(full) => {
-                self.undo(inverse);
+                self.replay(inverse);
                 Err(full)
             }
         }
     }
 
-    /// Undoes a change by what it returned.
-    pub fn undo(&mut self, inverse: Vec<Edit>) {
-        for edit in inverse {
+    /// Makes changes without asking whether they fit: those that undo others, and those that were made before.
+    pub fn replay(&mut self, edits: Vec<Edit>) {
+        for edit in edits {
             self.apply(edit);
         }
     }

@@ -232,13 +232,13 @@ proptest! {
             let keys: Option<Vec<AddressKey>> = change.iter().map(single).collect();
             book.change(change).unwrap();
             let whole = Compiled::new(&book, clock, Some(&systems)).unwrap();
-            let changes = match keys {
+            let changes: Option<Vec<(AddressKey, Spans)>> = match keys {
                 Some(keys) => Some(keys.into_iter().map(|key| (key, kept.spans(&book, key))).collect()),
                 None => kept.difference(&whole, 100),
             };
             match changes {
                 Some(changes) => {
-                    for (key, spans) in Vec::<(AddressKey, Spans)>::from(changes) {
+                    for (key, spans) in changes {
                         kept.set(key, spans);
                     }
                     prop_assert_eq!(&kept.table, &whole.table);
@@ -264,7 +264,7 @@ proptest! {
         let mut again = Book::default();
         again.change(book.edits().collect()).unwrap();
         prop_assert_eq!(&again, &book);
-        inverses.into_iter().rev().for_each(|inverse| book.undo(inverse));
+        inverses.into_iter().rev().for_each(|inverse| book.replay(inverse));
         prop_assert_eq!(book, kept);
     }
 }

@@ -9,14 +9,14 @@ use geofilter_core::apply::{
     Command, Effect, Input, Machine, Outcome, Refusal, Saved, Stance, Standing, nothing_selected,
 };
 use geofilter_core::change::Edit;
-use geofilter_core::decide::Overrides;
 use geofilter_core::desired::{BootTime, Generation, Observed};
-use geofilter_core::overrides::Table;
 use geofilter_core::wire::{Changed, Failure, FailureKind, LogEntry, Reply, Request};
 use geofilter_dataplane::Backend;
 use tokio::sync::{broadcast, oneshot};
 
+use super::ledger::{Begun, Ledger};
 use super::log::{AttackLog, Filter, Now};
+use super::names::Asker;
 use super::settings::Settings;
 use super::store::{Loaded, Store};
 use super::{baseline, clock, plane, unsaved};
@@ -55,6 +55,7 @@ pub(crate) struct Engine {
     pub(super) backend: Box<dyn Backend>,
     pub(super) machine: Machine,
     pub(super) geo: Geo,
+    pub(super) ledger: Ledger,
     store: Store,
     log: AttackLog,
     /// What went wrong at the start and is worth knowing for as long as this agent runs.
@@ -68,7 +69,7 @@ impl Engine {
     ///
     /// # Errors
     /// If that fails; what the kernel holds stays in force.
-    pub(crate) fn start(settings: Settings) -> anyhow::Result<Self> {
+    pub(crate) fn start(settings: Settings, names: Asker) -> anyhow::Result<Self> {
         let geo = Geo::embedded()?;
         let store = Store::open(&settings.state_dir)?;
         let mut backend = plane::open(&settings);
@@ -93,10 +94,12 @@ impl Engine {
                 None
             }
         };
+        let Begun { ledger, warning } = Ledger::open(&settings, &geo, names)?;
+        warnings.extend(warning);
         let (machine, effect) = Machine::start(saved, last, observed.as_ref(), clock::boot());
         let log = AttackLog::new();
         let mut engine =
-            Self { settings, backend, machine, geo, store, log, warnings, trouble: None };
+            Self { settings, backend, machine, geo, ledger, store, log, warnings, trouble: None };
         engine.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         if let Some(error) = engine.drive(effect)?.unsaved {
             engine.note_trouble(format!("cannot save the state: {error}"));
@@ -129,11 +132,15 @@ impl Engine {
     }
 
     fn needs_beats(&self) -> bool {
-        self.machine.attached() || self.machine.deadline().is_some() || self.machine.unsaved()
+        self.machine.attached()
+            || self.machine.deadline().is_some()
+            || self.machine.unsaved()
+            || self.ledger.names.follows_any()
     }
 
     fn beat(&mut self) {
         self.drain();
+        self.look_after_overrides();
         if self.trouble.as_ref().is_some_and(|(_, again)| Instant::now() < *again) {
             return;
         }
@@ -162,7 +169,7 @@ impl Engine {
         }
     }
 
-    fn note_trouble(&mut self, message: String) {
+    pub(super) fn note_trouble(&mut self, message: String) {
         if self.trouble.as_ref().is_none_or(|(known, _)| *known != message) {
             tracing::warn!("{message}");
         }
@@ -177,11 +184,7 @@ impl Engine {
                 Effect::Persist(saved) => self.persist(&saved),
                 Effect::Attach(desired) => {
                     self.remember_baseline();
-                    Table::compile(&Overrides::default())
-                        .map_err(Into::into)
-                        .and_then(|table| self.backend.attach(self.geo.world(), &table, &desired))
-                        .map(drop)
-                        .map_err(describe)
+                    self.attach(&desired)
                 }
                 Effect::Apply(desired) => self.backend.apply(&desired).map(drop).map_err(describe),
                 Effect::Detach => {
@@ -245,6 +248,16 @@ impl Engine {
             Request::Pause { seconds } => self.command(Command::Pause(nanoseconds(seconds))),
             Request::Resume => self.command(Command::Resume),
             Request::Off => self.off(),
+            Request::List { kind, targets } => answered(self.list(kind, &targets)),
+            Request::Add { kind, targets, seconds, note, origin } => {
+                answered(self.add(kind, &targets, seconds, note, origin))
+            }
+            Request::Remove { kind, targets, origin } => {
+                answered(self.remove(kind, &targets, origin))
+            }
+            Request::Protected { address } => self.protected(address),
+            Request::Peers => answered(self.peers()),
+            Request::RemovePeer { peer } => answered(self.remove_peer(peer)),
         };
         Answer::Reply(reply)
     }
@@ -360,11 +373,15 @@ fn nanoseconds(seconds: u64) -> u64 {
     seconds.saturating_mul(NANOSECONDS)
 }
 
+fn answered(reply: Result<Reply, Failure>) -> Reply {
+    reply.unwrap_or_else(Reply::Error)
+}
+
 fn failure(refusal: &Refusal) -> Failure {
     Failure { kind: FailureKind::Failed, message: refusal.to_string(), risk: None }
 }
 
 /// The error with what caused it.
-fn describe(error: geofilter_dataplane::Error) -> String {
+pub(super) fn describe(error: geofilter_dataplane::Error) -> String {
     format!("{:#}", anyhow::Error::from(error))
 }

@@ -200,6 +200,7 @@ mod tests {
             interfaces: Vec::new(),
             backend: Choice::Memory,
             trial: false,
+            nameservers: Vec::new(),
         }
     }
 

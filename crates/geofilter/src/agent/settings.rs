@@ -1,6 +1,7 @@
 //! [`Settings`]: the command line, over the configuration file, over the defaults.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) backend: Choice,
     /// It observes until told otherwise, and keeps its state apart from that of the agent that stays.
     pub(crate) trial: bool,
+    /// Whom to ask for names; those of the host if there are none.
+    pub(crate) nameservers: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -31,6 +34,8 @@ struct Config {
     #[serde(default)]
     interfaces: Vec<String>,
     backend: Option<Choice>,
+    #[serde(default)]
+    nameservers: Vec<SocketAddr>,
 }
 
 impl Settings {
@@ -59,6 +64,7 @@ impl Settings {
             runtime_dir,
             backend: place.backend.or(config.backend).unwrap_or(Choice::Auto),
             trial: false,
+            nameservers: config.nameservers,
         })
     }
 

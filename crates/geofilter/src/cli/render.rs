@@ -12,6 +12,7 @@ use geofilter_core::wire::{
 };
 
 use super::args::Global;
+use super::render_records;
 
 /// How many countries a list shows.
 const TOP: usize = 10;
@@ -37,23 +38,23 @@ impl Style {
         }
     }
 
-    fn bold(self, text: &str) -> String {
+    pub(super) fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
 
-    fn faint(self, text: &str) -> String {
+    pub(super) fn faint(self, text: &str) -> String {
         self.paint("2", text)
     }
 
-    fn red(self, text: &str) -> String {
+    pub(super) fn red(self, text: &str) -> String {
         self.paint("31", text)
     }
 
-    fn green(self, text: &str) -> String {
+    pub(super) fn green(self, text: &str) -> String {
         self.paint("32", text)
     }
 
-    fn yellow(self, text: &str) -> String {
+    pub(super) fn yellow(self, text: &str) -> String {
         self.paint("33", text)
     }
 
@@ -87,6 +88,7 @@ pub(crate) fn status(status: &Status, style: Style) -> String {
     row(&mut text, "Ports", &scope(&status.scope));
     row(&mut text, "Interfaces", &interfaces(status));
     row(&mut text, "World data", &data_line(&status.data));
+    row(&mut text, "Overrides", &render_records::counts(&status.counts));
     if status.state != State::Off {
         tally(&mut text, "Dropped", &status.dropped);
         tally(&mut text, "Would drop", &status.would_drop);
@@ -180,6 +182,9 @@ pub(crate) fn why(why: &Why, style: Style) -> String {
     }
     if let Some(state) = why.state.filter(|state| *state != State::Enforcing) {
         row(&mut text, "State", &format!("{}, so the verdict is not in force", state_word(state)));
+    }
+    if let Some(decided_by) = &why.decided_by {
+        row(&mut text, "Decided by", &render_records::decided_by(decided_by));
     }
     text + &lookup(&why.lookup, style)
 }
@@ -279,7 +284,7 @@ pub(crate) fn codes(countries: CountrySet) -> String {
     codes.join(" ")
 }
 
-fn row(text: &mut String, name: &str, value: &str) {
+pub(super) fn row(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "{name:<12} {value}");
 }
 
@@ -364,7 +369,7 @@ fn proof(text: &mut String, proof: &Proof, style: Style) {
     }
 }
 
-fn warnings(text: &mut String, warnings: &[String], style: Style) {
+pub(super) fn warnings(text: &mut String, warnings: &[String], style: Style) {
     for warning in warnings {
         let _ = writeln!(text, "{} {warning}", style.yellow("Warning:"));
     }
@@ -385,7 +390,7 @@ fn state_word(state: State) -> &'static str {
 }
 
 /// The word that a value of `core` is written as in JSON.
-fn words<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn words<T: serde::Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         Ok(_) | Err(_) => String::new(),
@@ -403,7 +408,7 @@ fn share(part: u64, whole: u64) -> String {
     }
 }
 
-fn number(value: u64) -> String {
+pub(super) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
