@@ -97,24 +97,30 @@ impl Ledger {
     pub(super) fn change(
         &mut self,
         edits: Vec<Edit>,
-        backend: Plane<'_>,
+        mut backend: Plane<'_>,
         geo: &Geo,
     ) -> Result<(), Refused> {
         let inverse = match self.book.change(edits.clone()) {
             Ok(inverse) => inverse,
             Err(_) => {
                 // What has ended may still take up room.
-                self.book.replay(self.book.sweep(unix_now()));
+                self.let_go(backend.as_deref_mut(), geo)?;
                 self.book.change(edits.clone())?
             }
         };
         let made = self.put_in_force(&edits, &inverse, backend, geo);
-        match made {
-            Ok(()) if edits.iter().any(concerns_names) => self.follow_names(),
-            Ok(()) => {}
-            Err(_) => self.book.replay(inverse),
+        if made.is_err() {
+            self.book.replay(inverse);
+            return made;
         }
-        made
+        if edits.iter().any(concerns_names) {
+            self.follow_names();
+        }
+        // The change itself is on disk, and the next one tries again.
+        if let Err(refused) = self.tidy_journal() {
+            tracing::debug!(%refused, "the journal stays as long as it is");
+        }
+        Ok(())
     }
 
     /// What DNS says is in force even if it can't be saved: it is asked for again anyway.
@@ -146,13 +152,24 @@ impl Ledger {
             let next = self.compile(clock, geo)?;
             self.step(Step::All(Box::new(next)), backend.as_deref_mut())?;
         }
+        self.let_go(backend, geo)?;
+        self.tidy_journal()
+    }
+
+    /// It is not written down: a reader of the journal knows what has ended.
+    fn let_go(&mut self, backend: Plane<'_>, geo: &Geo) -> Result<(), Refused> {
         let sweep = self.book.sweep(unix_now());
-        if !sweep.is_empty() {
-            self.book.replay(sweep.clone());
-            let step = self.plan(&sweep, geo)?;
-            self.step(step, backend)?;
-            self.follow_names();
+        if sweep.is_empty() {
+            return Ok(());
         }
+        self.book.replay(sweep.clone());
+        let step = self.plan(&sweep, geo)?;
+        self.step(step, backend)?;
+        self.follow_names();
+        Ok(())
+    }
+
+    fn tidy_journal(&mut self) -> Result<(), Refused> {
         match &mut self.journal {
             Some(journal) => journal.tidy(&self.book).map_err(Refused::Unsaved),
             None => Ok(()),
@@ -269,3 +286,6 @@ pub(super) fn now() -> Clock {
 pub(super) fn unix_now() -> UnixTime {
     UnixTime(clock::wall().as_secs())
 }
+
+#[cfg(test)]
+mod tests;

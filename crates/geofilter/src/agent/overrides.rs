@@ -181,8 +181,9 @@ impl Engine {
 
     /// What is due: names that have answered, records that have ended, a wall clock that was set.
     pub(super) fn look_after_overrides(&mut self) {
-        for (name, answer) in self.ledger.names.answers() {
-            self.take_answer(&name, &answer);
+        let answers = self.ledger.names.answers();
+        if !answers.is_empty() {
+            self.take_answers(&answers);
         }
         if self.ledger.tidied.elapsed() < TIDY {
             return;
@@ -194,23 +195,30 @@ impl Engine {
         }
     }
 
-    fn take_answer(&mut self, name: &HostName, answer: &Answer) {
+    fn take_answers(&mut self, answers: &[(HostName, Answer)]) {
+        let now = ledger::unix_now();
         let book = &mut self.ledger.book;
-        if !book.wanted_names().contains(name) {
+        let wanted = book.wanted_names();
+        let mut edits = Vec::new();
+        for (name, answer) in answers.iter().filter(|(name, _)| wanted.contains(name)) {
+            tracing::debug!(%name, ?answer, "a name has answered");
+            let known = book.resolution(name);
+            let resolution = known.unwrap_or(&Resolution::default()).after(answer, now);
+            let same = known.is_some_and(|known| known.says_the_same(&resolution));
+            let edit = Edit::Resolve { name: name.clone(), resolution };
+            match same {
+                // Only its time is new.
+                true => book.replay(vec![edit]),
+                false => edits.push(edit),
+            }
+        }
+        if edits.is_empty() {
             return;
         }
-        let known = book.resolution(name);
-        let resolution = known.unwrap_or(&Resolution::default()).after(answer, ledger::unix_now());
-        let same = known.is_some_and(|known| known.says_the_same(&resolution));
-        let edit = vec![Edit::Resolve { name: name.clone(), resolution }];
-        if same {
-            return book.replay(edit);
-        }
-        tracing::debug!(%name, ?answer, "a name has answered");
         let Self { ledger, backend, machine, geo, .. } = self;
         let backend = machine.attached().then_some(backend.as_mut());
-        if let Err(refused) = ledger.resolve(edit, backend, geo) {
-            self.note_trouble(format!("the addresses of {name}: {refused}"));
+        if let Err(refused) = ledger.resolve(edits, backend, geo) {
+            self.note_trouble(format!("cannot follow the names that are exempt: {refused}"));
         }
     }
 
@@ -267,3 +275,6 @@ fn is(kind: Kind) -> &'static str {
         Kind::Ban => "banned",
     }
 }
+
+#[cfg(test)]
+mod tests;
