@@ -277,6 +277,17 @@ fn put(kind: Kind, target: Target) -> Edit {
     }
 }
 
+#[test]
+fn a_change_that_names_a_target_twice_is_undone_in_reverse() {
+    let mut book = Book::default();
+    let target = numbered(1);
+    let twice = vec![put(Kind::Ban, target.clone()), put(Kind::Ban, target.clone())];
+    let inverse = book.change(twice).unwrap();
+    assert_eq!(book.size(), 1);
+    book.replay(inverse);
+    assert_eq!(book, Book::default());
+}
+
 fn numbered(number: usize) -> Target {
     Target::Address(IpAddr::from((0x0200_0000 + number as u32).to_be_bytes()))
 }
