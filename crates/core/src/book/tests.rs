@@ -288,6 +288,27 @@ fn a_change_that_names_a_target_twice_is_undone_in_reverse() {
     assert_eq!(book, Book::default());
 }
 
+#[test]
+fn an_address_of_a_name_ends_with_its_hour_or_its_exemption() {
+    let end = |until: u64| {
+        let mut record = put(Kind::Exemption, NAMES[0].parse().unwrap());
+        if let Edit::Put { record, .. } = &mut record {
+            record.until = Some(UnixTime(until));
+        }
+        let first = Resolution::default().after(&answer(&[6]), UnixTime(0));
+        let resolution = first.after(&answer(&[7]), UnixTime(10));
+        let name = NAMES[0].parse().unwrap();
+        let mut book = Book::default();
+        book.change(vec![record, Edit::Resolve { name, resolution }]).unwrap();
+        let table = Compiled::new(&book, clock(), None).unwrap().table;
+        let end =
+            |last| table.lookup([203, 0, 113, last].into()).exempt.nanoseconds() / 1_000_000_000;
+        (end(6), end(7))
+    };
+    assert_eq!(end(100_000), (10 + names::LINGER, 100_000));
+    assert_eq!(end(60), (60, 60));
+}
+
 fn numbered(number: usize) -> Target {
     Target::Address(IpAddr::from((0x0200_0000 + number as u32).to_be_bytes()))
 }
