@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Instant;
 
+use anyhow::Context;
 use geofilter_core::book::{Book, Clock, Compiled, Edit, Full, Kind, Target, UnixTime};
 use geofilter_core::dxr::CapacityExceeded;
 use geofilter_core::geodata::AsTable;
@@ -75,7 +76,8 @@ impl Ledger {
             }
         };
         book.replay(book.sweep(unix_now()));
-        let compiled = Compiled::new(&book, now(), systems_for(&book, geo))?;
+        let compiled = Compiled::new(&book, now(), systems_for(&book, geo))
+            .context("cannot compile the saved exemptions and bans")?;
         let mut ledger = Self { book, compiled, journal, names, tidied: Instant::now() };
         ledger.follow_names();
         Ok(Begun { ledger, warning })
