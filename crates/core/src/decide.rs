@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::clock::{Clock, UnixTime};
 use crate::counters::Reason;
 use crate::country::CountryId;
-use crate::desired::{BootTime, BootedAt};
+use crate::desired::BootTime;
 use crate::packet::{Frame, Packet, Upper};
 use crate::policy::{Disputed, Mode, Policy, Transport, Verdict};
 use crate::world::{Entry, World};
@@ -61,7 +62,7 @@ pub struct Context<'a> {
     /// When it arrived.
     pub now: BootTime,
     /// What that is in the calendar's time.
-    pub booted_at: BootedAt,
+    pub clock: Clock,
 }
 
 /// A verdict with its reason.
@@ -224,7 +225,7 @@ impl Policy {
 
     /// The same at a time.
     fn country_verdict_at(&self, country: CountryId, context: &Context<'_>) -> Verdict {
-        let boot_time = |seconds| context.booted_at.boot_time(seconds);
+        let boot_time = |seconds| context.clock.boot(UnixTime(seconds));
         let boxed = self.time_box(country).is_some_and(|time_box| {
             boot_time(time_box.from) <= context.now && context.now < boot_time(time_box.until)
         });

@@ -26,17 +26,6 @@ impl Generation {
 #[serde(transparent)]
 pub struct BootTime(pub u64);
 
-/// The moment of boot in nanoseconds since 1970: what turns the calendar's time into the kernel's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct BootedAt(pub u64);
-
-impl BootedAt {
-    /// The boot time at a number of seconds since 1970; what lies before boot is 0.
-    pub fn boot_time(self, unix_seconds: u64) -> BootTime {
-        BootTime(unix_seconds.saturating_mul(1_000_000_000).saturating_sub(self.0))
-    }
-}
-
 /// What a bank does with the packets it judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -3,7 +3,7 @@
 //! Reading order: [`country`] names the countries, [`steps`] holds a function over the address space,
 //! [`world`] maps every address to a country and [`geodata`] builds it from its sources. [`policy`] is
 //! what the operator chose, [`packet`] reads a frame and [`decide`] judges it; [`overrides`] are exemptions
-//! and bans, [`tracker`] learns the peers; [`dxr`] is a table as the kernel searches it. [`desired`] is what a data plane is asked to do, [`counters`] and [`event`]
+//! and bans, [`book`] how they are asked for, [`tracker`] learns the peers; [`dxr`] is a table as the kernel searches it. [`desired`] is what a data plane is asked to do, [`counters`] and [`event`]
 //! are what it reports. [`change`] is what an operator asks, [`apply`] the machine that brings a host
 //! there, [`wire`] what agent and clients say to each other. [`pbx`] reads what a PBX says of itself, and
 //! [`surroundings`] what else has a say about packets on its host; [`detected`] puts the two together.
@@ -11,7 +11,9 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod book;
 pub mod change;
+pub mod clock;
 pub mod counters;
 pub mod country;
 pub mod decide;

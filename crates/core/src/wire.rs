@@ -3,16 +3,24 @@
 //!
 //! The fields are a contract: new ones may come, none goes or changes its meaning within a [`SCHEMA`].
 
+mod records;
+
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::book::{Kind, Origin};
 use crate::change::{Change, Risk};
 use crate::counters::{Counters, Outcomes, Reason, Traffic};
 use crate::country::{CountryCode, CountryId, CountrySet};
 use crate::desired::{Attachment, Generation, State};
 use crate::policy::{Disputed, Mode, Policy, Scope, TimeBox, Transport, Verdict};
+
+pub use records::{
+    Because, Counts, DecidedBy, NameReport, Noted, PeerReport, Peers, Protected, RecordReport,
+    Records,
+};
 
 /// The version of everything here.
 pub const SCHEMA: u32 = 1;
@@ -74,6 +82,53 @@ pub enum Request {
         #[serde(default)]
         protocol: Option<Transport>,
     },
+    /// Exemptions or bans.
+    List {
+        /// Which.
+        kind: Kind,
+        /// Only those for these targets.
+        #[serde(default)]
+        targets: Vec<String>,
+    },
+    /// Exempts or bans, all of the targets or none. What there was for the same target of the same origin
+    /// is replaced.
+    Add {
+        /// Which.
+        kind: Kind,
+        /// What to exempt or ban, as an operator writes it.
+        targets: Vec<String>,
+        /// For how many seconds; for ever without.
+        #[serde(default)]
+        seconds: Option<u64>,
+        /// A remark.
+        #[serde(default)]
+        note: String,
+        /// Who asks.
+        #[serde(default)]
+        origin: Origin,
+    },
+    /// Ends exemptions or bans.
+    Remove {
+        /// Which.
+        kind: Kind,
+        /// Of what, as an operator writes it.
+        targets: Vec<String>,
+        /// Only those of this origin.
+        #[serde(default)]
+        origin: Option<Origin>,
+    },
+    /// Whether an address must never be banned.
+    Protected {
+        /// The address.
+        address: IpAddr,
+    },
+    /// The addresses the PBX itself sent a request to.
+    Peers,
+    /// Ends a peer.
+    RemovePeer {
+        /// Its address and port.
+        peer: SocketAddr,
+    },
     /// Recent drops.
     Log {
         /// Whether to go on with those to come.
@@ -97,7 +152,15 @@ pub enum Reply {
     /// To every request that changes something.
     Changed(Changed),
     /// To [`Request::Why`].
-    Why(Why),
+    Why(Box<Why>),
+    /// To [`Request::List`].
+    Records(Records),
+    /// To [`Request::Add`], [`Request::Remove`] and [`Request::RemovePeer`].
+    Noted(Noted),
+    /// To [`Request::Protected`].
+    Protected(Protected),
+    /// To [`Request::Peers`].
+    Peers(Peers),
     /// To [`Request::Log`], as many as there are.
     Entry(Box<LogEntry>),
     /// To [`Request::Log`], when the client was too slow for this many entries.
@@ -222,6 +285,9 @@ pub struct Status {
     pub passed: Tally,
     /// Drops that the log could not show.
     pub skipped_events: u64,
+    /// Exemptions, bans and peers.
+    #[serde(default)]
+    pub counts: Counts,
     /// What the operator should know.
     pub warnings: Vec<String>,
 }
@@ -325,6 +391,9 @@ pub struct Why {
     pub protocol: Option<Transport>,
     /// What the kernel does now; none if no agent was asked.
     pub state: Option<State>,
+    /// The exemption, ban or peer that decided, if one did.
+    #[serde(default)]
+    pub decided_by: Option<DecidedBy>,
 }
 
 /// One line of the attack log.

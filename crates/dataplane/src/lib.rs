@@ -15,9 +15,10 @@ mod tc;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
+use geofilter_core::clock::Clock;
 use geofilter_core::counters::Counters;
 use geofilter_core::decide::Timed;
-use geofilter_core::desired::{BootTime, BootedAt, Desired, Observed};
+use geofilter_core::desired::{BootTime, Desired, Observed};
 use geofilter_core::event::DropEvent;
 use geofilter_core::overrides::{AddressKey, Spans, Table};
 use geofilter_core::world::World;
@@ -48,11 +49,11 @@ pub trait Backend: Send {
         world: &World,
         overrides: &Table,
         desired: &Desired,
-        booted_at: BootedAt,
+        clock: Clock,
     ) -> Result<Observed, Error>;
 
     /// Replaces the policy, or reckons its calendar anew. Attached only.
-    fn apply(&mut self, desired: &Desired, booted_at: BootedAt) -> Result<Observed, Error>;
+    fn apply(&mut self, desired: &Desired, clock: Clock) -> Result<Observed, Error>;
 
     /// Replaces the world table. Attached only.
     fn swap_world(&mut self, world: &World) -> Result<(), Error>;

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
+use geofilter_core::clock::Clock;
 use geofilter_core::counters::Counters;
 use geofilter_core::decide::Timed;
-use geofilter_core::desired::{Attachment, AttachmentKind, BootTime, BootedAt, Desired, Observed};
+use geofilter_core::desired::{Attachment, AttachmentKind, BootTime, Desired, Observed};
 use geofilter_core::event::DropEvent;
 use geofilter_core::overrides::{AddressKey, Spans, Table};
 use geofilter_core::world::World;
@@ -59,7 +60,7 @@ impl Backend for Memory {
         _world: &World,
         overrides: &Table,
         desired: &Desired,
-        _booted_at: BootedAt,
+        _clock: Clock,
     ) -> Result<Observed, Error> {
         self.held = Some(Held {
             desired: desired.clone(),
@@ -70,7 +71,7 @@ impl Backend for Memory {
         Ok(self.observed(desired))
     }
 
-    fn apply(&mut self, desired: &Desired, _booted_at: BootedAt) -> Result<Observed, Error> {
+    fn apply(&mut self, desired: &Desired, _clock: Clock) -> Result<Observed, Error> {
         self.held("apply a policy")?.desired = desired.clone();
         Ok(self.observed(desired))
     }

@@ -5,11 +5,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use geofilter_core::clock::Clock;
 use geofilter_core::country::{CountryCode, CountrySet};
 use geofilter_core::decide::{Overrides, Timed};
-use geofilter_core::desired::{
-    Action, AttachmentKind, Bank, BootTime, BootedAt, Desired, Generation,
-};
+use geofilter_core::desired::{Action, AttachmentKind, Bank, BootTime, Desired, Generation};
 use geofilter_core::overrides::Table;
 use geofilter_core::policy::{Mode, Policy, TimeBox, Verdict};
 use geofilter_core::steps::{Range, Steps};
@@ -62,7 +61,7 @@ fn loaded(time_boxes: Vec<TimeBox>) -> (Loaded, tempfile::TempDir) {
     let nothing = Table::compile(&Overrides::default()).unwrap();
     kernel
         .0
-        .load(&world(), &nothing, &desired, BootedAt::default())
+        .load(&world(), &nothing, &desired, Clock::default())
         .expect("this test needs root and BPF");
     (kernel, runtime)
 }

@@ -11,12 +11,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use frames::{Draw, Shape};
+use geofilter_core::clock::Clock;
 use geofilter_core::counters::{Counters, Outcomes, Reason, Traffic};
 use geofilter_core::country::{CountryId, CountrySet};
 use geofilter_core::decide::{Context, Decision, LocalSources, Overrides, Timed, decide};
-use geofilter_core::desired::{
-    Action, AttachmentKind, Bank, BootTime, BootedAt, Desired, Generation,
-};
+use geofilter_core::desired::{Action, AttachmentKind, Bank, BootTime, Desired, Generation};
 use geofilter_core::geodata::embedded;
 use geofilter_core::overrides::{AddressKey, Table};
 use geofilter_core::packet::{Departure, Frame};
@@ -151,7 +150,7 @@ impl Oracle {
             overrides: &self.overrides,
             interface: self.interface,
             now: now(),
-            booted_at: BootedAt::default(),
+            clock: Clock::default(),
         };
         let packet = Frame::from_ethernet(frame);
         let decision = decide(&packet, &self.policy, &context);
@@ -196,7 +195,7 @@ fn equals_oracle(kind: AttachmentKind, seed: [u8; 32]) {
     let nothing = Table::compile(&oracle.overrides).unwrap();
     let first = desired(oracle.policy.clone(), oracle.action, 1);
     kernel
-        .load(&oracle.world, &nothing, &first, BootedAt::default())
+        .load(&oracle.world, &nothing, &first, Clock::default())
         .expect("the kernel takes the programs: this test needs root and BPF");
     let judge = kernel.judge().unwrap();
     for number in 0..FRAMES {
@@ -220,7 +219,7 @@ fn equals_oracle(kind: AttachmentKind, seed: [u8; 32]) {
             };
             kernel.set_local_sources(LOOPBACK, oracle.interface).unwrap();
             let next = desired(oracle.policy.clone(), oracle.action, u64::from(number) + 2);
-            kernel.apply(&next, BootedAt::default()).unwrap();
+            kernel.apply(&next, Clock::default()).unwrap();
         }
         let departs = draw.chance(10);
         let frame = loop {

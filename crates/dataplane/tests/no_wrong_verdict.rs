@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use geofilter_core::clock::Clock;
 use geofilter_core::counters::Reason;
 use geofilter_core::country::{CountryCode, CountryId};
 use geofilter_core::decide::Overrides;
-use geofilter_core::desired::{Action, AttachmentKind, Bank, BootedAt, Desired, Generation};
+use geofilter_core::desired::{Action, AttachmentKind, Bank, Desired, Generation};
 use geofilter_core::overrides::Table;
 use geofilter_core::policy::{Mode, Policy, Scope, Verdict};
 use geofilter_core::steps::{Steps, v4};
@@ -99,7 +100,7 @@ fn under_traffic(kind: AttachmentKind, change: impl FnOnce(&mut Kernel)) -> (u64
     let mut kernel = Loaded(new());
     kernel
         .0
-        .load(&world(0), &nothing(), &desired(0), BootedAt::default())
+        .load(&world(0), &nothing(), &desired(0), Clock::default())
         .expect("this test needs root and BPF");
     let judge = kernel.0.judge().unwrap();
     let stop = AtomicBool::new(false);
@@ -134,7 +135,7 @@ fn ten_million_flips_between_banks() {
         let (passed, dropped) = under_traffic(kind, |kernel| {
             let policies = [desired(1), desired(2)];
             for flip in 0..10_000_000 {
-                kernel.apply(&policies[flip % 2], BootedAt::default()).unwrap();
+                kernel.apply(&policies[flip % 2], Clock::default()).unwrap();
             }
         });
         println!("{kind:?}: {passed} passed and {dropped} dropped during the flips");
@@ -150,7 +151,7 @@ fn ten_thousand_generations_written_into_reused_banks() {
             scope.spawn(move || {
                 let (passed, dropped) = under_traffic(kind, |kernel| {
                     for generation in 1..=1_000 {
-                        kernel.apply(&desired(generation), BootedAt::default()).unwrap();
+                        kernel.apply(&desired(generation), Clock::default()).unwrap();
                     }
                 });
                 println!("{kind:?}: {passed} passed and {dropped} dropped during the changes");
@@ -177,7 +178,7 @@ fn a_table_that_does_not_fit_leaves_the_old_one_in_force() {
     let mut kernel = Loaded(Kernel::new(Vec::new(), Preference::Auto, runtime.path().to_owned()));
     kernel
         .0
-        .load(&world(0), &nothing(), &desired(0), BootedAt::default())
+        .load(&world(0), &nothing(), &desired(0), Clock::default())
         .expect("this test needs root and BPF");
     let entry =
         |number: u32| Entry { primary: id(["FR", "DE"][number as usize % 2]), ..Entry::UNKNOWN };

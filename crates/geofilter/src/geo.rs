@@ -40,8 +40,8 @@ impl Geo {
         }
     }
 
-    /// The AS that announces an address, with its name.
-    pub(crate) fn announced_by(&self, address: IpAddr) -> Option<(u32, String)> {
+    /// The autonomous systems.
+    pub(crate) fn systems(&self) -> Option<&AsTable> {
         let systems = self.systems.get_or_init(|| {
             embedded::asns()
                 .inspect_err(|error| {
@@ -49,7 +49,12 @@ impl Geo {
                 })
                 .ok()
         });
-        let announcement = systems.as_ref()?.lookup(judged_address(address))?;
+        systems.as_ref()
+    }
+
+    /// The AS that announces an address, with its name.
+    pub(crate) fn announced_by(&self, address: IpAddr) -> Option<(u32, String)> {
+        let announcement = self.systems()?.lookup(judged_address(address))?;
         Some((announcement.number.get(), announcement.name.to_owned()))
     }
 

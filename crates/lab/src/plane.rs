@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Result;
+use geofilter_core::clock::Clock;
 use geofilter_core::country::CountrySet;
 use geofilter_core::decide::{Overrides, Timed};
-use geofilter_core::desired::{Action, Bank, BootTime, BootedAt, Desired, Generation};
+use geofilter_core::desired::{Action, Bank, BootTime, Desired, Generation};
 use geofilter_core::overrides::Table;
 use geofilter_core::policy::{Mode, Policy};
 use geofilter_core::world::World;
@@ -44,7 +45,7 @@ impl<'a> Plane<'a> {
         let mut plane = Self { namespace, kernel, allowed, generation: 0, _folder: folder };
         let desired = plane.desired(Action::Observe);
         let nothing = Table::compile(&Overrides::default())?;
-        plane.with(|kernel| kernel.attach(world, &nothing, &desired, BootedAt::default()))?;
+        plane.with(|kernel| kernel.attach(world, &nothing, &desired, Clock::default()))?;
         Ok(plane)
     }
 
@@ -54,7 +55,7 @@ impl<'a> Plane<'a> {
     /// If the kernel refuses.
     pub fn enforce(&mut self) -> Result<()> {
         let desired = self.desired(Action::Enforce);
-        self.with(|kernel| kernel.apply(&desired, BootedAt::default())).map(drop)
+        self.with(|kernel| kernel.apply(&desired, Clock::default())).map(drop)
     }
 
     /// Does something with the data plane, inside of the namespace.

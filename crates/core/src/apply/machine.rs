@@ -3,7 +3,7 @@
 use super::plan::{Act, Plan, act, after, back, interim, stand};
 use super::saved::{Interim, Saved, Stance, Standing, highest, settle};
 use super::{Command, Effect, Input, Outcome, Refusal};
-use crate::desired::{Action, BootTime, Generation, Observed};
+use crate::desired::{Action, BootTime, Desired, Generation, Observed};
 
 /// The apply machine of one host.
 #[derive(Debug)]
@@ -69,6 +69,14 @@ impl Machine {
             Some(Interim::Paused { generation, deadline }) if now < deadline => generation,
             Some(Interim::Paused { .. } | Interim::Trying { .. } | Interim::Pending { .. })
             | None => self.current(now).generation,
+        }
+    }
+
+    /// What the data plane was asked to hold, if this process attached it.
+    pub fn desired(&self) -> Option<Desired> {
+        match act(&self.saved) {
+            Act::Hold(desired) if self.attached => Some(desired),
+            Act::Hold(_) | Act::Detach => None,
         }
     }
 

@@ -3,7 +3,8 @@
 
 use std::sync::atomic::Ordering;
 
-use geofilter_core::desired::{Action, Bank, BootTime, BootedAt, Desired, Generation};
+use geofilter_core::clock::Clock;
+use geofilter_core::desired::{Action, Bank, BootTime, Desired, Generation};
 
 use crate::Error;
 use crate::kernel::abi::{self, BANKS, BankHead, BankTable, Word};
@@ -19,7 +20,7 @@ type InForce = (Generation, Action);
 /// The same of the fallback, with the time from which it counts.
 type Afterwards = (Generation, Action, BootTime);
 /// A bank with the deadline up to which it counts, and what its calendar was reckoned with.
-type Content = (Bank, Option<BootTime>, BootedAt);
+type Content = (Bank, Option<BootTime>, Clock);
 
 /// The policy in the kernel.
 pub(crate) struct Control {
@@ -53,15 +54,15 @@ impl Control {
     }
 
     /// Puts a policy in force.
-    pub(crate) fn store(&mut self, desired: &Desired, booted_at: BootedAt) -> Result<(), Error> {
+    pub(crate) fn store(&mut self, desired: &Desired, clock: Clock) -> Result<(), Error> {
         let before = self.word();
         let mut taken = [false; BANKS];
         taken[before.active] = true;
         taken[before.fallback] |= before.timed;
         let deadline = desired.fallback.as_ref().map(|fallback| fallback.deadline);
-        let active = self.place((desired.active.clone(), deadline, booted_at), &mut taken)?;
+        let active = self.place((desired.active.clone(), deadline, clock), &mut taken)?;
         let fallback = match &desired.fallback {
-            Some(fallback) => self.place((fallback.bank.clone(), None, booted_at), &mut taken)?,
+            Some(fallback) => self.place((fallback.bank.clone(), None, clock), &mut taken)?,
             None => active,
         };
         let (generation, timed) = (desired.active.generation, deadline.is_some());

@@ -5,9 +5,10 @@ use std::os::fd::OwnedFd;
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader, Pod};
+use geofilter_core::clock::Clock;
 use geofilter_core::counters::Counters;
 use geofilter_core::decide::LocalSources;
-use geofilter_core::desired::{Attachment, BootedAt, Desired, Observed};
+use geofilter_core::desired::{Attachment, Desired, Observed};
 use geofilter_core::dxr::Dxr;
 use geofilter_core::event::DropEvent;
 use geofilter_core::overrides::{AddressKey, Spans, Table};
@@ -276,7 +277,7 @@ impl Live {
         dxr: &Dxr,
         overrides: &Table,
         desired: &Desired,
-        booted_at: BootedAt,
+        clock: Clock,
     ) -> Result<(), Error> {
         match self.control.abi() {
             0 => {
@@ -292,7 +293,7 @@ impl Live {
                 return Err(Error::OtherVersion { found, expected: abi::ABI, path: pins.map("") });
             }
         }
-        self.control.store(desired, booted_at)?;
+        self.control.store(desired, clock)?;
         self.control.set_abi();
         Ok(())
     }

@@ -21,11 +21,10 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use geofilter_core::clock::Clock;
 use geofilter_core::counters::Counters;
 use geofilter_core::decide::{LocalSources, Timed};
-use geofilter_core::desired::{
-    Action, Attachment, Bank, BootTime, BootedAt, Desired, Generation, Observed,
-};
+use geofilter_core::desired::{Action, Attachment, Bank, BootTime, Desired, Generation, Observed};
 use geofilter_core::dxr::Dxr;
 use geofilter_core::event::DropEvent;
 use geofilter_core::overrides::{AddressKey, Spans, Table};
@@ -64,9 +63,9 @@ impl Kernel {
         world: &World,
         overrides: &Table,
         desired: &Desired,
-        booted_at: BootedAt,
+        clock: Clock,
     ) -> Result<(), Error> {
-        self.load_and_fill(world, overrides, desired, booted_at).map(|live| self.live = Some(live))
+        self.load_and_fill(world, overrides, desired, clock).map(|live| self.live = Some(live))
     }
 
     /// A handle on the loaded programs, to judge frames without a wire.
@@ -95,7 +94,7 @@ impl Kernel {
         world: &World,
         overrides: &Table,
         desired: &Desired,
-        booted_at: BootedAt,
+        clock: Clock,
     ) -> Result<Live, Error> {
         let dxr = Dxr::compile(world)?;
         fault::point("attach-start");
@@ -103,7 +102,7 @@ impl Kernel {
         fault::point("attach-folder");
         let mut live = Live::load(&self.pins)?;
         fault::point("attach-loaded");
-        live.fill(&self.pins, &dxr, overrides, desired, booted_at)?;
+        live.fill(&self.pins, &dxr, overrides, desired, clock)?;
         live.renew_budget()?;
         fault::point("attach-filled");
         Ok(live)
@@ -213,13 +212,13 @@ impl Backend for Kernel {
         world: &World,
         overrides: &Table,
         desired: &Desired,
-        booted_at: BootedAt,
+        clock: Clock,
     ) -> Result<Observed, Error> {
         let interfaces = interfaces::select(&self.names, &protected(&self.pins.holds()?))?;
         self.names = interfaces.iter().map(|interface| interface.name.clone()).collect();
         let earlier = self.pins.exist();
         let attached = self
-            .load_and_fill(world, overrides, desired, booted_at)
+            .load_and_fill(world, overrides, desired, clock)
             .and_then(|live| self.attach_to(live, &interfaces));
         if let Err(error) = attached {
             self.live = None;
@@ -231,13 +230,13 @@ impl Backend for Kernel {
         self.verify(desired)
     }
 
-    fn apply(&mut self, desired: &Desired, booted_at: BootedAt) -> Result<Observed, Error> {
+    fn apply(&mut self, desired: &Desired, clock: Clock) -> Result<Observed, Error> {
         if self.live_mut("apply a policy")?.needs_a_look()? {
             self.refresh()?;
         }
         let live = self.live_mut("apply a policy")?;
         fault::point("apply-start");
-        live.control.store(desired, booted_at)?;
+        live.control.store(desired, clock)?;
         fault::point("apply-stored");
         self.verify(desired)
     }
@@ -336,7 +335,7 @@ fn pass_everything(pins: &Pins) {
     let generation = Generation(control.newest().0 + 1);
     let bank = Bank { generation, action: Action::Pass, policy: policy.into() };
     let desired = Desired { active: bank, fallback: None };
-    if let Err(error) = control.store(&desired, BootedAt::default()) {
+    if let Err(error) = control.store(&desired, Clock::default()) {
         tracing::warn!(%error, "detaching while the policy is still in force");
     }
 }

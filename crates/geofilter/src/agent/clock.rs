@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use geofilter_core::desired::{BootTime, BootedAt};
+use geofilter_core::desired::BootTime;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Time since boot, sleep included: the clock of the kernel's dead-man.
@@ -14,9 +14,4 @@ pub(crate) fn boot() -> BootTime {
 /// Time since 1970.
 pub(crate) fn wall() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// When the machine was booted, by the present calendar.
-pub(crate) fn booted_at() -> BootedAt {
-    BootedAt((wall().as_nanos() as u64).saturating_sub(boot().0))
 }

@@ -9,15 +9,15 @@ use geofilter_core::apply::{
     Command, Effect, Input, Machine, Outcome, Refusal, Saved, Stance, Standing, nothing_selected,
 };
 use geofilter_core::change::Edit;
-use geofilter_core::decide::Overrides;
 use geofilter_core::desired::{BootTime, Generation, Observed};
-use geofilter_core::overrides::Table;
 use geofilter_core::policy::Policy;
 use geofilter_core::wire::{Changed, Failure, FailureKind, LogEntry, Reply, Request};
 use geofilter_dataplane::Backend;
 use tokio::sync::{broadcast, oneshot};
 
+use super::ledger::{Begun, Ledger};
 use super::log::{AttackLog, Filter, Now};
+use super::names::Asker;
 use super::scope::UsualScope;
 use super::settings::Settings;
 use super::store::{Loaded, Store};
@@ -57,6 +57,7 @@ pub(crate) struct Engine {
     pub(super) backend: Box<dyn Backend>,
     pub(super) machine: Machine,
     pub(super) geo: Geo,
+    pub(super) ledger: Ledger,
     store: Store,
     log: AttackLog,
     usual_scope: UsualScope,
@@ -71,7 +72,7 @@ impl Engine {
     ///
     /// # Errors
     /// If that fails; what the kernel holds stays in force.
-    pub(crate) fn start(settings: Settings) -> anyhow::Result<Self> {
+    pub(crate) fn start(settings: Settings, names: Asker) -> anyhow::Result<Self> {
         let geo = Geo::embedded()?;
         let store = Store::open(&settings.state_dir)?;
         let mut backend = plane::open(&settings);
@@ -96,6 +97,8 @@ impl Engine {
                 None
             }
         };
+        let Begun { ledger, warning } = Ledger::open(&settings, &geo, names)?;
+        warnings.extend(warning);
         let usual_scope = UsualScope::look(&settings, saved.as_ref());
         let new = settings.trial || observed.is_none();
         let saved = saved.or_else(|| new.then(|| usual_scope.first()));
@@ -107,6 +110,7 @@ impl Engine {
             backend,
             machine,
             geo,
+            ledger,
             store,
             log,
             usual_scope,
@@ -145,11 +149,15 @@ impl Engine {
     }
 
     fn needs_beats(&self) -> bool {
-        self.machine.attached() || self.machine.deadline().is_some() || self.machine.unsaved()
+        self.machine.attached()
+            || self.machine.deadline().is_some()
+            || self.machine.unsaved()
+            || self.ledger.names.follows_any()
     }
 
     fn beat(&mut self) {
         self.drain();
+        self.look_after_overrides();
         if self.trouble.as_ref().is_some_and(|(_, again)| Instant::now() < *again) {
             return;
         }
@@ -178,7 +186,7 @@ impl Engine {
         }
     }
 
-    fn note_trouble(&mut self, message: String) {
+    pub(super) fn note_trouble(&mut self, message: String) {
         if self.trouble.as_ref().is_none_or(|(known, _)| *known != message) {
             tracing::warn!("{message}");
         }
@@ -193,17 +201,10 @@ impl Engine {
                 Effect::Persist(saved) => self.persist(&saved),
                 Effect::Attach(desired) => {
                     self.remember_baseline();
-                    Table::compile(&Overrides::default())
-                        .map_err(Into::into)
-                        .and_then(|table| {
-                            let booted_at = clock::booted_at();
-                            self.backend.attach(self.geo.world(), &table, &desired, booted_at)
-                        })
-                        .map(drop)
-                        .map_err(describe)
+                    self.attach(&desired)
                 }
                 Effect::Apply(desired) => {
-                    self.backend.apply(&desired, clock::booted_at()).map(drop).map_err(describe)
+                    self.backend.apply(&desired, self.ledger.clock()).map(drop).map_err(describe)
                 }
                 Effect::Detach => {
                     self.drain();
@@ -267,6 +268,16 @@ impl Engine {
             Request::Pause { seconds } => self.command(Command::Pause(nanoseconds(seconds))),
             Request::Resume => self.command(Command::Resume),
             Request::Off => self.off(),
+            Request::List { kind, targets } => answered(self.list(kind, &targets)),
+            Request::Add { kind, targets, seconds, note, origin } => {
+                answered(self.add(kind, &targets, seconds, note, origin))
+            }
+            Request::Remove { kind, targets, origin } => {
+                answered(self.remove(kind, &targets, origin))
+            }
+            Request::Protected { address } => self.protected(address),
+            Request::Peers => answered(self.peers()),
+            Request::RemovePeer { peer } => answered(self.remove_peer(peer)),
         };
         Answer::Reply(reply)
     }
@@ -386,11 +397,15 @@ fn nanoseconds(seconds: u64) -> u64 {
     seconds.saturating_mul(NANOSECONDS)
 }
 
+fn answered(reply: Result<Reply, Failure>) -> Reply {
+    reply.unwrap_or_else(Reply::Error)
+}
+
 fn failure(refusal: &Refusal) -> Failure {
     Failure { kind: FailureKind::Failed, message: refusal.to_string(), risk: None }
 }
 
 /// The error with what caused it.
-fn describe(error: geofilter_dataplane::Error) -> String {
+pub(super) fn describe(error: geofilter_dataplane::Error) -> String {
     format!("{:#}", anyhow::Error::from(error))
 }

@@ -6,10 +6,16 @@
 mod baseline;
 mod clock;
 mod engine;
+mod journal;
+mod ledger;
 mod log;
+mod names;
+mod overrides;
 mod place;
 mod plane;
+mod records;
 mod report;
+mod resolver;
 mod scope;
 mod settings;
 mod sip;
@@ -29,6 +35,7 @@ use tokio::sync::oneshot;
 
 use crate::cli::{self, args};
 use engine::{Answer, Engine, Job};
+use names::Follower;
 use place::Occupied;
 pub(crate) use settings::{Settings, manager};
 
@@ -66,6 +73,7 @@ pub(crate) struct Agent {
     alive: oneshot::Receiver<()>,
     listener: UnixListener,
     signals: Signals,
+    follower: Follower,
     occupied: Occupied,
 }
 
@@ -109,8 +117,9 @@ impl Agent {
         place::check_privileges(&settings)?;
         let (settings, occupied, socket) = Occupied::occupy(settings)?;
         let with = settings.clone();
-        Self::serve(settings, occupied, socket, move || {
-            let engine = Engine::start(with)?;
+        let (asker, follower) = names::link();
+        Self::serve(settings, occupied, socket, follower, move || {
+            let engine = Engine::start(with, asker)?;
             Ok(move |inbox: &mpsc::Receiver<Job>| engine.run(inbox))
         })
     }
@@ -120,6 +129,7 @@ impl Agent {
         settings: Settings,
         occupied: Occupied,
         socket: std::os::unix::net::UnixListener,
+        follower: Follower,
         start: impl FnOnce() -> anyhow::Result<Run> + Send + 'static,
     ) -> anyhow::Result<Self> {
         let runtime = Builder::new_current_thread()
@@ -149,7 +159,7 @@ impl Agent {
             .spawn(work)
             .context("cannot start a thread")?;
         begun.recv().context("the engine ended in a panic")??;
-        Ok(Self { settings, runtime, jobs, engine, alive, listener, signals, occupied })
+        Ok(Self { settings, runtime, jobs, engine, alive, listener, signals, follower, occupied })
     }
 
     /// What it was started with.
@@ -165,7 +175,9 @@ impl Agent {
     /// Serves clients until a signal tells it to end, or the engine ends by itself.
     pub(crate) fn until_told(mut self, hangup: Hangup) -> Ending {
         let serving = socket::serve(self.listener, self.jobs.clone());
+        let following = self.follower.run(self.settings.nameservers.clone());
         self.runtime.block_on(async {
+            tokio::spawn(following);
             tokio::select! {
                 () = serving => {}
                 signal = self.signals.told(hangup) => tracing::info!("told to end by {signal}"),
@@ -223,7 +235,7 @@ impl Ending {
         drop(self.jobs);
         let reverted = match self.engine.join() {
             Ok(()) => reverted,
-            Err(_) => Engine::start(self.settings)
+            Err(_) => Engine::start(self.settings, names::link().0)
                 .map_err(|error| cli::failed(format!("{error:#}")))
                 .and_then(|mut engine| reply(engine.answer(Request::Off))),
         };
@@ -264,6 +276,7 @@ mod tests {
             backend: Choice::Memory,
             trial: false,
             manager: None,
+            nameservers: Vec::new(),
         };
         let (settings, occupied, socket) = Occupied::occupy(settings).unwrap();
         let start = || {
@@ -273,7 +286,7 @@ mod tests {
                 }
             })
         };
-        Agent::serve(settings, occupied, socket, start).unwrap()
+        Agent::serve(settings, occupied, socket, names::link().1, start).unwrap()
     }
 
     #[test]

@@ -201,6 +201,7 @@ mod tests {
             backend: Choice::Memory,
             trial: false,
             manager: None,
+            nameservers: Vec::new(),
         }
     }
 

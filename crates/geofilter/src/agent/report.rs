@@ -1,18 +1,20 @@
 //! What the engine says when asked and nothing changes: `status` and `why`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use geofilter_core::apply;
-use geofilter_core::counters::Counters;
-use geofilter_core::decide::{Context, Overrides, decide};
+use geofilter_core::book::{Cover, Kind};
+use geofilter_core::counters::{Counters, Reason};
+use geofilter_core::decide::{Context, Overrides, Timed, decide};
 use geofilter_core::packet::{Frame, Packet, Upper};
 use geofilter_core::policy::{Policy, Transport};
-use geofilter_core::wire::{Reply, Status, Tally, Why};
+use geofilter_core::wire::{Counts, DecidedBy, Reply, Status, Tally, Why};
 
 use super::engine::Engine;
-use super::{clock, plane};
+use super::overrides::peer_report;
+use super::{clock, ledger, plane, records};
 
-/// Any port that is not protected: the source port of a packet changes no verdict without peers.
+/// The source port of a packet changes no verdict unless it is that of a peer.
 const SOURCE_PORT: u16 = 5060;
 
 impl Engine {
@@ -36,6 +38,7 @@ impl Engine {
                 "what is in force could not be saved yet: a restart would undo it".to_owned(),
             );
         }
+        let counts = self.counts(&mut warnings);
         let standing = self.machine.current(now);
         let Policy { mode, countries, scope, hosting, unknown, disputed, time_boxes } =
             standing.policy.clone();
@@ -60,6 +63,7 @@ impl Engine {
             would_drop: Tally::of(&counters, |outcomes| outcomes.would_drop),
             passed: Tally::of(&counters, |outcomes| outcomes.passed),
             skipped_events: counters.skipped_events,
+            counts,
             warnings,
         }))
     }
@@ -79,27 +83,78 @@ impl Engine {
     ) -> Reply {
         let now = clock::boot();
         let observed = self.observed(&mut Vec::new());
+        let peers = self.live_peers(&mut Vec::new());
+        let peer = peers.iter().find(|peer| peer.value.ip() == address);
         let policy = &self.machine.current(now).policy;
         let first = policy.scope.0.first();
         let protocol = protocol.or(first.map(|ports| ports.transport)).unwrap_or(Transport::Udp);
         let port = port.or(first.map(|ports| ports.first)).unwrap_or(SOURCE_PORT);
-        let upper = Upper::Ports { transport: protocol, source: SOURCE_PORT, destination: port };
+        let source = peer.map_or(SOURCE_PORT, |peer| peer.value.port());
+        let upper = Upper::Ports { transport: protocol, source, destination: port };
+        let covers = self.covers(address, ledger::unix_now());
         let context = Context {
             world: self.geo.world(),
-            overrides: &Overrides::default(),
+            overrides: &overrides(address, &covers, peer),
             interface: self.settings.local_sources(),
             now,
-            booted_at: clock::booted_at(),
+            clock: self.ledger.clock(),
         };
         let decision = decide(&Frame::Ip(Packet { source: address, upper }), policy, &context);
         let known = !self.machine.policy_lost();
-        Reply::Why(Why {
+        let reason = known.then_some(decision.reason);
+        Reply::Why(Box::new(Why {
             lookup: self.geo.lookup(address),
             verdict: known.then_some(decision.verdict),
-            reason: known.then_some(decision.reason),
+            reason,
             port: Some(port),
             protocol: Some(protocol),
             state: Some(apply::state(observed.as_ref(), now)),
-        })
+            decided_by: reason.and_then(|reason| self.decided_by(reason, &covers, peer)),
+        }))
+    }
+
+    fn decided_by(
+        &self,
+        reason: Reason,
+        covers: &[Cover<'_>],
+        peer: Option<&Timed<SocketAddr>>,
+    ) -> Option<DecidedBy> {
+        let longest = |kind| {
+            let cover = covers.iter().find(|cover| cover.kind == kind)?;
+            Some(records::report(cover.record, &self.ledger.book, ledger::unix_now()))
+        };
+        match reason {
+            Reason::Exemption => longest(Kind::Exemption).map(DecidedBy::Exemption),
+            Reason::Ban => longest(Kind::Ban).map(DecidedBy::Ban),
+            Reason::Peer => peer.map(peer_report).map(DecidedBy::Peer),
+            Reason::NotIp
+            | Reason::OutOfScope
+            | Reason::Local
+            | Reason::Martian
+            | Reason::Country
+            | Reason::Unknown
+            | Reason::Hosting => None,
+        }
+    }
+
+    fn counts(&mut self, warnings: &mut Vec<String>) -> Counts {
+        let peers = self.live_peers(warnings).len();
+        let now = ledger::unix_now();
+        let book = &self.ledger.book;
+        let count = |kind| book.records(kind).filter(|record| record.holds(now)).count();
+        Counts { exemptions: count(Kind::Exemption), bans: count(Kind::Ban), peers }
+    }
+}
+
+/// What is known of one address alone.
+fn overrides(address: IpAddr, covers: &[Cover<'_>], peer: Option<&Timed<SocketAddr>>) -> Overrides {
+    let of = |kind| {
+        let covers = covers.iter().filter(move |cover| cover.kind == kind);
+        covers.map(|_| Timed { value: address.into(), until: None }).collect()
+    };
+    Overrides {
+        exemptions: of(Kind::Exemption),
+        bans: of(Kind::Ban),
+        peers: peer.copied().into_iter().collect(),
     }
 }

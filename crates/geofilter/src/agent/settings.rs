@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) trial: bool,
     /// How to log in to Asterisk's manager.
     pub(crate) manager: Option<Manager>,
+    /// Whom to ask for names; those of the host if there are none.
+    pub(crate) nameservers: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -36,6 +38,8 @@ struct Config {
     interfaces: Vec<String>,
     backend: Option<Choice>,
     asterisk: Option<Asterisk>,
+    #[serde(default)]
+    nameservers: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -101,6 +105,7 @@ impl Settings {
             backend: place.backend.or(config.backend).unwrap_or(Choice::Auto),
             trial: false,
             manager,
+            nameservers: config.nameservers,
         })
     }
 

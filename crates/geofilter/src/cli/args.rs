@@ -1,10 +1,11 @@
 //! The command line as clap reads it. Every argument becomes a validated type here.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use geofilter_core::book::{Note, Origin};
 use geofilter_core::change::Risk;
 use geofilter_core::counters::Reason;
 use geofilter_core::country::CountryCode;
@@ -82,6 +83,17 @@ pub(crate) enum Command {
     Status,
     /// Show what happens to an address, and why
     Why(Why),
+    /// Sources that pass whatever their country
+    #[command(subcommand)]
+    Exempt(Exempt),
+    /// Sources that are dropped whatever their country
+    #[command(subcommand)]
+    Ban(Ban),
+    /// Addresses the PBX itself sent a request to
+    #[command(subcommand)]
+    Peer(Peer),
+    /// Say whether an address must never be banned: exit code 0 if so, else 1
+    Protected(Protected),
     /// Show recent drops
     Log(Log),
     /// Show whom a policy would cut
@@ -219,6 +231,85 @@ pub(crate) struct Why {
     /// The protocol; without it, that of the first protected port.
     #[arg(long, value_parser = word::<Transport>(&["udp", "tcp"]))]
     pub(crate) proto: Option<Transport>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Exempt {
+    /// Let sources in whatever their country
+    ///
+    /// What is exempt already gets the new end and note.
+    Add(Add),
+    /// End exemptions
+    Remove(Targets),
+    /// Show exemptions
+    List(Only),
+    /// Show the lists of addresses that providers publish
+    Providers,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ban {
+    /// Keep sources out whatever their country
+    ///
+    /// Exemptions and peers pass nevertheless. What is banned already gets the new end and note. An IPv6
+    /// address is banned with its /64, unless it is written with /128.
+    Add(Add),
+    /// End bans
+    Remove(Targets),
+    /// Show bans
+    List(Only),
+}
+
+/// What to exempt or ban.
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    #[command(flatten)]
+    pub(crate) targets: Targets,
+    /// For how long; for ever without it.
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) span: Option<Span>,
+    /// A remark.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) note: Note,
+    #[arg(long, hide = true, default_value = "operator", value_parser = word::<Origin>(&["operator", "fail2ban", "pbx"]))]
+    pub(crate) origin: Origin,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Targets {
+    /// Addresses, prefixes (203.0.113.0/24), ASes (AS64500); for exemptions also host names and @providers.
+    /// A single - reads them from standard input, one a line.
+    #[arg(value_name = "TARGET", required = true)]
+    pub(crate) targets: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Only {
+    /// Only those for these targets.
+    #[arg(value_name = "TARGET")]
+    pub(crate) targets: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Peer {
+    /// Show the peers
+    List,
+    /// End a peer, until the PBX sends it another request
+    Remove {
+        /// Its address and port, such as 203.0.113.9:5060.
+        #[arg(value_name = "ADDR:PORT")]
+        peer: SocketAddr,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Protected {
+    /// The address.
+    #[arg(value_name = "ADDR")]
+    pub(crate) address: IpAddr,
+    /// Say nothing.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Args)]

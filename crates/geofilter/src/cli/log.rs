@@ -22,9 +22,14 @@ pub(super) fn run(args: &args::Log, global: &Global) -> Outcome {
                 json(Document::new(serde_json::json!({ "skipped": entries })))?
             }
             Reply::Skipped(entries) => format!("({entries} more were skipped here)\n"),
-            Reply::Status(_) | Reply::Changed(_) | Reply::Why(_) | Reply::Error(_) => {
-                return Err(confused());
-            }
+            Reply::Status(_)
+            | Reply::Changed(_)
+            | Reply::Why(_)
+            | Reply::Records(_)
+            | Reply::Noted(_)
+            | Reply::Protected(_)
+            | Reply::Peers(_)
+            | Reply::Error(_) => return Err(confused()),
         };
         if !print_on(&text)? {
             break;

@@ -9,9 +9,11 @@ mod detect;
 mod geodb;
 mod log;
 mod manual;
+mod overrides;
 mod preview;
 pub(crate) mod render;
 mod render_detect;
+mod render_records;
 mod status;
 mod why;
 
@@ -42,7 +44,10 @@ pub(crate) fn run() -> ExitCode {
     match obey(line.command, global) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            complain(&failure, global.json);
+            // An answer that is no has its exit code, and nothing to complain of.
+            if !failure.message.is_empty() {
+                complain(&failure, global.json);
+            }
             exit_code(failure.kind)
         }
     }
@@ -84,6 +89,10 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Off => change::simple(&Request::Off, global),
         Command::Status => status::run(global),
         Command::Why(why) => why::run(&why, global),
+        Command::Exempt(command) => overrides::exempt(command, global),
+        Command::Ban(command) => overrides::ban(command, global),
+        Command::Peer(command) => overrides::peer(command, global),
+        Command::Protected(protected) => overrides::protected(&protected, global),
         Command::Log(log) => log::run(&log, global),
         Command::Preview(preview) => preview::run(&preview, global),
         Command::Detect(detect) => detect::run(&detect, global),

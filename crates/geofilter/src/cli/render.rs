@@ -13,6 +13,7 @@ use geofilter_core::wire::{
 
 use super::args::Global;
 use super::calendar;
+use super::render_records;
 
 /// How many countries a list shows.
 const TOP: usize = 10;
@@ -42,7 +43,7 @@ impl Style {
         self.paint("1", text)
     }
 
-    fn faint(self, text: &str) -> String {
+    pub(super) fn faint(self, text: &str) -> String {
         self.paint("2", text)
     }
 
@@ -50,7 +51,7 @@ impl Style {
         self.paint("31", text)
     }
 
-    fn green(self, text: &str) -> String {
+    pub(super) fn green(self, text: &str) -> String {
         self.paint("32", text)
     }
 
@@ -88,6 +89,7 @@ pub(crate) fn status(status: &Status, style: Style) -> String {
     row(&mut text, "Ports", &scope(&status.scope));
     row(&mut text, "Interfaces", &interfaces(status));
     row(&mut text, "World data", &data_line(&status.data));
+    row(&mut text, "Overrides", &render_records::counts(&status.counts));
     if status.state != State::Off {
         tally(&mut text, "Dropped", &status.dropped);
         tally(&mut text, "Would drop", &status.would_drop);
@@ -181,6 +183,9 @@ pub(crate) fn why(why: &Why, style: Style) -> String {
     }
     if let Some(state) = why.state.filter(|state| *state != State::Enforcing) {
         row(&mut text, "State", &format!("{}, so the verdict is not in force", state_word(state)));
+    }
+    if let Some(decided_by) = &why.decided_by {
+        row(&mut text, "Decided by", &render_records::decided_by(decided_by));
     }
     text + &lookup(&why.lookup, style)
 }
@@ -379,7 +384,7 @@ fn proof(text: &mut String, proof: &Proof, style: Style) {
     }
 }
 
-fn warnings(text: &mut String, warnings: &[String], style: Style) {
+pub(super) fn warnings(text: &mut String, warnings: &[String], style: Style) {
     for warning in warnings {
         let _ = writeln!(text, "{} {warning}", style.yellow("Warning:"));
     }

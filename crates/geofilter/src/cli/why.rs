@@ -9,7 +9,7 @@ use crate::geo::Geo;
 pub(super) fn run(args: &args::Why, global: &Global) -> Outcome {
     let (address, port, protocol) = (args.address, args.port, args.proto);
     let why = match client::ask(&global.socket, &Request::Why { address, port, protocol }) {
-        Ok(Reply::Why(why)) => why,
+        Ok(Reply::Why(why)) => *why,
         Ok(_) => return Err(confused()),
         Err(failure) if failure.kind == FailureKind::Unreachable => {
             let geo = Geo::embedded().map_err(|error| failed(format!("{error:#}")))?;
@@ -20,6 +20,7 @@ pub(super) fn run(args: &args::Why, global: &Global) -> Outcome {
                 port,
                 protocol,
                 state: None,
+                decided_by: None,
             }
         }
         Err(failure) => return Err(failure),

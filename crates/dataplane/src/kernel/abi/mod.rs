@@ -6,10 +6,11 @@ pub(crate) mod sources;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use aya::Pod;
+use geofilter_core::clock::{Clock, UnixTime};
 use geofilter_core::counters::{Counters, Outcomes, Reason, Traffic};
 use geofilter_core::country::{CODES, CountryId};
 use geofilter_core::decide::LocalSources;
-use geofilter_core::desired::{Action, Bank, BootTime, BootedAt, Generation};
+use geofilter_core::desired::{Action, Bank, BootTime, Generation};
 use geofilter_core::dxr::{self, Bucket};
 use geofilter_core::event::DropEvent;
 use geofilter_core::policy::{Disputed, MAX_TIME_BOXES, Policy, Transport, Verdict};
@@ -159,7 +160,7 @@ impl Word {
 }
 
 impl BankTable {
-    pub(crate) fn new(bank: &Bank, deadline: Option<BootTime>, booted_at: BootedAt) -> Box<Self> {
+    pub(crate) fn new(bank: &Bank, deadline: Option<BootTime>, clock: Clock) -> Box<Self> {
         let policy = &*bank.policy;
         let mut table = Box::new(Self {
             generation: bank.generation.0,
@@ -182,15 +183,15 @@ impl BankTable {
             boxes: [BoxTable::default(); BOXES],
         });
         table.fill(policy);
-        table.add_time_boxes(policy, booted_at);
+        table.add_time_boxes(policy, clock);
         table
     }
 
-    fn add_time_boxes(&mut self, policy: &Policy, booted_at: BootedAt) {
+    fn add_time_boxes(&mut self, policy: &Policy, clock: Clock) {
         let boxed =
             CountryId::all().filter_map(|country| Some((country, policy.time_box(country)?)));
         for (number, (country, time_box)) in (1_u8..).zip(boxed).take(BOXES - 1) {
-            let boot_time = |seconds| booted_at.boot_time(seconds).0;
+            let boot_time = |seconds| clock.boot(UnixTime(seconds)).0;
             let (from, until) = (boot_time(time_box.from), boot_time(time_box.until));
             self.boxes[usize::from(number)] = BoxTable { from, until };
             self.drop[country.index()] |= number << 1;
