@@ -9,7 +9,7 @@ use geofilter_core::clock::Clock;
 use geofilter_core::country::{CountryCode, CountrySet};
 use geofilter_core::decide::{Overrides, Timed};
 use geofilter_core::desired::{Action, AttachmentKind, Bank, BootTime, Desired, Generation};
-use geofilter_core::overrides::Table;
+use geofilter_core::overrides::{AddressKey, Spans, Table};
 use geofilter_core::policy::{Mode, Policy, TimeBox, Verdict};
 use geofilter_core::steps::{Range, Steps};
 use geofilter_core::world::{Entry, World};
@@ -143,6 +143,17 @@ fn peers_end() {
         kernel.0.set_peer(SocketAddr::from((CHINA, 5060)), BootTime(end)).unwrap();
         changes_at(&kernel.0.judge().unwrap(), kind, CHINA, end, Verdict::Pass);
     }
+}
+
+#[test]
+fn what_is_not_there_can_be_removed() {
+    let (mut kernel, _runtime) = loaded(Vec::new());
+    let peer = SocketAddr::from((CHINA, 5060));
+    assert!(!kernel.0.remove_peer(peer).unwrap());
+    kernel.0.set_peer(peer, BootTime(u64::MAX)).unwrap();
+    assert!(kernel.0.remove_peer(peer).unwrap());
+    assert!(!kernel.0.remove_peer(peer).unwrap());
+    kernel.0.set_address(AddressKey::of(CHINA.into()), Spans::NONE).unwrap();
 }
 
 #[test]

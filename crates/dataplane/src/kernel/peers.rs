@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use aya::maps::{HashMap, MapData, MapError};
+use aya::maps::{HashMap, MapData};
 use geofilter_core::decide::Timed;
 use geofilter_core::desired::BootTime;
 use geofilter_core::overrides::AddressKey;
@@ -12,6 +12,7 @@ use geofilter_core::overrides::AddressKey;
 use crate::Error;
 use crate::kernel::abi::sources::{Address, PeerFilter, PeerKey};
 use crate::kernel::mapped::Mapped;
+use crate::kernel::sys::is_absent;
 
 const PEERS: &str = "gf_peers";
 const CONTACTS: &str = "gf_contacts";
@@ -50,7 +51,7 @@ impl Peers {
     pub(crate) fn remove(&mut self, peer: SocketAddr) -> Result<bool, Error> {
         match self.peers.remove(&PeerKey::from(peer)) {
             Ok(()) => Ok(true),
-            Err(MapError::KeyNotFound) => Ok(false),
+            Err(error) if is_absent(&error) => Ok(false),
             Err(source) => Err(Error::map(PEERS, source)),
         }
     }

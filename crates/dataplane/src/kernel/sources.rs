@@ -9,6 +9,7 @@ use geofilter_core::overrides::{AddressKey, Spans, Table};
 use crate::Error;
 use crate::kernel::abi::sources::{Address, KNOWN_WORDS, KnownTable, PrefixTable, SpansTable};
 use crate::kernel::mapped::Mapped;
+use crate::kernel::sys::is_absent;
 
 const MAP: &str = "gf_addresses";
 /// How many addresses may have gone before the bits are made anew: until then what is left of them costs
@@ -68,7 +69,7 @@ impl Sources {
     fn remove(&mut self, address: Address) -> Result<(), Error> {
         match self.addresses.remove(&address) {
             Ok(()) => self.gone += 1,
-            Err(maps::MapError::KeyNotFound) => return Ok(()),
+            Err(error) if is_absent(&error) => return Ok(()),
             Err(source) => return Err(Error::map(MAP, source)),
         }
         match self.gone {

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use aya::maps::MapError;
+use aya::sys::SyscallError;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
@@ -43,6 +45,17 @@ pub(crate) fn remove_inner_map(outer: impl AsFd, index: u32) -> io::Result<()> {
             error if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             error => Err(error),
         },
+    }
+}
+
+/// Whether a key is not in a map. The library says so in two ways, by what was asked.
+pub(crate) fn is_absent(error: &MapError) -> bool {
+    match error {
+        MapError::KeyNotFound => true,
+        MapError::SyscallError(SyscallError { io_error, .. }) => {
+            io_error.raw_os_error() == Some(libc::ENOENT)
+        }
+        _ => false,
     }
 }
 
