@@ -3,11 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use geofilter_core::geodata::embedded;
 use geofilter_core::world::World;
+use geofilter_dataplane::kernel;
 use geofilter_lab::addresses::Addresses;
 use geofilter_lab::neighbours::Neighbour;
 use geofilter_lab::process::Agent;
@@ -110,6 +112,38 @@ fn an_interface_under_the_name_of_another_is_protected_itself() {
         assert!(!passes(&site, &pbx, addresses.v4("CN"), addresses.v4("ES")), "{backend}");
         let links = site.host.ip("link show dev old0").unwrap();
         assert!(!links.contains("xdp"), "{links}");
+    }
+}
+
+/// What is pinned, by name.
+fn pins(agent: &Agent<'_>) -> BTreeSet<String> {
+    let folder = kernel::paths(&agent.runtime_dir()).swap_remove(0);
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn interfaces_that_came_and_went_leave_nothing_behind() {
+    for backend in ["xdp", "tc", "clsact"] {
+        let site = Site::new().unwrap();
+        let words = ["--backend", backend, "--interface", WAN];
+        let mut agent = Agent::start(&site.host, &words).unwrap();
+        agent.json(&["allow", "ES", "--yes"]).unwrap();
+        let before = pins(&agent);
+        for dies in [false, true] {
+            for _ in 0..3 {
+                site.host.ip("link add come0 type veth peer name come1").unwrap();
+                within_five_seconds("they are tracked", || pins(&agent).len() >= before.len() + 2);
+                if dies {
+                    agent.kill().unwrap();
+                }
+                site.host.ip("link del come0").unwrap();
+                if dies {
+                    agent.restart(None).unwrap();
+                }
+                within_five_seconds("what held them is gone", || pins(&agent) == before);
+            }
+        }
     }
 }
 

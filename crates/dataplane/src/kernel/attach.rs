@@ -288,6 +288,11 @@ impl Hold {
         }
     }
 
+    /// Whether it holds nothing any more, if its interface is gone.
+    pub(crate) fn is_left_over(&self) -> bool {
+        matches!(self.how, How::Qdisc) || !self.is_effective()
+    }
+
     fn is_by_tc(&self) -> bool {
         self.task() == Task::Track || self.kind() == Some(AttachmentKind::Tc)
     }

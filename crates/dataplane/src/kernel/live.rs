@@ -209,6 +209,11 @@ impl Live {
         Ok(())
     }
 
+    /// Lets go of trackers whose interface is gone: each would keep a descriptor for ever.
+    pub(crate) fn forget_trackers(&mut self, is_gone: impl Fn(u32) -> bool) {
+        self.trackers.retain(|tracker| !is_gone(tracker.index) || tracker.how.is_on(tracker.index));
+    }
+
     /// Whether the tracker is on an interface.
     pub(crate) fn tracks(&self, index: u32) -> bool {
         self.trackers.iter().any(|tracker| tracker.index == index && tracker.how.is_on(index))

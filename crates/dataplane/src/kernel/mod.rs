@@ -117,7 +117,9 @@ impl Kernel {
                 return Err(error);
             }
         }
-        Self::track(&self.pins, &mut live, &interfaces::all()?);
+        let all = interfaces::all()?;
+        Self::track(&self.pins, &mut live, &all);
+        self.release_gone(&all);
         // Those that an earlier agent protected and this one does not.
         self.release(|hold| {
             let protected = interfaces.iter().any(|interface| interface.index == hold.interface);
@@ -151,6 +153,16 @@ impl Kernel {
         Ok(())
     }
 
+    /// Removes what held programs on interfaces that are gone, such as those of containers that ended: they
+    /// would become more for ever.
+    fn release_gone(&self, all: &[Interface]) {
+        let is_gone = |index| !all.iter().any(|interface| interface.index == index);
+        let released = self.release(|hold| is_gone(hold.interface) && hold.is_left_over());
+        if let Err(error) = released {
+            tracing::warn!(%error, "cannot clear up after an interface that is gone");
+        }
+    }
+
     /// Looks at the interfaces again: what is local there may have changed, and one that went away may be
     /// back.
     fn refresh(&mut self) -> Result<(), Error> {
@@ -164,7 +176,9 @@ impl Kernel {
                 live.protect(&self.pins, interface, self.preference)?;
             }
         }
+        live.forget_trackers(|index| !all.iter().any(|interface| interface.index == index));
         Self::track(&self.pins, live, &all);
+        self.release_gone(&all);
         Ok(())
     }
 
