@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use geofilter_core::country::{CountrySet, select};
 use geofilter_core::geodata::embedded;
 use geofilter_core::overrides::AddressKey;
+use geofilter_core::tracker::MAX_PEERS;
 use geofilter_core::world::World;
 use geofilter_dataplane::{Backend, Preference};
 use geofilter_lab::addresses::Addresses;
@@ -267,6 +268,32 @@ fn packets_forged_in_the_trunks_name_while_observing_cut_no_trunk() {
         plane.age_peers(60 * SECOND).unwrap();
         assert!(phones.reaches(&trunk, INVITE));
     });
+}
+
+#[test]
+fn peers_that_have_ended_make_room_and_a_full_table_is_told_of() {
+    let world: World = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    let site = Site::new().unwrap();
+    let phones = Phones::new(&site, &addresses);
+    let trunk = phones.somebody(addresses.v4("CN"), SIP);
+    for ended in [false, true] {
+        let mut plane = Plane::observe(&site.host, Preference::Tc, &world, spain()).unwrap();
+        plane.enforce().unwrap();
+        let until = if ended { 1 } else { u64::MAX - 1 };
+        let fill = |kernel: &mut geofilter_dataplane::kernel::Kernel| {
+            for port in 0..MAX_PEERS as u16 {
+                let peer = SocketAddr::from(([198, 51, 100, 1], port));
+                kernel.set_peer(peer, geofilter_core::desired::BootTime(until))?;
+            }
+            kernel.drain_events(&mut drop)
+        };
+        plane.with(fill).unwrap();
+        phones.pbx_sends(&trunk, REGISTER);
+        assert_eq!(phones.reaches(&trunk, INVITE), ended);
+        let warnings = plane.with(Backend::observe).unwrap().unwrap().warnings;
+        assert_eq!(warnings.concat().contains("1 requests of the PBX made no peer"), !ended);
+    }
 }
 
 #[test]

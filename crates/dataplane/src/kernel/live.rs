@@ -1,6 +1,7 @@
 //! [`Live`]: the loaded programs with their maps, and what holds them on the interfaces.
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::{Program, ProgramError};
@@ -12,6 +13,7 @@ use geofilter_core::desired::{Attachment, Desired, Observed};
 use geofilter_core::dxr::Dxr;
 use geofilter_core::event::DropEvent;
 use geofilter_core::overrides::{AddressKey, Spans, Table};
+use geofilter_core::tracker::MAX_PEERS;
 
 use crate::interfaces::Interface;
 use crate::kernel::abi::{self, CounterTable};
@@ -49,6 +51,9 @@ const MAPS: [&str; 16] = [
 /// Drops that each CPU may tell of between two calls of [`Backend::drain_events`].
 const EVENT_BUDGET: u64 = 100;
 
+/// How often the peers that have ended make room.
+const SWEEP: Duration = Duration::from_secs(60);
+
 /// What an attached data plane holds.
 pub(crate) struct Live {
     pub(crate) programs: Ebpf,
@@ -60,6 +65,8 @@ pub(crate) struct Live {
     budget: PerCpuArray<MapData, u64>,
     interfaces: HashMap<MapData, u32, u32>,
     events: RingBuf<MapData>,
+    /// When the peers that have ended were removed last.
+    swept: Option<Instant>,
     /// The overrides by prefix that this process put in force.
     prefixes: Option<Dxr<Spans>>,
     attached: Vec<Attached>,
@@ -170,6 +177,7 @@ impl Live {
             interfaces: typed(Map::HashMap(open("gf_interfaces")?), "gf_interfaces")?,
             events: typed(Map::RingBuf(open("gf_events")?), "gf_events")?,
             programs,
+            swept: None,
             prefixes: None,
             attached: Vec::new(),
             trackers: Vec::new(),
@@ -249,7 +257,22 @@ impl Live {
                 "what the PBX sends by {name} is not seen, so that it makes no peers there: see the agent's log"
             )
         });
-        self.attached.iter().filter_map(Attached::warning).chain(untracked).collect()
+        let lost = self.counters().map_or(0, |counters| counters.lost_peers);
+        let lost = (lost > 0).then(|| {
+            format!(
+                "{lost} requests of the PBX made no peer, since there is room for {MAX_PEERS}: see `geofilter peer list`"
+            )
+        });
+        self.attached.iter().filter_map(Attached::warning).chain(untracked).chain(lost).collect()
+    }
+
+    /// Removes the peers that have ended, now and then.
+    pub(crate) fn sweep_peers(&mut self) -> Result<(), Error> {
+        if self.swept.is_some_and(|swept| swept.elapsed() < SWEEP) {
+            return Ok(());
+        }
+        self.swept = Some(Instant::now());
+        self.peers.sweep(sys::now())
     }
 
     /// What every CPU counted.

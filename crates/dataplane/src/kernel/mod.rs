@@ -314,6 +314,7 @@ impl Backend for Kernel {
         }
         let live = self.live_mut("read the attack log")?;
         live.drain_events(sink);
+        live.sweep_peers()?;
         live.renew_budget()
     }
 

@@ -56,6 +56,16 @@ impl Peers {
         }
     }
 
+    /// Removes the peers that have ended: they would take the room of others. One that a program is making
+    /// anew just then is made again by the next request.
+    pub(crate) fn sweep(&mut self, now: BootTime) -> Result<(), Error> {
+        let ended = |peer: &Timed<SocketAddr>| !peer.holds(now);
+        for peer in self.list()?.into_iter().filter(ended) {
+            self.remove(peer.value)?;
+        }
+        Ok(())
+    }
+
     /// Says who is registered.
     pub(crate) fn set_contacts(&mut self, contacts: &HashSet<AddressKey>) -> Result<(), Error> {
         let fail = |source| Error::map(CONTACTS, source);
