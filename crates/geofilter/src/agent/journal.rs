@@ -32,6 +32,15 @@ pub(super) struct Journal {
     /// Bytes up to the end of the last whole line.
     length: u64,
     lines: usize,
+    /// What could not be read, and could not be set aside either.
+    corrupt: Option<Corrupt>,
+}
+
+/// A file of which only a part could be read.
+#[derive(Debug)]
+struct Corrupt {
+    content: Vec<u8>,
+    readable: Book,
 }
 
 /// A journal, and what it held.
@@ -46,9 +55,10 @@ impl Journal {
     /// Reads what was written, and goes on from there. What can't be read is kept beside it.
     ///
     /// # Errors
-    /// If the file can't be opened or replaced, or was written by a newer version.
+    /// If the file can't be opened, or was written by a newer version.
     pub(super) fn open(dir: &Path) -> anyhow::Result<Opened> {
-        let mut journal = Self { dir: dir.to_owned(), file: None, length: 0, lines: 0 };
+        let mut journal =
+            Self { dir: dir.to_owned(), file: None, length: 0, lines: 0, corrupt: None };
         let path = journal.path();
         let Some(content) = read(&path)? else {
             return Ok(Opened { journal, book: Book::default(), warning: None });
@@ -62,12 +72,17 @@ impl Journal {
                 None
             }
             unreadable => {
-                let aside = journal.set_aside(&content)?;
-                journal.rewrite(&parsed.book).with_context(|| cannot_write(&path))?;
+                let corrupt = Corrupt { content, readable: parsed.book.clone() };
+                let kept = match journal.replace(&corrupt) {
+                    Ok(aside) => format!("the file as it was is kept in {}", aside.display()),
+                    Err(error) => {
+                        journal.corrupt = Some(corrupt);
+                        format!("the file is left as it is, since {error}: make room")
+                    }
+                };
                 Some(format!(
-                    "{unreadable} lines of the exemptions and bans in {} could not be read; the rest is in force, and the file as it was is kept in {}",
+                    "{unreadable} lines of the exemptions and bans in {} could not be read; the rest is in force, and {kept}",
                     path.display(),
-                    aside.display()
                 ))
             }
         };
@@ -94,6 +109,12 @@ impl Journal {
         for edit in edits {
             serde_json::to_writer(&mut text, edit)?;
             text.push(b'\n');
+        }
+        if let Some(corrupt) = self.corrupt.take()
+            && let Err(error) = self.replace(&corrupt)
+        {
+            self.corrupt = Some(corrupt);
+            return Err(error);
         }
         if self.file.is_none() {
             self.rewrite(&Book::default())?;
@@ -135,23 +156,28 @@ impl Journal {
         Ok(())
     }
 
-    fn set_aside(&self, content: &[u8]) -> anyhow::Result<PathBuf> {
+    /// Sets aside a file that could not be read whole, and goes on with what could.
+    fn replace(&mut self, corrupt: &Corrupt) -> io::Result<PathBuf> {
+        let aside = self.set_aside(&corrupt.content)?;
+        self.rewrite(&corrupt.readable).inspect_err(|_| {
+            // It is tried again, and one copy is enough.
+            let _ = fs::remove_file(&aside);
+        })?;
+        Ok(aside)
+    }
+
+    fn set_aside(&self, content: &[u8]) -> io::Result<PathBuf> {
         let name = (1..)
             .map(|number| format!("{FILE}.corrupt-{number}"))
             .find(|name| !self.dir.join(name).exists())
             .unwrap_or_else(|| format!("{FILE}.corrupt"));
-        let aside = self.dir.join(&name);
-        write_whole(&self.dir, &name, content).with_context(|| cannot_write(&aside))?;
-        Ok(aside)
+        write_whole(&self.dir, &name, content)?;
+        Ok(self.dir.join(name))
     }
 
     fn path(&self) -> PathBuf {
         self.dir.join(FILE)
     }
-}
-
-fn cannot_write(path: &Path) -> String {
-    format!("cannot write {}", path.display())
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
@@ -279,6 +305,30 @@ mod tests {
         let aside = dir.path().join(format!("{FILE}.corrupt-1"));
         assert_eq!(fs::read_to_string(aside).unwrap(), text);
         journal.append(&[put("203.0.113.3")]).unwrap();
+        let again = open(dir.path());
+        assert_eq!((targets(&again.book).len(), again.warning), (2, None));
+    }
+
+    #[test]
+    fn what_is_corrupt_is_in_force_also_without_room_to_keep_it_aside() {
+        let dir = two();
+        let path = dir.path().join(FILE);
+        let text = fs::read_to_string(&path).unwrap().replace("2a00:1::/64", "2a00:1::/65x");
+        fs::write(&path, &text).unwrap();
+        // Nothing can be written where a folder is.
+        let obstacles = [".corrupt-1.new", ".new"].map(|end| dir.path().join(format!("{FILE}{end}")));
+        obstacles.iter().for_each(|obstacle| fs::create_dir(obstacle).unwrap());
+        let Opened { mut journal, book, warning } = open(dir.path());
+        assert_eq!(targets(&book), ["203.0.113.2"]);
+        assert!(warning.unwrap().contains("is left as it is"));
+        for obstacle in &obstacles {
+            assert!(journal.append(&[put("203.0.113.3")]).is_err());
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            fs::remove_dir(obstacle).unwrap();
+        }
+        journal.append(&[put("203.0.113.3")]).unwrap();
+        let aside = dir.path().join(format!("{FILE}.corrupt-1"));
+        assert_eq!(fs::read_to_string(aside).unwrap(), text);
         let again = open(dir.path());
         assert_eq!((targets(&again.book).len(), again.warning), (2, None));
     }
