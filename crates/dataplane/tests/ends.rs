@@ -9,7 +9,7 @@ use geofilter_core::clock::Clock;
 use geofilter_core::country::{CountryCode, CountrySet};
 use geofilter_core::decide::{Overrides, Timed};
 use geofilter_core::desired::{Action, AttachmentKind, Bank, BootTime, Desired, Generation};
-use geofilter_core::overrides::{AddressKey, Spans, Table};
+use geofilter_core::overrides::{AddressKey, Span, Spans, Table};
 use geofilter_core::policy::{Mode, Policy, TimeBox, Verdict};
 use geofilter_core::steps::{Range, Steps};
 use geofilter_core::world::{Entry, World};
@@ -154,6 +154,21 @@ fn what_is_not_there_can_be_removed() {
     assert!(kernel.0.remove_peer(peer).unwrap());
     assert!(!kernel.0.remove_peer(peer).unwrap());
     kernel.0.set_address(AddressKey::of(CHINA.into()), Spans::NONE).unwrap();
+}
+
+#[test]
+fn addresses_go_one_by_one_about_as_fast_as_they_came() {
+    let (mut kernel, _runtime) = loaded(Vec::new());
+    let mut set = |spans: Spans| {
+        let began = now();
+        for address in 0..100_000 {
+            kernel.0.set_address(AddressKey::V4(0x0100_0000 + address), spans).unwrap();
+        }
+        now() - began
+    };
+    let came = set(Spans { ban: Span::FOREVER, ..Spans::NONE });
+    let went = set(Spans::NONE);
+    assert!(went < 5 * came, "{came} ns to come, {went} ns to go");
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::kernel::mapped::Mapped;
 use crate::kernel::sys::is_absent;
 
 const MAP: &str = "gf_addresses";
-/// How many addresses may have gone before the bits are made anew: until then what is left of them costs
-/// a search now and then.
+/// How many addresses may have gone before the bits are made anew, or as many as are left if those are more:
+/// until then what is left of them costs a search now and then.
 const GONE: usize = 1_000;
 
 /// The maps.
@@ -22,6 +22,7 @@ pub(crate) struct Sources {
     pub(crate) prefixes: Mapped<PrefixTable>,
     addresses: maps::HashMap<MapData, Address, SpansTable>,
     known: Mapped<KnownTable>,
+    kept: usize,
     gone: usize,
 }
 
@@ -31,19 +32,17 @@ impl Sources {
         addresses: maps::HashMap<MapData, Address, SpansTable>,
         known: Mapped<KnownTable>,
     ) -> Self {
-        Self { prefixes, addresses, known, gone: 0 }
+        Self { prefixes, addresses, known, kept: 0, gone: 0 }
     }
 
     /// Brings the single addresses to what the table says; each changes at once.
     pub(crate) fn set_addresses(&mut self, table: &Table) -> Result<(), Error> {
         let wanted: HashMap<Address, SpansTable> =
             table.addresses.iter().map(|(key, spans)| ((*key).into(), (*spans).into())).collect();
-        let superfluous: Vec<Address> = self
-            .held()
-            .filter(|address| address.as_ref().map_or(true, |held| !wanted.contains_key(held)))
-            .collect::<Result<_, _>>()?;
-        for address in superfluous {
-            self.remove(address)?;
+        let held: Vec<Address> = self.held().collect::<Result<_, _>>()?;
+        self.kept = held.len();
+        for superfluous in held.into_iter().filter(|address| !wanted.contains_key(address)) {
+            self.remove(superfluous)?;
         }
         wanted.into_iter().try_for_each(|(address, spans)| self.insert(address, spans))
     }
@@ -57,10 +56,12 @@ impl Sources {
     }
 
     fn insert(&mut self, address: Address, spans: SpansTable) -> Result<(), Error> {
-        if self.addresses.get(&address, 0).is_ok_and(|held| held == spans) {
+        let held = self.addresses.get(&address, 0).ok();
+        if held.is_some_and(|held| held == spans) {
             return Ok(());
         }
         self.addresses.insert(address, spans, 0).map_err(|source| Error::map(MAP, source))?;
+        self.kept += usize::from(held.is_none());
         let (word, bits) = address.known();
         self.known.set_bits(0, word, bits);
         Ok(())
@@ -68,13 +69,16 @@ impl Sources {
 
     fn remove(&mut self, address: Address) -> Result<(), Error> {
         match self.addresses.remove(&address) {
-            Ok(()) => self.gone += 1,
+            Ok(()) => {
+                self.gone += 1;
+                self.kept = self.kept.saturating_sub(1);
+            }
             Err(error) if is_absent(&error) => return Ok(()),
             Err(source) => return Err(Error::map(MAP, source)),
         }
-        match self.gone {
-            0..GONE => Ok(()),
-            _ => self.renew_bits(),
+        match self.gone < GONE.max(self.kept) {
+            true => Ok(()),
+            false => self.renew_bits(),
         }
     }
 

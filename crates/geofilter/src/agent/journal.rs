@@ -316,7 +316,8 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap().replace("2a00:1::/64", "2a00:1::/65x");
         fs::write(&path, &text).unwrap();
         // Nothing can be written where a folder is.
-        let obstacles = [".corrupt-1.new", ".new"].map(|end| dir.path().join(format!("{FILE}{end}")));
+        let obstacles =
+            [".corrupt-1.new", ".new"].map(|end| dir.path().join(format!("{FILE}{end}")));
         obstacles.iter().for_each(|obstacle| fs::create_dir(obstacle).unwrap());
         let Opened { mut journal, book, warning } = open(dir.path());
         assert_eq!(targets(&book), ["203.0.113.2"]);
