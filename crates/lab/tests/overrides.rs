@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use geofilter_core::geodata::embedded;
@@ -73,7 +73,9 @@ fn packets(status: &Value, tally: &str) -> u64 {
 /// A connection over TCP that the PBX has taken: the caller's end and the PBX's.
 fn call(site: &Site, pbx: &TcpListener, from: IpAddr) -> (TcpStream, TcpStream) {
     let caller = site.connect(from, PATIENCE).unwrap();
-    let (taken, _) = pbx.accept().unwrap();
+    let (taken, source) = pbx.accept().unwrap();
+    let source = SocketAddr::new(source.ip().to_canonical(), source.port());
+    assert_eq!(source, caller.local_addr().unwrap());
     (caller, taken)
 }
 
