@@ -14,7 +14,7 @@ endif
 
 GEOFILTER := target/release/geofilter
 
-.PHONY: help up demo test build deps data lint
+.PHONY: help up demo test bench build deps data lint
 .NOTPARALLEL:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo 'make up ALLOW="ES PT"   let in only these countries; BLOCK="..." keeps countries out'
 	@echo 'make demo               see it work between network namespaces of its own'
 	@echo 'make test               run all tests'
+	@echo 'make bench              measure what a verdict costs'
 	@echo 'make build              build $(GEOFILTER)'
 	@echo 'make lint               check format and lints'
 	@echo 'make deps               install the Debian packages that are missing'
@@ -43,6 +44,10 @@ build:
 test: require-root
 	@scripts/deps lab
 	@scripts/test
+
+bench: require-root
+	@scripts/deps lab
+	@cargo bench --locked --quiet -p geofilter-lab --bench verdict
 
 lint:
 	@scripts/deps build

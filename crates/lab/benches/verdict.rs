@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use geofilter_core::country::select;
+use geofilter_core::country::{CountryId, select};
 use geofilter_core::decide::{Overrides, Timed};
 use geofilter_core::desired::{AttachmentKind, BootTime};
 use geofilter_core::geodata::embedded;
@@ -32,19 +32,15 @@ const ROUNDS: usize = 7;
 /// How often each round sends every frame.
 const SALVOS: u64 = 8;
 
-/// Addresses drawn from space that the world table knows.
-struct Draw {
-    announced: Vec<(u32, u32)>,
+/// Addresses from all over the space that the world table knows.
+struct Draw<'a> {
+    world: &'a World,
     state: u64,
 }
 
-impl Draw {
-    fn new(world: &World) -> Self {
-        let known = world.v4().ranges().filter(|(_, id)| *id != 0);
-        Self {
-            announced: known.map(|(range, _)| (range.first, range.last - range.first)).collect(),
-            state: 0x2545_f491_4f6c_dd1d,
-        }
+impl<'a> Draw<'a> {
+    fn new(world: &'a World) -> Self {
+        Self { world, state: 0x2545_f491_4f6c_dd1d }
     }
 
     fn bits(&mut self) -> u64 {
@@ -55,9 +51,12 @@ impl Draw {
     }
 
     fn address(&mut self) -> Ipv4Addr {
-        let number = self.bits() as usize % self.announced.len();
-        let (first, size) = self.announced[number];
-        Ipv4Addr::from(first + (self.bits() % (u64::from(size) + 1)) as u32)
+        loop {
+            let address = Ipv4Addr::from(self.bits() as u32);
+            if self.world.lookup(address.into()).primary != CountryId::UNKNOWN {
+                return address;
+            }
+        }
     }
 
     fn peer(&mut self) -> Timed<SocketAddr> {

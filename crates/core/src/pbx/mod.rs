@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`asterisk`] reads the command line's answers and [`ami`] the manager's, [`kamailio`]
 //! what is carried by [`binrpc`], [`freepbx`] its files, [`attempts`] its logs; [`uri`] finds the host in a SIP URI. [`Pbx::scope`]
-//! says which ports to protect, [`findings`] what is worth a warning. Much of all that text is an
+//! says which ports to protect, [`trusted`] whom never to cut, [`findings`] what is worth a warning. Much of all that text is an
 //! attacker's: a registration names its own address and User-Agent. So nothing here is trusted, every
 //! list is bounded ([`MOST`]) and every text [`printable`].
 //!
@@ -16,6 +16,7 @@ pub mod findings;
 pub mod freepbx;
 pub mod kamailio;
 mod scope;
+pub mod trusted;
 pub mod uri;
 
 use std::net::{IpAddr, SocketAddr};
@@ -263,11 +264,11 @@ impl Pbx {
     }
 }
 
-/// Whether a prefix holds a good part of the world: `0.0.0.0/0` is how some take calls from everybody.
+/// Whether a prefix is wider than any one provider's: `0.0.0.0/0` is how some take calls from everybody.
 pub fn is_too_wide(prefix: &IpNet) -> bool {
     match prefix {
-        IpNet::V4(v4) => v4.prefix_len() < 8,
-        IpNet::V6(v6) => v6.prefix_len() < 20,
+        IpNet::V4(v4) => v4.prefix_len() < 16,
+        IpNet::V6(v6) => v6.prefix_len() < 32,
     }
 }
 

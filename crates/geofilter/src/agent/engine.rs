@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, oneshot};
 use super::ledger::{Begun, Ledger};
 use super::log::{AttackLog, Filter, Now};
 use super::names::Asker;
+use super::pbx::Ear;
 use super::scope::UsualScope;
 use super::settings::Settings;
 use super::store::{Loaded, Store};
@@ -61,6 +62,7 @@ pub(crate) struct Engine {
     store: Store,
     log: AttackLog,
     usual_scope: UsualScope,
+    pub(super) ear: Ear,
     /// What went wrong at the start and is worth knowing for as long as this agent runs.
     pub(super) warnings: Vec<String>,
     /// What failed by itself lately, and when it is tried again.
@@ -105,6 +107,7 @@ impl Engine {
         let saved = if settings.trial { saved.map(|saved| trial_of(saved, last)) } else { saved };
         let (machine, effect) = Machine::start(saved, last, observed.as_ref(), clock::boot());
         let log = AttackLog::new();
+        let ear = Ear::new(settings.manager.clone());
         let mut engine = Self {
             settings,
             backend,
@@ -114,6 +117,7 @@ impl Engine {
             store,
             log,
             usual_scope,
+            ear,
             warnings,
             trouble: None,
         };
@@ -158,6 +162,7 @@ impl Engine {
     fn beat(&mut self) {
         self.drain();
         self.look_after_overrides();
+        self.listen_to_the_pbx();
         if self.trouble.as_ref().is_some_and(|(_, again)| Instant::now() < *again) {
             return;
         }

@@ -1,7 +1,8 @@
 //! The host's daemon. [`Engine`] owns the data plane, on a thread of its own; [`socket`] serves clients;
-//! [`place`] makes sure there is only one agent; [`store`] keeps the
-//! state on disk, and [`unsaved`] what could not be kept there; [`baseline`] proves that nothing remains; [`scope`]
-//! finds the ports to protect.
+//! [`place`] makes sure there is only one agent; [`store`] keeps the state on disk, and [`unsaved`] what
+//! could not be kept there; [`ledger`] is the exemptions and bans, and [`names`] follows those that are host
+//! names; [`scope`] finds the ports to protect, and [`pbx`] hears whom never to cut; [`baseline`] proves
+//! that nothing remains.
 
 mod baseline;
 mod clock;
@@ -11,6 +12,7 @@ mod ledger;
 mod log;
 mod names;
 mod overrides;
+mod pbx;
 mod place;
 mod plane;
 mod records;

@@ -121,6 +121,11 @@ impl Engine {
             let said = format!("it is a peer: the PBX sent a request to {}", peer.value);
             (peer.value.ip() == address).then_some(Because { reason: Reason::Peer, said })
         }));
+        because.extend(
+            self.ear
+                .protects(address)
+                .map(|said| Because { reason: Reason::Peer, said: said.to_owned() }),
+        );
         Reply::Protected(Protected { address, protected: !because.is_empty(), because })
     }
 
@@ -172,12 +177,15 @@ impl Engine {
 
     /// Attaches by the book as it is now.
     pub(super) fn attach(&mut self, desired: &Desired) -> Result<(), String> {
+        self.listen_to_the_pbx();
         let Self { ledger, backend, geo, .. } = self;
         ledger.renew(geo).map_err(|error| {
             format!("the exemptions and bans do not fit into the data plane: {error}")
         })?;
         let attached = backend.attach(geo.world(), ledger.table(), desired, ledger.clock());
-        attached.map(drop).map_err(describe)
+        attached.map_err(describe)?;
+        self.tell_who_is_known();
+        Ok(())
     }
 
     /// What is due: names that have answered, records that have ended, a wall clock that was set.

@@ -1,0 +1,87 @@
+//! [`Trusted`]: what the agent takes from a PBX for the filter: whom it never cuts, and who came first.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use super::Pbx;
+use crate::book::{Kind, Target};
+use crate::decide::is_global;
+
+/// What the PBXs of a host know.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trusted {
+    /// Where they call or register, as far as that is written as addresses.
+    pub trunks: BTreeSet<SocketAddr>,
+    /// Where calls come from without a password, and the names of trunks that DNS knows.
+    pub exemptions: BTreeSet<Target>,
+    /// Where devices are registered.
+    pub registered: BTreeSet<IpAddr>,
+}
+
+impl Trusted {
+    /// What these know, and whether all of them could be asked; `None` if there is none. Those in network
+    /// namespaces of their own are left out: whose they are is not known.
+    pub fn of(pbxs: &[Pbx]) -> Option<(Self, bool)> {
+        let pbxs: Vec<&Pbx> = pbxs.iter().filter(|pbx| !pbx.container).collect();
+        let asked = pbxs.iter().all(|pbx| pbx.transports.is_some());
+        let mut trusted = Self::default();
+        for pbx in &pbxs {
+            let trunks = pbx.trunk_addresses().into_iter();
+            trusted.trunks.extend(trunks.filter(|trunk| is_global(trunk.ip())));
+            trusted.exemptions.extend(targets(pbx));
+            let registered = pbx.registered_addresses().into_iter();
+            trusted.registered.extend(registered.filter(|address| is_global(*address)));
+        }
+        (!pbxs.is_empty()).then_some((trusted, asked))
+    }
+
+    /// Whether an address is one of the trunks'.
+    pub fn is_trunk(&self, address: IpAddr) -> bool {
+        self.trunks.iter().any(|trunk| trunk.ip() == address)
+    }
+}
+
+/// What can't be exempted, private space say, needs no exemption.
+fn targets(pbx: &Pbx) -> impl Iterator<Item = Target> {
+    let prefixes = pbx.identified_prefixes().into_iter().map(|prefix| prefix.to_string());
+    let names = pbx.trunk_hosts().into_iter().map(|host| host.name);
+    prefixes.chain(names).filter_map(|text| Target::parse(&text, Kind::Exemption).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pbx::{Device, How, Kind as PbxKind, Trunk};
+
+    #[test]
+    fn trunks_devices_and_identifies_are_told_apart_and_what_is_local_is_left_out() {
+        let mut trunk = Trunk::new("provider", How::StaticContact);
+        trunk.lead("sip:1.0.1.7:5080");
+        trunk.lead("sip:10.0.0.7:5060");
+        trunk.lead("sip:sip.provider.example");
+        let mut identify = Trunk::new("provider", How::Identify);
+        identify.prefixes = ["1.0.2.0/24", "10.0.0.0/24", "0.0.0.0/0", "1.0.0.0/12"]
+            .map(|prefix| prefix.parse().unwrap())
+            .to_vec();
+        let devices = ["sip:1001@1.0.3.3:5062", "sip:1002@192.168.1.2"];
+        let devices = devices.iter().filter_map(|uri| Device::at("1001", uri, "")).collect();
+        let pbx = Pbx {
+            trunks: vec![trunk, identify],
+            devices,
+            transports: Some(Vec::new()),
+            ..Pbx::new(PbxKind::Asterisk)
+        };
+        let (trusted, asked) = Trusted::of(std::slice::from_ref(&pbx)).unwrap();
+        assert!(asked && trusted.is_trunk([1, 0, 1, 7].into()));
+        assert_eq!(
+            trusted.trunks.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["1.0.1.7:5080"]
+        );
+        let exemptions: Vec<_> = trusted.exemptions.iter().map(ToString::to_string).collect();
+        assert_eq!(exemptions, ["1.0.2.0/24", "sip.provider.example"]);
+        assert_eq!(trusted.registered, [IpAddr::from([1, 0, 3, 3])].into());
+        let silent = Pbx { transports: None, ..pbx.clone() };
+        assert_eq!(Trusted::of(&[pbx.clone(), silent]), Some((trusted, false)));
+        assert_eq!(Trusted::of(&[Pbx { container: true, ..pbx }]), None);
+    }
+}

@@ -1,0 +1,176 @@
+//! [`Ear`]: hears from the PBX of this host, again and again while a filter is attached, whom never to cut
+//! and who came first. It is asked on a thread of its own: a PBX that hangs holds nobody up.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use geofilter_core::book::{Edit, Kind, Note, Origin, Record, Target};
+use geofilter_core::desired::BootTime;
+use geofilter_core::overrides::AddressKey;
+use geofilter_core::pbx::trusted::Trusted;
+use geofilter_core::tracker;
+use geofilter_dataplane::Backend;
+
+use super::engine::{Engine, describe};
+use super::ledger::Ledger;
+use super::{clock, ledger};
+use crate::detect::{self, Manager};
+
+/// How often the PBX is asked.
+const INTERVAL: Duration = Duration::from_secs(15);
+/// How often in a row it must leave out an exemption before that is removed: an answer may be cut short.
+const PATIENCE: u8 = 4;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Ear {
+    questions: Sender<()>,
+    answers: Receiver<Heard>,
+    /// When it was asked last.
+    asked: Instant,
+    /// What it said last.
+    trusted: Option<Trusted>,
+    /// How often in a row it left out what it had said before.
+    left_out: u8,
+}
+
+/// What was heard, and whether it was all there is to say.
+type Heard = (Trusted, bool);
+
+impl Ear {
+    /// Listens; the thread ends with it.
+    pub(super) fn new(manager: Option<Manager>) -> Self {
+        let (questions, asked) = mpsc::channel::<()>();
+        let (heard, answers) = mpsc::channel();
+        thread::spawn(move || {
+            for () in asked {
+                let pbxs = detect::pbxs(manager.as_ref());
+                pbxs.notes.iter().for_each(|note| tracing::debug!("{note}"));
+                if Trusted::of(&pbxs.pbxs).is_some_and(|trusted| heard.send(trusted).is_err()) {
+                    return;
+                }
+            }
+        });
+        let mut ear =
+            Self { questions, answers, asked: Instant::now(), trusted: None, left_out: 0 };
+        // The first filter shall know who is known.
+        ear.ask();
+        ear
+    }
+
+    fn ask(&mut self) {
+        self.asked = Instant::now();
+        // The thread ends only with this.
+        let _ = self.questions.send(());
+    }
+
+    /// What there is against banning an address.
+    pub(super) fn protects(&self, address: IpAddr) -> Option<&'static str> {
+        let trusted = self.trusted.as_ref()?;
+        if trusted.is_trunk(address) {
+            return Some("it is a trunk of the PBX");
+        }
+        let registered = trusted.registered.contains(&address);
+        registered.then_some("a device is registered there at the PBX")
+    }
+
+    /// What was said since the last time; asks again when it is time.
+    fn listen(&mut self) -> Option<Heard> {
+        if self.asked.elapsed() >= INTERVAL {
+            self.ask();
+        }
+        self.answers.try_iter().last()
+    }
+}
+
+impl Engine {
+    /// Does what the PBX says, if it has said something.
+    pub(super) fn listen_to_the_pbx(&mut self) {
+        let Some((trusted, complete)) = self.ear.listen() else { return };
+        self.exempt_trunks(&trusted.exemptions, complete);
+        self.ear.trusted = Some(trusted);
+        if self.machine.attached() {
+            self.tell_who_is_known();
+        }
+    }
+
+    /// Tells the data plane which peers there are by configuration, and who is registered. Attached only.
+    pub(super) fn tell_who_is_known(&mut self) {
+        let Some(trusted) = &self.ear.trusted else { return };
+        let Self { backend, ledger, .. } = self;
+        let contacts = trusted.registered.iter().map(|address| AddressKey::of(*address)).collect();
+        let told = backend
+            .set_contacts(&contacts)
+            .and_then(|()| set_peers(backend.as_mut(), ledger, trusted));
+        if let Err(error) = told {
+            let error = describe(error);
+            self.note_trouble(format!("cannot tell the data plane of the PBX's trunks: {error}"));
+        }
+    }
+
+    /// Exempts what the PBX takes calls from, and what its trunks are called.
+    fn exempt_trunks(&mut self, wanted: &BTreeSet<Target>, complete: bool) {
+        let records = self.ledger.book.records(Kind::Exemption);
+        let records = records.filter(|record| record.origin == Origin::Pbx);
+        let known: BTreeSet<Target> = records.map(|record| record.target.clone()).collect();
+        let mut edits: Vec<Edit> = wanted.difference(&known).map(exemption).collect();
+        let gone: Vec<&Target> = known.difference(wanted).collect();
+        self.ear.left_out = match complete && !gone.is_empty() {
+            true => self.ear.left_out + 1,
+            false => 0,
+        };
+        if self.ear.left_out >= PATIENCE {
+            self.ear.left_out = 0;
+            let book = &self.ledger.book;
+            let removal = |target| book.removal(Kind::Exemption, target, Some(Origin::Pbx));
+            edits.extend(gone.into_iter().flat_map(removal));
+        }
+        if let Err(failure) = self.change(edits) {
+            let message = failure.message;
+            self.note_trouble(format!("cannot exempt the trunks of the PBX: {message}"));
+        }
+    }
+}
+
+/// Trunks are peers. A device that was sent a request before it was heard of may have become one, and is
+/// none.
+fn set_peers(
+    backend: &mut dyn Backend,
+    ledger: &Ledger,
+    trusted: &Trusted,
+) -> Result<(), geofilter_dataplane::Error> {
+    let now = clock::boot();
+    let until = BootTime(now.0.saturating_add(tracker::LIFETIME));
+    let known: Vec<SocketAddr> = backend
+        .peers()?
+        .into_iter()
+        .filter(|peer| peer.holds(now))
+        .map(|peer| peer.value)
+        .collect();
+    for trunk in trusted.trunks.iter().filter(|trunk| !known.contains(trunk)) {
+        backend.set_peer(*trunk, until)?;
+    }
+    let is_device = |address| {
+        trusted.registered.contains(&address)
+            && !trusted.is_trunk(address)
+            && !ledger.exempts(address)
+    };
+    for device in known.into_iter().filter(|peer| is_device(peer.ip())) {
+        backend.remove_peer(device)?;
+    }
+    Ok(())
+}
+
+fn exemption(target: &Target) -> Edit {
+    let record = Record {
+        target: target.clone(),
+        origin: Origin::Pbx,
+        until: None,
+        note: Note::default(),
+        added: ledger::unix_now(),
+    };
+    Edit::Put { kind: Kind::Exemption, record }
+}
