@@ -1,5 +1,5 @@
-//! Promise 6: what is exempt always passes, what is banned never does, from the next packet on and to the
-//! second, with nobody alive; and the host remembers both.
+//! Promises 5, 6 and 10, of exemptions and bans: what is exempt always passes, what is banned never does, from
+//! the next packet on and to the second, with nobody alive; and the host remembers both.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
