@@ -1,6 +1,7 @@
 //! Tests only: what end-to-end tests share. [`site`] is a PBX host and the internet in [`namespace`]s of
-//! their own, [`neighbours`] others on that host, [`process`] the real binary, [`plane`] the data plane
-//! without an agent, [`addresses`] real addresses of real countries. [`standin`] answers as a PBX would,
+//! their own, [`phones`] what reaches the PBX there, [`neighbours`] others on that host, [`process`] the real
+//! binary, [`plane`] the data plane without an agent, [`addresses`] real addresses of real countries,
+//! [`nameserver`] what the host asks for names. [`standin`] answers as a PBX would,
 //! [`attack`] guesses, in the [`sip`] that takes; [`gun`] fires for benchmarks. [`asterisk`] and
 //! [`kamailio`] are real PBXs, fetched by [`pbx`]. [`images`] builds what the program embeds.
 
@@ -10,9 +11,11 @@ pub mod attack;
 pub mod gun;
 pub mod images;
 pub mod kamailio;
+pub mod nameserver;
 pub mod namespace;
 pub mod neighbours;
 pub mod pbx;
+pub mod phones;
 pub mod plane;
 pub mod process;
 pub mod sip;

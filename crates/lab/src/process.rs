@@ -86,9 +86,19 @@ impl<'a> Agent<'a> {
     /// # Errors
     /// If it can't be run.
     pub fn ask(&self, words: &[&str]) -> Result<Output> {
+        self.ask_with(words, "")
+    }
+
+    /// The same with this on its standard input.
+    ///
+    /// # Errors
+    /// If it can't be run.
+    pub fn ask_with(&self, words: &[&str], input: &str) -> Result<Output> {
         let socket = self.runtime_dir().join("agent.sock");
+        let file = self.folder.path().join("input");
+        fs::write(&file, input)?;
         let mut command = Command::new(binary()?);
-        command.args(words).arg("--socket").arg(socket).stdin(Stdio::null());
+        command.args(words).arg("--socket").arg(socket).stdin(fs::File::open(file)?);
         Ok(self.namespace.inside(move || command.output())??)
     }
 

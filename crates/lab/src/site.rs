@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, SocketType, sockopt};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::namespace::Namespace;
 
@@ -110,7 +110,8 @@ impl Site {
             SocketAddr::V6(_) => (AddressFamily::INET6, PBX_V6.into()),
         };
         let connect = || {
-            let socket = net::socket(family, SocketType::STREAM, None)?;
+            // A process that another test starts must not keep it open, nor go on connecting.
+            let socket = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
             // The kernel gives up connecting when it would give up sending.
             sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
             sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;

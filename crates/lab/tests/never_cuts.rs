@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use geofilter_core::country::{CountrySet, select};
@@ -12,90 +12,17 @@ use geofilter_core::tracker::MAX_PEERS;
 use geofilter_core::world::World;
 use geofilter_dataplane::{Backend, Preference};
 use geofilter_lab::addresses::Addresses;
+use geofilter_lab::phones::{CHALLENGE, INVITE, Phones, REGISTER, with_agents};
 use geofilter_lab::plane::Plane;
-use geofilter_lab::process::Agent;
-use geofilter_lab::site::{PBX_V4, PBX_V6, SIP, Site, WAN, next};
+use geofilter_lab::site::{SIP, Site};
 
-const BACKENDS: [&str; 3] = ["xdp", "tc", "clsact"];
 const PREFERENCES: [Preference; 2] = [Preference::Xdp, Preference::Tc];
 const SECOND: u64 = 1_000_000_000;
 
-const INVITE: &str = "INVITE sip:100@pbx.example SIP/2.0\r\n\r\n";
-const REGISTER: &str = "REGISTER sip:trunk.example SIP/2.0\r\n\r\n";
 const OPTIONS: &str = "OPTIONS sip:trunk.example SIP/2.0\r\n\r\n";
-const CHALLENGE: &str = "SIP/2.0 401 Unauthorized\r\nVia: SIP/2.0/UDP 192.0.2.1\r\n\r\n";
-
-/// A PBX's socket, somebody at home who is always let in, and how to reach both.
-struct Phones<'a> {
-    site: &'a Site,
-    pbx: UdpSocket,
-    home: UdpSocket,
-}
-
-impl<'a> Phones<'a> {
-    fn new(site: &'a Site, addresses: &Addresses<'_>) -> Self {
-        let pbx = site.listen(Ipv6Addr::UNSPECIFIED, SIP).unwrap();
-        Self { site, pbx, home: site.anywhere(addresses.v4("ES"), SIP).unwrap() }
-    }
-
-    /// Whether a packet from there reaches the PBX: what is sent from home after it tells when it would have.
-    fn reaches(&self, from: &UdpSocket, payload: &str) -> bool {
-        let source = from.local_addr().unwrap();
-        from.send_to(payload.as_bytes(), host_of(source.ip())).unwrap();
-        self.home.send_to(b"marker", (PBX_V4, SIP)).unwrap();
-        let (first, from) = next(&self.pbx).unwrap();
-        if first == "marker" {
-            return false;
-        }
-        assert_eq!((first.as_str(), from.ip().to_canonical()), (payload, source.ip()));
-        assert_eq!(next(&self.pbx).unwrap().0, "marker");
-        true
-    }
-
-    /// The PBX sends something, and it arrives there.
-    fn pbx_sends(&self, to: &UdpSocket, payload: &str) {
-        self.pbx_tells(to.local_addr().unwrap(), payload);
-        assert_eq!(next(to).unwrap().0, payload);
-    }
-
-    /// The PBX sends something to whoever is there.
-    fn pbx_tells(&self, to: SocketAddr, payload: &str) {
-        let to = match to.ip() {
-            IpAddr::V4(v4) => SocketAddr::new(v4.to_ipv6_mapped().into(), to.port()),
-            IpAddr::V6(_) => to,
-        };
-        self.pbx.send_to(payload.as_bytes(), to).unwrap();
-    }
-
-    fn somebody(&self, address: impl Into<IpAddr>, port: u16) -> UdpSocket {
-        self.site.anywhere(address, port).unwrap()
-    }
-}
-
-fn host_of(source: IpAddr) -> SocketAddr {
-    match source {
-        IpAddr::V4(_) => (PBX_V4, SIP).into(),
-        IpAddr::V6(_) => (PBX_V6, SIP).into(),
-    }
-}
 
 fn spain() -> CountrySet {
     select(["ES"]).unwrap()
-}
-
-/// With an agent that enforces, once for each way to attach.
-fn with_agents(test: impl Fn(&Phones<'_>, &mut Agent<'_>, &Addresses<'_>)) {
-    let world: World = embedded::world().unwrap().world;
-    let addresses = Addresses::new(&world);
-    for backend in BACKENDS {
-        println!("backend {backend}");
-        let site = Site::new().unwrap();
-        let phones = Phones::new(&site, &addresses);
-        let mut agent =
-            Agent::start(&site.host, &["--backend", backend, "--interface", WAN]).unwrap();
-        agent.json(&["allow", "ES", "--yes"]).unwrap();
-        test(&phones, &mut agent, &addresses);
-    }
 }
 
 /// With a data plane that observes, once for each kind.

@@ -48,7 +48,7 @@ pub(super) fn providers(providers: &Providers, style: Style) -> String {
     let mut text = String::new();
     for provider in &providers.providers {
         let ProviderReport { name, title, source, date, prefixes, hosts } = provider;
-        row(&mut text, name, &format!("{}, as read on {date}", style.bold(title)));
+        row(&mut text, name, &format!("{}, collected on {date}; check with", style.bold(title)));
         row(&mut text, "", source);
         for line in prefixes.chunks(4).chain(hosts.chunks(3)) {
             row(&mut text, "", &line.join(" "));
