@@ -44,7 +44,9 @@ impl Method {
             && payload[length + 1].is_ascii_alphabetic();
         is_request.then(|| match &payload[..length] {
             b"REGISTER" => Self::Register,
-            b"ACK" | b"BYE" | b"CANCEL" | b"PRACK" | b"UPDATE" | b"INFO" => Self::Following,
+            b"ACK" | b"BYE" | b"CANCEL" | b"INFO" | b"NOTIFY" | b"PRACK" | b"REFER" | b"UPDATE" => {
+                Self::Following
+            }
             _ => Self::Opening,
         })
     }
@@ -132,7 +134,7 @@ mod tests {
         assert_eq!(of("REGISTER sip:trunk.example SIP/2.0\r\n"), Some(Method::Register));
         assert_eq!(of("OPTIONS sip:1@192.0.2.1 SIP/2.0\r\n"), Some(Method::Opening));
         assert_eq!(of("INVITE tel:+40212345 SIP/2.0\r\n"), Some(Method::Opening));
-        for following in ["ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "INFO"] {
+        for following in ["ACK", "BYE", "CANCEL", "INFO", "NOTIFY", "PRACK", "REFER", "UPDATE"] {
             let line = format!("{following} sip:1@192.0.2.1 SIP/2.0\r\n");
             assert_eq!(of(&line), Some(Method::Following));
         }

@@ -32,6 +32,8 @@ static __always_inline enum gf_method gf_named(__u64 name)
 	case 0x505241434b:   /* PRACK */
 	case 0x555044415445: /* UPDATE */
 	case 0x494e464f:     /* INFO */
+	case 0x4e4f54494659: /* NOTIFY */
+	case 0x5245464552:   /* REFER */
 		return GF_FOLLOWING;
 	}
 	return GF_OPENING;

@@ -124,7 +124,7 @@ fn a_real_asterisk_is_found_with_its_ports_trunks_and_devices() {
     assert!(asterisk.cli("core show version").unwrap().contains(version), "{version}");
     assert_eq!(
         first["scope"],
-        json!(["udp/4569", "udp/5060", "udp/5080", "tcp/5060", "tcp/8088"]),
+        json!(["udp/5060", "udp/5080", "tcp/5060", "tcp/8088"]),
         "no manager, no voice, nothing on loopback"
     );
     assert_eq!(pbx["rtp"], json!([10_000, 10_100]));
@@ -217,7 +217,7 @@ fn an_asterisk_that_hangs_does_not_hang_us() {
     assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
     assert!(found["notes"].to_string().contains("did not answer in time"), "{found}");
     assert_eq!(here(&found)["transports"], Value::Null);
-    assert_eq!(found["scope"], json!(["udp/4569", "udp/5060", "tcp/5060"]), "by its ports");
+    assert_eq!(found["scope"], json!(["udp/5060", "tcp/5060"]), "by its ports");
 }
 
 #[test]
@@ -327,9 +327,9 @@ fn a_new_agent_protects_the_ports_that_the_pbx_has() {
     let words = ["--backend", "tc", "--interface", WAN];
     let mut agent = Agent::start(&site.host, &words).unwrap();
     let scope = |agent: &Agent<'_>| agent.json(&["status"]).unwrap()["scope"].clone();
-    assert_eq!(scope(&agent), json!(["udp/4569", "udp/5080"]));
+    assert_eq!(scope(&agent), json!(["udp/5080"]));
     agent.json(&["allow", "ES", "--yes"]).unwrap();
-    assert_eq!(scope(&agent), json!(["udp/4569", "udp/5080"]));
+    assert_eq!(scope(&agent), json!(["udp/5080"]));
     let answered = |source: Ipv4Addr| {
         let phone = site.anywhere(source, 5066).unwrap();
         phone.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
@@ -357,5 +357,5 @@ fn a_pbx_that_starts_after_the_agent_is_found_when_a_policy_is_chosen() {
     let config = Config::default().transport("moved", "udp", "0.0.0.0:5080");
     let _asterisk = Asterisk::start(&site.host, &config).unwrap();
     agent.json(&["allow", "ES", "--yes"]).unwrap();
-    assert_eq!(scope(), json!(["udp/4569", "udp/5080"]));
+    assert_eq!(scope(), json!(["udp/5080"]));
 }

@@ -6,14 +6,12 @@ use std::net::IpAddr;
 use super::{Carrier, Pbx};
 use crate::policy::{Ports, Scope, Transport};
 
-/// Where IAX2 is unless it was moved.
-const IAX2: u16 = 4569;
-
 impl Pbx {
-    /// The ports it takes calls on from beyond this host: its SIP transports, SIP over WebSocket and IAX2,
-    /// as far as its processes own the sockets. If it could not be asked, those of its sockets that are
-    /// on ports known for SIP. `None` if there are none, or if it is in a namespace of its own, since its
-    /// ports there are not those of the host.
+    /// The ports it takes calls on from beyond this host: its SIP transports and SIP over WebSocket, as far
+    /// as its processes own the sockets. If it could not be asked, those of its sockets that are on ports
+    /// known for SIP. `None` if there are none, or if it is in a namespace of its own, since its ports
+    /// there are not those of the host. Never IAX2, whose trunks can't become peers: that is for the
+    /// operator to choose.
     pub fn scope(&self) -> Option<Scope> {
         if self.container {
             return None;
@@ -26,7 +24,6 @@ impl Pbx {
                 Some(named) => named.contains(&(*protocol, *port)),
                 None => known.contains(*protocol, *port),
             })
-            .chain(self.open().filter(|port| *port == (Transport::Udp, IAX2)))
             .collect();
         (!ports.is_empty()).then(|| Scope(ranges(ports)))
     }
@@ -108,9 +105,9 @@ mod tests {
             transport(Carrier::Tcp, "0.0.0.0:5999"),
             transport(Carrier::Ws, "0.0.0.0:5060"),
         ]);
-        assert_eq!(words(&pbx), "udp/4569 udp/5080 tcp/5061-5062");
+        assert_eq!(words(&pbx), "udp/5080 tcp/5061-5062");
         pbx.websockets = vec!["0.0.0.0:8088".parse().unwrap()];
-        assert_eq!(words(&pbx), "udp/4569 udp/5080 tcp/5061-5062 tcp/8088");
+        assert_eq!(words(&pbx), "udp/5080 tcp/5061-5062 tcp/8088");
     }
 
     #[test]

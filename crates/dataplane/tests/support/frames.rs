@@ -22,13 +22,15 @@ impl Draw<'_> {
 
 /// Ports of the other side.
 const REMOTE: [u16; 3] = [5060, 5062, 1024];
-const PAYLOADS: [&[u8]; 14] = [
+const PAYLOADS: [&[u8]; 16] = [
     b"REGISTER sip:pbx SIP/2.0\r\n\r\n",
     b"OPTIONS sip:100@192.0.2.1 SIP/2.0\r\n\r\n",
     b"INVITE tel:+40212345 SIP/2.0\r\n\r\n",
     b"SUBSCRIBE sips:x SIP/2.0\r\n\r\n",
     b"ACK sip:100@192.0.2.1 SIP/2.0\r\n\r\n",
     b"BYE sip:100@192.0.2.1 SIP/2.0\r\n\r\n",
+    b"NOTIFY sip:100@192.0.2.1 SIP/2.0\r\n\r\n",
+    b"REFER sip:100@192.0.2.1 SIP/2.0\r\n\r\n",
     b"UPDATE sip:100@192.0.2.1 SIP/2.0\r\n\r\n",
     b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.1\r\n",
     b"\r\n\r\n",
