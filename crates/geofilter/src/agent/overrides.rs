@@ -67,6 +67,7 @@ impl Engine {
             (Kind::Ban, Origin::Operator) => self.in_vain(&targets),
             (Kind::Exemption | Kind::Ban, _) => Vec::new(),
         };
+        warnings.extend(targets.iter().filter_map(|target| self.is_nobody(target)));
         warnings.extend(self.not_in_force());
         let added = targets.iter().map(ToString::to_string).collect();
         Ok(Reply::Noted(Noted { added, removed: Vec::new(), warnings }))
@@ -268,6 +269,16 @@ impl Engine {
             }
         }
         warnings
+    }
+
+    /// An AS without space.
+    fn is_nobody(&self, target: &Target) -> Option<String> {
+        let Target::System(number) = target else { return None };
+        let systems = self.geo.systems()?;
+        let none = systems.ranges_v4(*number).is_empty() && systems.ranges_v6(*number).is_empty();
+        none.then(|| {
+            format!("{target} announces nothing, by the data in use, so this stands for nobody")
+        })
     }
 
     fn not_in_force(&self) -> Option<String> {

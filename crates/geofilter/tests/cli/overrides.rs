@@ -367,3 +367,13 @@ fn more_than_fits_is_refused_whole() {
     place.json(&["ban", "add", "203.0.113.1"]);
     place.refused(1, &["ban", "add", "203.0.112.0/24"]);
 }
+
+#[test]
+fn an_as_that_announces_nothing_stands_for_nobody() {
+    let place = Place::new();
+    let _agent = place.agent();
+    let noted = place.json(&["exempt", "add", "AS3352", "AS64500"]);
+    let warnings = noted["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{noted}");
+    assert!(warnings[0].as_str().unwrap().starts_with("AS64500 announces nothing"), "{noted}");
+}
