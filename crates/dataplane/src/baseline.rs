@@ -38,6 +38,7 @@ impl Traces {
     fn include(&self, line: &str) -> bool {
         self.paths.iter().any(|path| starts_with(line, path))
             || line.contains("gf_") && self.interfaces.iter().any(|name| starts_with(line, name))
+            || line.contains("gf_track")
     }
 }
 
@@ -105,11 +106,26 @@ impl Baseline {
             for (line, appeared) in gone.chain(after.difference(before).map(|line| (line, true))) {
                 let is_ours = appeared && ours.include(line);
                 let list = if is_ours { &mut proof.ours } else { &mut proof.theirs };
-                list.push(Difference { area: area.clone(), line: line.clone(), appeared });
+                let other = if appeared { before } else { after };
+                let line = whole_folder(line, other).unwrap_or_else(|| line.clone());
+                let difference = Difference { area: area.clone(), line, appeared };
+                if list.last() != Some(&difference) {
+                    list.push(difference);
+                }
             }
         }
         proof
     }
+}
+
+/// A setting whose whole folder is missing in the other state, as that of an interface that came or went:
+/// one line stands for all of them.
+fn whole_folder(line: &str, other: &BTreeSet<String>) -> Option<String> {
+    let (setting, _) = line.split_once(" = ").filter(|(path, _)| path.starts_with('/'))?;
+    let folder = &setting[..=setting.rfind('/')?];
+    let next = other.range(folder.to_owned()..).next();
+    let missing = next.is_none_or(|next| !next.starts_with(folder));
+    missing.then(|| format!("{folder}*"))
 }
 
 /// Whether a line tells of an interface, or of a path or something below it.
@@ -319,6 +335,27 @@ mod tests {
         assert_eq!(proof.ours[0].line, "/run/gf/bpf bpf");
         let theirs: Vec<_> = proof.theirs.iter().map(|it| (&*it.line, it.appeared)).collect();
         assert_eq!(theirs, [("/docker", false), ("/run/gf/bpf-of-others bpf", true)]);
+    }
+
+    #[test]
+    fn a_tracker_that_stayed_is_ours_on_any_interface() {
+        let after = state(&["wan1 egress 0: program 8 gf_track_tc"]);
+        assert!(!state(&[]).compare(&after, &ours("/run/gf/bpf")).holds());
+    }
+
+    #[test]
+    fn the_settings_of_an_interface_that_came_or_went_are_one_line() {
+        let all = "/proc/sys/net/ipv4/conf/all/rp_filter = 0";
+        let changed = "/proc/sys/net/ipv4/conf/all/rp_filter = 1";
+        let veth = ["accept_local", "forwarding", "rp_filter"]
+            .map(|name| format!("/proc/sys/net/ipv4/conf/veth7/{name} = 0"));
+        let after = state(&[changed, &veth[0], &veth[1], &veth[2]]);
+        let proof = state(&[all]).compare(&after, &ours("/run/gf/bpf"));
+        let theirs: Vec<_> = proof.theirs.iter().map(|it| (&*it.line, it.appeared)).collect();
+        let folder = ("/proc/sys/net/ipv4/conf/veth7/*", true);
+        assert_eq!(theirs, [(all, false), (changed, true), folder]);
+        let gone = after.compare(&state(&[changed]), &ours("/run/gf/bpf")).theirs;
+        assert_eq!((gone.len(), gone[0].appeared), (1, false));
     }
 
     #[test]
