@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::Command;
 
@@ -270,12 +270,17 @@ fn capture_pins() -> io::Result<BTreeSet<String>> {
     Ok(lines)
 }
 
+/// What others take away meanwhile is not there.
 fn walk(folder: &Path, lines: &mut BTreeSet<String>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         lines.insert(entry.path().display().to_string());
         // The kernel's own iterators list other folders; pins have no links among them.
-        if entry.file_type()?.is_dir() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             walk(&entry.path(), lines)?;
         }
     }
@@ -356,6 +361,13 @@ mod tests {
         assert_eq!(theirs, [(all, false), (changed, true), folder]);
         let gone = after.compare(&state(&[changed]), &ours("/run/gf/bpf")).theirs;
         assert_eq!((gone.len(), gone[0].appeared), (1, false));
+    }
+
+    #[test]
+    fn a_folder_that_others_take_away_meanwhile_fails_nothing() {
+        let mut lines = BTreeSet::new();
+        walk(Path::new("/sys/fs/bpf/geofilter-gone-by-now"), &mut lines).unwrap();
+        assert!(lines.is_empty());
     }
 
     #[test]
