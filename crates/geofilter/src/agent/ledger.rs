@@ -143,17 +143,20 @@ impl Ledger {
         geo: &Geo,
     ) -> Result<(), Refused> {
         let inverse = self.book.change(edits.clone())?;
-        let stepped = match self.compile(self.compiled.clock(), geo) {
-            Ok(next) => self.step(Step::All(Box::new(next)), backend),
+        let planned = self.compile(self.compiled.clock(), geo);
+        let stepped = match planned {
+            Ok(next) => {
+                let written = self.write(&edits);
+                self.step(Step::All(Box::new(next)), backend)
+                    .inspect_err(|_| self.take_back(&inverse))
+                    .and_then(|()| written.map_err(Refused::Unsaved))
+            }
             Err(error) => Err(error.into()),
         };
-        match stepped {
-            Ok(()) => self.write(&edits).map_err(Refused::Unsaved),
-            Err(refused) => {
-                self.book.replay(inverse);
-                Err(refused)
-            }
+        if !matches!(stepped, Ok(()) | Err(Refused::Unsaved(_))) {
+            self.book.replay(inverse);
         }
+        stepped
     }
 
     /// Lets go of what has ended, and follows the wall clock where it was set.
@@ -197,13 +200,14 @@ impl Ledger {
     ) -> Result<(), Refused> {
         let step = self.plan(edits, geo)?;
         self.write(edits).map_err(Refused::NotSaved)?;
-        let stepped = self.step(step, backend);
-        if stepped.is_err()
-            && let Err(error) = self.write(inverse)
-        {
+        self.step(step, backend).inspect_err(|_| self.take_back(inverse))
+    }
+
+    /// Writes down that a change was not made after all.
+    fn take_back(&mut self, inverse: &[Edit]) {
+        if let Err(error) = self.write(inverse) {
             tracing::warn!(%error, "a change that was not made is on disk: a restart would make it");
         }
-        stepped
     }
 
     fn write(&mut self, edits: &[Edit]) -> std::io::Result<()> {

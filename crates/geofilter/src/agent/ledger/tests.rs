@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ struct Seen {
     table: Option<Table>,
     replaced: usize,
     fails_after: Option<usize>,
+    /// What is on disk is looked at when it is changed.
+    disk: PathBuf,
+    was_on_disk: bool,
 }
 
 #[derive(Clone, Default)]
@@ -41,6 +44,8 @@ impl Spy {
             Some(more) => *more -= 1,
             None => {}
         }
+        let name = "trunk.example.net".parse().unwrap();
+        seen.was_on_disk = Journal::peek(&seen.disk).unwrap().resolution(&name).is_some();
         change(&mut seen);
         Ok(())
     }
@@ -149,7 +154,11 @@ impl Bench {
             (tempfile::tempdir().unwrap(), Geo::embedded().unwrap(), Spy::default());
         let mut ledger = open(dir.path(), &geo);
         ledger.renew(&geo).unwrap();
-        spy.0.lock().unwrap().table = Some(ledger.table().clone());
+        *spy.0.lock().unwrap() = Seen {
+            table: Some(ledger.table().clone()),
+            disk: dir.path().to_owned(),
+            ..Seen::default()
+        };
         Self { dir, geo, ledger, spy }
     }
 
@@ -221,6 +230,16 @@ fn memory_disk_and_data_plane_agree_after_every_change() {
     }
     let edits = removal(&bench, Kind::Ban, "203.0.113.9");
     bench.change(edits).unwrap();
+    bench.agrees();
+}
+
+#[test]
+fn a_new_address_of_a_name_is_on_disk_before_it_passes() {
+    let mut bench = Bench::new();
+    bench.change(vec![put(Kind::Exemption, "trunk.example.net", None)]).unwrap();
+    let Bench { ledger, spy, geo, .. } = &mut bench;
+    ledger.resolve(vec![resolve(9)], Some(spy), geo).unwrap();
+    assert!(bench.spy.0.lock().unwrap().was_on_disk, "an agent killed now forgets nothing");
     bench.agrees();
 }
 
