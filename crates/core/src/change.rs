@@ -35,6 +35,12 @@ pub enum Risk {
     CutEveryone,
     /// Trunk providers, push proxies and hosted phone systems sit in hosting networks.
     LoseTrunk,
+    /// Devices that are registered now would be cut.
+    LosePhones,
+    /// The shell that somebody works in would be cut.
+    LoseSsh,
+    /// A browser at the portal would be cut.
+    LosePortal,
 }
 
 impl fmt::Display for Risk {
@@ -42,6 +48,9 @@ impl fmt::Display for Risk {
         f.write_str(match self {
             Self::CutEveryone => "cut-everyone",
             Self::LoseTrunk => "lose-trunk",
+            Self::LosePhones => "lose-phones",
+            Self::LoseSsh => "lose-ssh",
+            Self::LosePortal => "lose-portal",
         })
     }
 }
@@ -132,6 +141,9 @@ impl Risk {
             Self::LoseTrunk => {
                 "trunk providers, push services and hosted phone systems are hosting networks too, and no trunk is known here yet"
             }
+            Self::LosePhones => "devices that are registered now would be cut off",
+            Self::LoseSsh => "a shell that somebody works in would be cut off",
+            Self::LosePortal => "a browser at the portal would be cut off",
         }
     }
 }

@@ -3,7 +3,9 @@
 //!
 //! The fields are a contract: new ones may come, none goes or changes its meaning within a [`SCHEMA`].
 
+mod preview;
 mod records;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,10 +19,12 @@ use crate::country::{CountryCode, CountryId, CountrySet};
 use crate::desired::{Attachment, Generation, State};
 use crate::policy::{Disputed, Mode, Policy, Scope, TimeBox, Transport, Verdict};
 
+pub use preview::{Cut, Kept, Preview, PreviewAddresses, PreviewCountry, Selection, Share, Who};
 pub use records::{
     Because, Counts, DecidedBy, NameReport, Noted, PeerReport, Peers, Protected, RecordReport,
     Records,
 };
+pub use sources::{SourceReport, Sources};
 
 /// The version of everything here.
 pub const SCHEMA: u32 = 1;
@@ -55,6 +59,23 @@ pub enum Request {
         /// Seconds in which it must be confirmed; without it stands at once.
         #[serde(default)]
         confirm_within: Option<u64>,
+        /// Seconds for which the devices that are registered now, and that it would cut, are exempt.
+        #[serde(default)]
+        keep_registered: Option<u64>,
+    },
+    /// What a change would do, and to whom; the policy in force if none is named.
+    Preview {
+        /// What to change.
+        #[serde(default)]
+        change: Option<Change>,
+        /// As in [`Request::Enforce`].
+        #[serde(default)]
+        keep_registered: Option<u64>,
+    },
+    /// Who sends packets to protected ports, the busiest first.
+    Sources {
+        /// How many.
+        limit: usize,
     },
     /// Keep the pending change.
     Confirm,
@@ -151,6 +172,10 @@ pub enum Reply {
     Status(Box<Status>),
     /// To every request that changes something.
     Changed(Changed),
+    /// To [`Request::Preview`].
+    Preview(Box<Preview>),
+    /// To [`Request::Sources`].
+    Sources(Sources),
     /// To [`Request::Why`].
     Why(Box<Why>),
     /// To [`Request::List`].
@@ -190,9 +215,25 @@ pub struct Failure {
     pub kind: FailureKind,
     /// What failed, on what, and what to do.
     pub message: String,
-    /// The risk that would have to be accepted.
+    /// The risk that would have to be accepted; the first, if they are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub risk: Option<Risk>,
+    /// Every risk that would have to be accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub risks: Vec<Risk>,
+}
+
+impl Failure {
+    /// Something that failed.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), risk: None, risks: Vec::new() }
+    }
+
+    /// A danger, or several, that were not accepted.
+    pub fn risky(risks: Vec<Risk>, message: impl Into<String>) -> Self {
+        let risk = risks.first().copied();
+        Self { risk, risks, ..Self::new(FailureKind::Risky, message) }
+    }
 }
 
 /// Packets and bytes, whole and by country.
@@ -431,35 +472,4 @@ pub struct LogEntry {
     pub user_agent: Option<String>,
     /// The generation that judged it.
     pub generation: Generation,
-}
-
-/// Addresses of one country in a preview.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PreviewCountry {
-    /// The country.
-    pub country: CountryCode,
-    /// Addresses seen.
-    pub total: u64,
-    /// Addresses that would be dropped.
-    pub dropped: u64,
-}
-
-/// Addresses of a preview.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct PreviewAddresses {
-    /// Lines that are addresses.
-    pub total: u64,
-    /// Those that would be dropped.
-    pub dropped: u64,
-    /// Lines that are not addresses.
-    pub invalid: u64,
-}
-
-/// What a policy would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Preview {
-    /// The addresses given.
-    pub addresses: PreviewAddresses,
-    /// By country, most addresses first.
-    pub by_country: Vec<PreviewCountry>,
 }

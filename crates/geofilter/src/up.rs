@@ -75,5 +75,5 @@ fn first_request(up: &Up) -> Result<Option<Request>, SelectionError> {
         (words, _) => (Mode::AllowSelected, words),
     };
     let change = Change::new(mode, countries(words)?);
-    Ok(Some(Request::Enforce { change, confirm_within: None }))
+    Ok(Some(Request::Enforce { change, confirm_within: None, keep_registered: None }))
 }

@@ -241,7 +241,7 @@ impl Engine {
             }
             Request::Status => self.status(),
             Request::Why { address, port, protocol } => self.why(address, port, protocol),
-            Request::Enforce { change, confirm_within } => {
+            Request::Enforce { change, confirm_within, keep_registered: _ } => {
                 let change = self.usual_scope.complete(change);
                 let current = &self.machine.current(clock::boot()).policy;
                 let edits = change.edit != Edit::Replace;
@@ -257,15 +257,14 @@ impl Engine {
                         let confirm_within = confirm_within.map(nanoseconds);
                         self.command(Command::Enforce { policy, confirm_within })
                     }
-                    Err(objection) => Reply::Error(Failure {
-                        kind: match objection.risk() {
-                            Some(_) => FailureKind::Risky,
-                            None => FailureKind::Invalid,
-                        },
-                        message: objection.to_string(),
-                        risk: objection.risk(),
+                    Err(objection) => Reply::Error(match objection.risk() {
+                        Some(risk) => Failure::risky(vec![risk], objection.to_string()),
+                        None => Failure::new(FailureKind::Invalid, objection.to_string()),
                     }),
                 }
+            }
+            Request::Preview { .. } | Request::Sources { .. } => {
+                Reply::Error(cli::failed("not there yet".to_owned()))
             }
             Request::Confirm => self.command(Command::Confirm),
             Request::Revert => self.command(Command::Revert),
@@ -407,7 +406,7 @@ fn answered(reply: Result<Reply, Failure>) -> Reply {
 }
 
 fn failure(refusal: &Refusal) -> Failure {
-    Failure { kind: FailureKind::Failed, message: refusal.to_string(), risk: None }
+    Failure::new(FailureKind::Failed, refusal.to_string())
 }
 
 /// The error with what caused it.

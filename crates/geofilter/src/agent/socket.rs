@@ -157,5 +157,5 @@ impl Connection {
 }
 
 fn error(kind: FailureKind, message: String) -> Reply {
-    Reply::Error(Failure { kind, message, risk: None })
+    Reply::Error(Failure::new(kind, message))
 }

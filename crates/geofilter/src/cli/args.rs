@@ -205,11 +205,17 @@ pub(crate) struct Select {
     /// Go back by itself unless confirmed within this time.
     #[arg(long, value_name = "TIME", conflicts_with = "yes")]
     pub(crate) confirm_within: Option<Span>,
-    /// Ask nothing.
+    /// Exempt the devices that are registered now and that this would cut, for this long.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) keep_registered: Option<Span>,
+    /// Show what this would do, and do nothing.
+    #[arg(long, conflicts_with_all = ["yes", "confirm_within"])]
+    pub(crate) dry_run: bool,
+    /// Ask nothing, and keep it without a confirmation.
     #[arg(long)]
     pub(crate) yes: bool,
     /// Accept this danger; may be repeated.
-    #[arg(long, value_name = "RISK", value_parser = word::<Risk>(&["cut-everyone", "lose-trunk"]))]
+    #[arg(long, value_name = "RISK", value_parser = word::<Risk>(&["cut-everyone", "lose-trunk", "lose-phones", "lose-ssh", "lose-portal"]))]
     pub(crate) accept_risk: Vec<Risk>,
 }
 

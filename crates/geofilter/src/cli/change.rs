@@ -35,7 +35,8 @@ pub(super) fn enforce(mode: Mode, select: Select, global: &Global) -> Outcome {
         return Err(failed("nothing was changed".to_owned()));
     }
     let confirm_within = select.confirm_within.map(|span| span.seconds);
-    simple(&Request::Enforce { change, confirm_within }, global)
+    let keep_registered = select.keep_registered.map(|span| span.seconds);
+    simple(&Request::Enforce { change, confirm_within, keep_registered }, global)
 }
 
 /// A request that is answered by what it changed.

@@ -37,10 +37,8 @@ pub(crate) fn stream(
     let unreachable = |error: std::io::Error| unreachable(socket, &error);
     let mut connection = UnixStream::connect(socket).map_err(unreachable)?;
     connection.set_read_timeout(patience).map_err(unreachable)?;
-    let line = serde_json::to_string(request).map_err(|error| Failure {
-        kind: FailureKind::Failed,
-        message: format!("cannot write the request: {error}"),
-        risk: None,
+    let line = serde_json::to_string(request).map_err(|error| {
+        Failure::new(FailureKind::Failed, format!("cannot write the request: {error}"))
     })?;
     writeln!(connection, "{line}").map_err(unreachable)?;
     Ok(Replies { socket: socket.to_owned(), lines: BufReader::new(connection).lines() })
@@ -72,17 +70,15 @@ fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
             "start one with `geofilter up` to try it or `geofilter agent` to stay, or name its socket with --socket"
         }
     };
-    Failure {
-        kind: FailureKind::Unreachable,
-        message: format!("no agent answers at {}: {error}; {advice}", socket.display()),
-        risk: None,
-    }
+    Failure::new(
+        FailureKind::Unreachable,
+        format!("no agent answers at {}: {error}; {advice}", socket.display()),
+    )
 }
 
 fn silent(socket: &Path, why: &str) -> Failure {
-    Failure {
-        kind: FailureKind::Unreachable,
-        message: format!("the agent at {} did not answer: {why}", socket.display()),
-        risk: None,
-    }
+    Failure::new(
+        FailureKind::Unreachable,
+        format!("the agent at {} did not answer: {why}", socket.display()),
+    )
 }

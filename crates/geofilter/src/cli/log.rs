@@ -25,6 +25,8 @@ pub(super) fn run(args: &args::Log, global: &Global) -> Outcome {
             Reply::Status(_)
             | Reply::Changed(_)
             | Reply::Why(_)
+            | Reply::Preview(_)
+            | Reply::Sources(_)
             | Reply::Records(_)
             | Reply::Noted(_)
             | Reply::Protected(_)

@@ -154,12 +154,12 @@ fn exit_code(kind: FailureKind) -> ExitCode {
 
 /// A failure of kind [`FailureKind::Failed`].
 pub(crate) fn failed(message: String) -> Failure {
-    Failure { kind: FailureKind::Failed, message, risk: None }
+    Failure::new(FailureKind::Failed, message)
 }
 
 /// A failure of kind [`FailureKind::Invalid`].
 pub(crate) fn invalid(message: String) -> Failure {
-    Failure { kind: FailureKind::Invalid, message, risk: None }
+    Failure::new(FailureKind::Invalid, message)
 }
 
 /// The agent answered something else than was asked.

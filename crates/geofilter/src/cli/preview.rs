@@ -143,7 +143,7 @@ impl<'a> Count<'a> {
             dropped: by_country.iter().map(|row| row.dropped).sum(),
             invalid: self.invalid,
         };
-        Preview { addresses, by_country }
+        Preview { addresses, by_country, ..Preview::default() }
     }
 }
 
