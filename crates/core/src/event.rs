@@ -31,6 +31,8 @@ pub struct DropEvent {
     pub destination_port: u16,
     /// Length from the link header on, in bytes.
     pub length: u32,
+    /// Drops of its source that this one stands for: it, and those since the last that was told.
+    pub packets: u32,
     /// The start of the transport payload, at most 512 bytes.
     pub payload: Vec<u8>,
 }

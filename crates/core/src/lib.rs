@@ -26,6 +26,7 @@ pub mod overrides;
 pub mod packet;
 pub mod pbx;
 pub mod policy;
+pub mod seen;
 pub mod steps;
 pub mod surroundings;
 pub mod tracker;

@@ -464,6 +464,9 @@ pub struct LogEntry {
     pub interface: String,
     /// Length in bytes.
     pub length: u32,
+    /// Drops of its source that this one stands for: it, and those since the last that was shown.
+    #[serde(default)]
+    pub packets: u32,
     /// SIP method, of a request.
     pub method: Option<String>,
     /// First line, if it is text.

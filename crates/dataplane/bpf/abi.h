@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-#define GF_ABI 2
+#define GF_ABI 3
 
 /* Tables: DXR, for the world and for overrides by prefix, two slots each. A bucket is base:24 | n:24 | entry:16, low bits first. */
 #define GF_V4_BUCKETS (1 << 16)
@@ -176,6 +176,36 @@ struct gf_counters {
 	__u64 lost_peers; /* there was no room for */
 };
 
+/* Who sent packets lately, and what may be told of them: the log is sampled by source. A source is an IPv4
+ * address or the upper 64 bits of an IPv6 one. Two of them share a line of the cache; where a third comes, the
+ * one that was seen longest ago goes. Two CPUs may count one source at once and lose a packet: what is exact
+ * is gf_counters. */
+#define GF_SOURCE_BITS 13
+#define GF_SOURCE_V4 0xffffffff00000000ULL /* no source of IPv6 has these bits */
+#define GF_BURST 4     /* drops of a source that are told in a turn */
+#define GF_MUCH 16     /* drops of a source untold when its next turn comes: its turns become rarer */
+#define GF_RAREST 63   /* turns left out between two of a source, at most */
+
+struct gf_source {
+	__u64 key;
+	__u32 passed;  /* packets */
+	__u32 dropped; /* packets, or would have been */
+	__u32 last;    /* the turn it was seen in */
+	__u32 next;    /* the turn in which it may be told of again */
+	__u32 untold;  /* drops since one was told */
+	__u16 rest;    /* turns left out between two of its own */
+	__u16 credit;  /* drops that may be told in its present turn */
+};
+
+struct gf_seen {
+	__u64 seed; /* odd */
+	__u32 turn; /* renewed by the agent about every second */
+	__u32 reserved[13];
+	__u64 budget[2]; /* drops that may be told of known and of new sources, renewed by the agent: 0 without one */
+	__u64 reserved_too[6];
+	struct gf_source source[1 << GF_SOURCE_BITS];
+};
+
 /* A sampled drop. */
 #define GF_PAYLOAD 512
 #define GF_RING (1 << 19)
@@ -195,6 +225,7 @@ struct gf_event {
 	__u8 enforced;	  /* 0 or 1 */
 	__u8 reserved;
 	__u16 payload_length;
+	__u32 packets; /* drops of its source that this one stands for */
 	__u8 payload[GF_PAYLOAD];
 };
 
@@ -208,6 +239,8 @@ _Static_assert(sizeof(struct gf_peer_key) == 24, "gf_peer_key");
 _Static_assert(sizeof(struct gf_bank) == 17688, "gf_bank");
 _Static_assert(sizeof(struct gf_control) == 16, "gf_control");
 _Static_assert(sizeof(struct gf_counters) == 12784, "gf_counters");
+_Static_assert(sizeof(struct gf_source) == 32, "gf_source");
+_Static_assert(sizeof(struct gf_seen) == 262272, "gf_seen");
 _Static_assert(sizeof(struct gf_event) == 568, "gf_event");
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "maps.h"
 #include "packet.h"
+#include "seen.h"
 #include "sources.h"
 #include "table.h"
 
@@ -196,20 +197,18 @@ static __always_inline __u32 gf_payload_offset(const struct gf_frame *frame,
 
 static __always_inline void gf_tell(const struct gf_frame *frame, const struct gf_packet *packet,
 				    const struct gf_bank *bank, const struct gf_decision *decision,
-				    struct gf_counters *counters)
+				    __u32 packets, struct gf_counters *counters)
 {
-	__u32 zero = 0, size, offset;
-	__u64 *budget = bpf_map_lookup_elem(&gf_budget, &zero);
 	struct gf_event *event = NULL;
+	__u32 size, offset;
 
-	if (budget && *budget) {
-		*budget -= 1;
+	if (packets)
 		event = bpf_ringbuf_reserve(&gf_events, sizeof(*event), 0);
-	}
 	if (!event) {
-		counters->skipped_events++;
+		counters->skipped_events += frame->segments;
 		return;
 	}
+	counters->skipped_events += frame->segments - 1;
 	event->time = bpf_ktime_get_boot_ns();
 	event->generation = bank->generation;
 	if (packet->family == 4) {
@@ -228,6 +227,7 @@ static __always_inline void gf_tell(const struct gf_frame *frame, const struct g
 	event->country = decision->country;
 	event->enforced = bank->action == GF_ACTION_ENFORCE;
 	event->reserved = 0;
+	event->packets = packets;
 	event->payload_length = 0;
 	offset = gf_payload_offset(frame, packet);
 	if (packet->transport == GF_PORTS && frame->length > offset) {
@@ -255,11 +255,32 @@ static __always_inline int gf_is_stranger(__u32 reason)
 	return reason >= GF_EXEMPTION && reason != GF_PEER;
 }
 
+/* Takes note of the source; how many drops of it this one stands for if it is to be told, else 0. */
+static __always_inline __u32 gf_see(const struct gf_frame *frame, const struct gf_packet *packet,
+				    const struct gf_decision *decision)
+{
+	__u32 zero = 0;
+	struct gf_seen *seen = bpf_map_lookup_elem(&gf_seen, &zero);
+	enum gf_acquaintance acquaintance;
+	struct gf_source *source;
+
+	if (!seen)
+		return 0;
+	source = gf_source_of(seen, packet, &acquaintance);
+	source->last = seen->turn;
+	if (!decision->drop) {
+		source->passed += frame->segments;
+		return 0;
+	}
+	source->dropped += frame->segments;
+	return gf_take_turn(seen, source, acquaintance, frame->segments);
+}
+
 static __always_inline void gf_count(const struct gf_frame *frame, const struct gf_packet *packet,
 				     const struct gf_bank *bank,
 				     const struct gf_decision *decision, __u32 outcome)
 {
-	__u32 zero = 0, reason = decision->reason;
+	__u32 zero = 0, reason = decision->reason, packets;
 	struct gf_counters *counters = bpf_map_lookup_elem(&gf_counters, &zero);
 
 	barrier_var(reason); /* or clang drops the comparison that shows older verifiers the range */
@@ -268,8 +289,11 @@ static __always_inline void gf_count(const struct gf_frame *frame, const struct 
 	gf_add(&counters->reason[reason][outcome], frame);
 	if (decision->judged)
 		gf_add(&counters->country[decision->country & 0xff][outcome], frame);
+	if (reason < GF_MARTIAN)
+		return;
+	packets = gf_see(frame, packet, decision);
 	if (decision->drop)
-		gf_tell(frame, packet, bank, decision, counters);
+		gf_tell(frame, packet, bank, decision, packets, counters);
 }
 
 /* Judges the packet whose headers are at `place`; 1 to drop it. */

@@ -144,13 +144,13 @@ struct {
 	__uint(max_entries, 1);
 } gf_counters SEC(".maps");
 
-/* Events each CPU may still send; the agent renews it, so that without an agent nothing is sampled. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(__u64));
+	__uint(value_size, sizeof(struct gf_seen));
 	__uint(max_entries, 1);
-} gf_budget SEC(".maps");
+	__uint(map_flags, BPF_F_MMAPABLE);
+} gf_seen SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -21,6 +21,7 @@ use geofilter_core::decide::Timed;
 use geofilter_core::desired::{BootTime, Desired, Observed};
 use geofilter_core::event::DropEvent;
 use geofilter_core::overrides::{AddressKey, Spans, Table};
+use geofilter_core::seen::Count;
 use geofilter_core::world::World;
 
 pub use error::Error;
@@ -83,8 +84,12 @@ pub trait Backend: Send {
     /// Reads the counters. Attached only.
     fn counters(&mut self) -> Result<Counters, Error>;
 
-    /// Hands over the sampled drops since the last call and renews the sampling budget.
-    fn drain_events(&mut self, sink: &mut dyn FnMut(DropEvent)) -> Result<(), Error>;
+    /// Who sends packets to protected ports, as far as there is room to remember. Attached only.
+    fn sources(&mut self) -> Result<Vec<Count>, Error>;
+
+    /// Hands over the sampled drops since the last call, and lets more be told from this time on.
+    fn drain_events(&mut self, now: BootTime, sink: &mut dyn FnMut(DropEvent))
+    -> Result<(), Error>;
 
     /// Flips to pass, then detaches everything and removes every trace. Succeeds when nothing is attached.
     fn detach(&mut self) -> Result<(), Error>;

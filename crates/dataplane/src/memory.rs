@@ -9,6 +9,7 @@ use geofilter_core::decide::Timed;
 use geofilter_core::desired::{Attachment, AttachmentKind, BootTime, Desired, Observed};
 use geofilter_core::event::DropEvent;
 use geofilter_core::overrides::{AddressKey, Spans, Table};
+use geofilter_core::seen::Count;
 use geofilter_core::world::World;
 
 use crate::{Backend, Error};
@@ -123,7 +124,11 @@ impl Backend for Memory {
         self.held("read the counters").map(|_| Counters::default())
     }
 
-    fn drain_events(&mut self, _sink: &mut dyn FnMut(DropEvent)) -> Result<(), Error> {
+    fn sources(&mut self) -> Result<Vec<Count>, Error> {
+        self.held("read who sends packets").map(|_| Vec::new())
+    }
+
+    fn drain_events(&mut self, _: BootTime, _sink: &mut dyn FnMut(DropEvent)) -> Result<(), Error> {
         Ok(())
     }
 

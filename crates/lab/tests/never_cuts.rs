@@ -13,7 +13,7 @@ use geofilter_core::world::World;
 use geofilter_dataplane::{Backend, Preference};
 use geofilter_lab::addresses::Addresses;
 use geofilter_lab::phones::{CHALLENGE, INVITE, Phones, REGISTER, with_agents};
-use geofilter_lab::plane::Plane;
+use geofilter_lab::plane::{Plane, now};
 use geofilter_lab::site::{SIP, Site};
 
 const PREFERENCES: [Preference; 2] = [Preference::Xdp, Preference::Tc];
@@ -213,7 +213,7 @@ fn peers_that_have_ended_make_room_and_a_full_table_is_told_of() {
                 let peer = SocketAddr::from(([198, 51, 100, 1], port));
                 kernel.set_peer(peer, geofilter_core::desired::BootTime(until))?;
             }
-            kernel.drain_events(&mut drop)
+            kernel.drain_events(now(), &mut drop)
         };
         plane.with(fill).unwrap();
         phones.pbx_sends(&trunk, REGISTER);

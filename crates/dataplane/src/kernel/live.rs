@@ -1,15 +1,14 @@
 //! [`Live`]: the loaded programs with their maps, and what holds them on the interfaces.
 
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
 
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfLoader, Pod};
 use geofilter_core::clock::Clock;
 use geofilter_core::counters::Counters;
 use geofilter_core::decide::LocalSources;
-use geofilter_core::desired::{Attachment, Desired, Observed};
+use geofilter_core::desired::{Attachment, BootTime, Desired, Observed};
 use geofilter_core::dxr::Dxr;
 use geofilter_core::event::DropEvent;
 use geofilter_core::overrides::{AddressKey, Spans, Table};
@@ -21,6 +20,7 @@ use crate::kernel::control::Control;
 use crate::kernel::mapped::Mapped;
 use crate::kernel::peers::Peers;
 use crate::kernel::pins::{Hold, How, Pins, Task};
+use crate::kernel::seen::Seen;
 use crate::kernel::sources::Sources;
 use crate::kernel::table::Slots;
 use crate::kernel::{attach, clsact, sys};
@@ -37,7 +37,7 @@ const MAPS: [&str; 16] = [
     "gf_control",
     "gf_interfaces",
     "gf_counters",
-    "gf_budget",
+    "gf_seen",
     "gf_events",
     "gf_prefixes",
     "gf_addresses",
@@ -48,11 +48,8 @@ const MAPS: [&str; 16] = [
     "gf_contacts",
 ];
 
-/// Drops that each CPU may tell of between two calls of [`Backend::drain_events`].
-const EVENT_BUDGET: u64 = 100;
-
-/// How often the peers that have ended make room.
-const SWEEP: Duration = Duration::from_secs(60);
+/// How often the peers that have ended make room, in nanoseconds.
+const SWEEP: u64 = 60_000_000_000;
 
 /// What an attached data plane holds.
 pub(crate) struct Live {
@@ -62,11 +59,11 @@ pub(crate) struct Live {
     sources: Sources,
     pub(crate) peers: Peers,
     counters: PerCpuArray<MapData, CounterTable>,
-    budget: PerCpuArray<MapData, u64>,
+    pub(crate) seen: Seen,
     interfaces: HashMap<MapData, u32, u32>,
     events: RingBuf<MapData>,
     /// When the peers that have ended were removed last.
-    swept: Option<Instant>,
+    swept: Option<BootTime>,
     /// The overrides by prefix that this process put in force.
     prefixes: Option<Dxr<Spans>>,
     attached: Vec<Attached>,
@@ -173,7 +170,7 @@ impl Live {
                 typed(Map::HashMap(open("gf_contacts")?), "gf_contacts")?,
             ),
             counters: typed(Map::PerCpuArray(open("gf_counters")?), "gf_counters")?,
-            budget: typed(Map::PerCpuArray(open("gf_budget")?), "gf_budget")?,
+            seen: Seen::new(mapped(&open("gf_seen")?, "gf_seen", 1)?),
             interfaces: typed(Map::HashMap(open("gf_interfaces")?), "gf_interfaces")?,
             events: typed(Map::RingBuf(open("gf_events")?), "gf_events")?,
             programs,
@@ -267,12 +264,12 @@ impl Live {
     }
 
     /// Removes the peers that have ended, now and then.
-    pub(crate) fn sweep_peers(&mut self) -> Result<(), Error> {
-        if self.swept.is_some_and(|swept| swept.elapsed() < SWEEP) {
+    pub(crate) fn sweep_peers(&mut self, now: BootTime) -> Result<(), Error> {
+        if self.swept.is_some_and(|swept| now.0.saturating_sub(swept.0) < SWEEP) {
             return Ok(());
         }
-        self.swept = Some(Instant::now());
-        self.peers.sweep(sys::now())
+        self.swept = Some(now);
+        self.peers.sweep(now)
     }
 
     /// What every CPU counted.
@@ -324,14 +321,6 @@ impl Live {
         self.control.store(desired, clock)?;
         self.control.set_abi();
         Ok(())
-    }
-
-    /// Lets every CPU tell of drops again.
-    pub(crate) fn renew_budget(&mut self) -> Result<(), Error> {
-        let fail = |source| Error::Memory { map: "gf_budget", source };
-        let cpus = aya::util::nr_cpus().map_err(|(_, source)| fail(source))?;
-        let budget = PerCpuValues::try_from(vec![EVENT_BUDGET; cpus]).map_err(fail)?;
-        self.budget.set(0, budget, 0).map_err(|source| Error::map("gf_budget", source))
     }
 
     /// Replaces the world table.

@@ -13,6 +13,7 @@ mod mapped;
 mod peers;
 mod pins;
 mod remains;
+mod seen;
 mod sources;
 mod sys;
 mod table;
@@ -29,6 +30,7 @@ use geofilter_core::dxr::Dxr;
 use geofilter_core::event::DropEvent;
 use geofilter_core::overrides::{AddressKey, Spans, Table};
 use geofilter_core::policy::{Mode, Policy};
+use geofilter_core::seen::Count;
 use geofilter_core::world::World;
 
 use crate::interfaces::{self, Interface};
@@ -103,7 +105,6 @@ impl Kernel {
         let mut live = Live::load(&self.pins)?;
         fault::point("attach-loaded");
         live.fill(&self.pins, &dxr, overrides, desired, clock)?;
-        live.renew_budget()?;
         fault::point("attach-filled");
         Ok(live)
     }
@@ -308,14 +309,22 @@ impl Backend for Kernel {
         self.live_mut("read the counters")?.counters()
     }
 
-    fn drain_events(&mut self, sink: &mut dyn FnMut(DropEvent)) -> Result<(), Error> {
+    fn sources(&mut self) -> Result<Vec<Count>, Error> {
+        Ok(self.live_mut("read who sends packets")?.seen.sources())
+    }
+
+    fn drain_events(
+        &mut self,
+        now: BootTime,
+        sink: &mut dyn FnMut(DropEvent),
+    ) -> Result<(), Error> {
         if self.live_mut("read the attack log")?.needs_a_look()? {
             self.refresh()?;
         }
         let live = self.live_mut("read the attack log")?;
         live.drain_events(sink);
-        live.sweep_peers()?;
-        live.renew_budget()
+        live.seen.renew(now);
+        live.sweep_peers(now)
     }
 
     fn detach(&mut self) -> Result<(), Error> {

@@ -8,9 +8,7 @@ use std::path::Path;
 
 use aya::maps::MapError;
 use aya::sys::SyscallError;
-use geofilter_core::desired::BootTime;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use rustix::time::{ClockId, clock_gettime};
 
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_OBJ_GET: libc::c_long = 7;
@@ -48,12 +46,6 @@ pub(crate) fn remove_inner_map(outer: impl AsFd, index: u32) -> io::Result<()> {
             error => Err(error),
         },
     }
-}
-
-/// The time by which programs end things.
-pub(crate) fn now() -> BootTime {
-    let time = clock_gettime(ClockId::Boottime);
-    BootTime(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
 /// Whether a key is not in a map. The library says so in two ways, by what was asked.

@@ -186,7 +186,7 @@ impl Engine {
         }
         let now = Now { boot: clock::boot(), wall: clock::wall() };
         let Self { backend, log, geo, .. } = self;
-        if let Err(error) = backend.drain_events(&mut |event| log.add(event, geo, now)) {
+        if let Err(error) = backend.drain_events(now.boot, &mut |event| log.add(event, geo, now)) {
             self.note_trouble(format!("cannot read the drops from the kernel: {error}"));
         }
     }

@@ -94,6 +94,7 @@ impl AttackLog {
             reason: event.reason,
             interface: self.interface(event.interface),
             length: event.length,
+            packets: event.packets,
             method: sip.method,
             first_line: sip.first_line,
             user_agent: sip.user_agent,
@@ -140,6 +141,7 @@ mod tests {
             source_port: 5070,
             destination_port: 5060,
             length: 442,
+            packets: 1,
             payload: b"OPTIONS sip:x SIP/2.0\r\n".to_vec(),
         }
     }

@@ -1,6 +1,7 @@
 //! The other half of `bpf/abi.h`: the layout the kernel programs and the agent share. No other file
-//! knows it. [`sources`] is the part on overrides and peers.
+//! knows it. [`sources`] is the part on overrides and peers, [`seen`] that on who sends packets.
 
+pub(crate) mod seen;
 pub(crate) mod sources;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,7 +18,7 @@ use geofilter_core::policy::{Disputed, MAX_TIME_BOXES, Policy, Transport, Verdic
 use geofilter_core::world::{Entry, MAX_ENTRIES};
 
 /// Version of this layout.
-pub(crate) const ABI: u64 = 2;
+pub(crate) const ABI: u64 = 3;
 /// Banks there are.
 pub(crate) const BANKS: usize = 4;
 /// The first of the slots for overrides.
@@ -31,7 +32,7 @@ const _: () = assert!(MAX_TIME_BOXES == BOXES - 1);
 const ENTRY_HOSTING: u32 = 1 << 16;
 const PAYLOAD: usize = 512;
 /// Bytes of `struct gf_event` before its payload.
-const EVENT_HEAD: usize = 52;
+const EVENT_HEAD: usize = 56;
 const REASONS: usize = Reason::ALL.len();
 
 /// `struct gf_index`
@@ -300,6 +301,7 @@ pub(crate) fn unpack_event(raw: &[u8]) -> Option<DropEvent> {
         source_port: u16_at(40)?,
         destination_port: u16_at(42)?,
         length: u32_at(36)?,
+        packets: u32_at(52)?,
         payload: payload.get(..usize::from(u16_at(50)?).min(PAYLOAD))?.to_vec(),
     })
 }

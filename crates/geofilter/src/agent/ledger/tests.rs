@@ -11,6 +11,7 @@ use geofilter_core::counters::Counters;
 use geofilter_core::decide::Timed;
 use geofilter_core::desired::{BootTime, Desired, Observed};
 use geofilter_core::event::DropEvent;
+use geofilter_core::seen::Count;
 use geofilter_core::world::World;
 use geofilter_dataplane::Error;
 
@@ -116,7 +117,11 @@ impl Backend for Spy {
         Ok(Counters::default())
     }
 
-    fn drain_events(&mut self, _: &mut dyn FnMut(DropEvent)) -> Result<(), Error> {
+    fn sources(&mut self) -> Result<Vec<Count>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn drain_events(&mut self, _: BootTime, _: &mut dyn FnMut(DropEvent)) -> Result<(), Error> {
         Ok(())
     }
 

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+/* Who sent packets lately, and whose drops are told: each source has a few of its own in every turn, and
+ * those that send much are told of ever more rarely. So a flood hides nobody else, and costs no more than
+ * this table. */
+#ifndef GEOFILTER_SEEN_H
+#define GEOFILTER_SEEN_H
+
+#include "maps.h"
+#include "packet.h"
+
+enum gf_acquaintance { GF_SOURCE_KNOWN, GF_SOURCE_NEW };
+
+static __always_inline int gf_gives_way(const struct gf_source *source,
+					const struct gf_source *other, __u32 turn)
+{
+	__u32 age = turn - source->last, others = turn - other->last;
+
+	if (age != others)
+		return age > others;
+	return source->passed + source->dropped < other->passed + other->dropped;
+}
+
+/* The source of a packet; one that is new takes the place of another. */
+static __always_inline struct gf_source *gf_source_of(struct gf_seen *seen,
+						      const struct gf_packet *packet,
+						      enum gf_acquaintance *acquaintance)
+{
+	__u64 key = packet->family == 4 ? GF_SOURCE_V4 | packet->v4 : packet->high;
+	__u64 place = (key * seen->seed) >> (64 - GF_SOURCE_BITS);
+	struct gf_source *source = &seen->source[place & ~1ULL], *other = source + 1;
+
+	*acquaintance = GF_SOURCE_KNOWN;
+	if (source->key == key)
+		return source;
+	if (other->key == key)
+		return other;
+	if (gf_gives_way(other, source, seen->turn))
+		source = other;
+	*source = (struct gf_source){ .key = key };
+	*acquaintance = GF_SOURCE_NEW;
+	return source;
+}
+
+/* Counts a drop of the source; how many this one stands for if it is to be told, else 0. */
+static __always_inline __u32 gf_take_turn(struct gf_seen *seen, struct gf_source *source,
+					  enum gf_acquaintance acquaintance, __u32 packets)
+{
+	__u64 *budget = &seen->budget[acquaintance];
+	__u32 turn = seen->turn, rest = source->rest;
+
+	if ((__s32)(turn - source->next) >= 0) {
+		rest = source->untold > GF_MUCH ? rest * 2 + 1 : rest / 2;
+		if (rest > GF_RAREST)
+			rest = GF_RAREST;
+		source->rest = rest;
+		source->credit = rest ? 1 : GF_BURST;
+		source->next = turn + 1 + rest;
+	}
+	packets += source->untold;
+	source->untold = packets;
+	if (!source->credit || !*budget)
+		return 0;
+	*budget -= 1;
+	source->credit--;
+	source->untold = 0;
+	return packets;
+}
+
+#endif
