@@ -22,6 +22,7 @@ pub mod detected;
 pub mod dxr;
 pub mod event;
 pub mod geodata;
+pub mod impact;
 pub mod overrides;
 pub mod packet;
 pub mod pbx;

@@ -168,6 +168,9 @@ pub struct Trunk {
     /// Where it is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<SocketAddr>,
+    /// Those of them that are reached by TCP: what they open themselves comes from any port.
+    #[serde(skip)]
+    pub by_tcp: Vec<IpAddr>,
     /// Where it is, by a name that is still to be resolved.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostPort>,
@@ -180,11 +183,18 @@ impl Trunk {
     /// A trunk that is nowhere yet.
     pub fn new(name: &str, how: How) -> Self {
         let name = printable(name);
-        Self { name, how, addresses: Vec::new(), hosts: Vec::new(), prefixes: Vec::new() }
+        let (addresses, by_tcp, hosts, prefixes) = Default::default();
+        Self { name, how, addresses, by_tcp, hosts, prefixes }
     }
 
     /// Adds where a SIP URI leads, if it leads anywhere.
     pub fn lead(&mut self, uri: &str) {
+        if let Some(Host::Address(address)) = uri::host(uri)
+            && uri::carrier(uri).protocol() == Transport::Tcp
+            && !self.by_tcp.contains(&address.ip())
+        {
+            self.by_tcp.push(address.ip());
+        }
         match uri::host(uri) {
             Some(Host::Address(address)) if !self.addresses.contains(&address) => {
                 self.addresses.push(address);

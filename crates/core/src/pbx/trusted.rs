@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use super::Pbx;
+use super::{Device, Pbx};
 use crate::book::{Kind, Target};
 use crate::decide::is_global;
 
@@ -12,10 +12,12 @@ use crate::decide::is_global;
 pub struct Trusted {
     /// Where they call or register, as far as that is written as addresses.
     pub trunks: BTreeSet<SocketAddr>,
-    /// Where calls come from without a password, and the names of trunks that DNS knows.
+    /// Where calls come from without a password, trunks by TCP, and the names of trunks that DNS knows.
     pub exemptions: BTreeSet<Target>,
     /// Where devices are registered.
     pub registered: BTreeSet<IpAddr>,
+    /// The same with who they are.
+    pub devices: Vec<Device>,
 }
 
 impl Trusted {
@@ -31,6 +33,8 @@ impl Trusted {
             trusted.exemptions.extend(targets(pbx));
             let registered = pbx.registered_addresses().into_iter();
             trusted.registered.extend(registered.filter(|address| is_global(*address)));
+            let devices = pbx.devices.iter().filter(|device| is_global(device.address.ip()));
+            trusted.devices.extend(devices.cloned());
         }
         (!pbxs.is_empty()).then_some((trusted, asked))
     }
@@ -45,13 +49,17 @@ impl Trusted {
 fn targets(pbx: &Pbx) -> impl Iterator<Item = Target> {
     let prefixes = pbx.identified_prefixes().into_iter().map(|prefix| prefix.to_string());
     let names = pbx.trunk_hosts().into_iter().map(|host| host.name);
-    prefixes.chain(names).filter_map(|text| Target::parse(&text, Kind::Exemption).ok())
+    let by_tcp = pbx.trunks.iter().flat_map(|trunk| &trunk.by_tcp).map(ToString::to_string);
+    prefixes
+        .chain(names)
+        .chain(by_tcp)
+        .filter_map(|text| Target::parse(&text, Kind::Exemption).ok())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pbx::{Device, How, Kind as PbxKind, Trunk};
+    use crate::pbx::{How, Kind as PbxKind, Trunk};
 
     #[test]
     fn trunks_devices_and_identifies_are_told_apart_and_what_is_local_is_left_out() {
@@ -59,6 +67,7 @@ mod tests {
         trunk.lead("sip:1.0.1.7:5080");
         trunk.lead("sip:10.0.0.7:5060");
         trunk.lead("sip:sip.provider.example");
+        trunk.lead("sip:1.0.1.8;transport=tls");
         let mut identify = Trunk::new("provider", How::Identify);
         identify.prefixes = ["1.0.2.0/24", "10.0.0.0/24", "0.0.0.0/0", "1.0.0.0/12"]
             .map(|prefix| prefix.parse().unwrap())
@@ -75,10 +84,10 @@ mod tests {
         assert!(asked && trusted.is_trunk([1, 0, 1, 7].into()));
         assert_eq!(
             trusted.trunks.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            ["1.0.1.7:5080"]
+            ["1.0.1.7:5080", "1.0.1.8:5061"]
         );
         let exemptions: Vec<_> = trusted.exemptions.iter().map(ToString::to_string).collect();
-        assert_eq!(exemptions, ["1.0.2.0/24", "sip.provider.example"]);
+        assert_eq!(exemptions, ["1.0.1.8", "1.0.2.0/24", "sip.provider.example"]);
         assert_eq!(trusted.registered, [IpAddr::from([1, 0, 3, 3])].into());
         let silent = Pbx { transports: None, ..pbx.clone() };
         assert_eq!(Trusted::of(&[pbx.clone(), silent]), Some((trusted, false)));

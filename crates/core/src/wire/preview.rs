@@ -72,7 +72,7 @@ pub struct Cut {
     pub already: bool,
 }
 
-/// Who is let in whatever the policy, of those who are known.
+/// Who would go on being let in, of those who are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Kept {
     /// Trunks of the PBX.
@@ -94,8 +94,6 @@ pub struct Selection {
     pub disputed: u64,
     /// Those of them in hosting networks.
     pub hosting: u64,
-    /// Announced addresses of no known country, selected or not.
-    pub unknown: u64,
 }
 
 /// What a policy would do.
@@ -114,7 +112,7 @@ pub struct Preview {
     /// Whom it would cut.
     #[serde(default)]
     pub would_cut: Vec<Cut>,
-    /// Whom it would not, whatever their country.
+    /// Whom it would not.
     #[serde(default)]
     pub kept: Kept,
     /// What is selected.

@@ -1,0 +1,202 @@
+//! [`preview`]: what a policy would do to those whom a host knows, before it is in force. It judges by
+//! [`decide`], as the data plane will.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::change::Risk;
+use crate::country::{CountryId, CountrySet};
+use crate::decide::{Context, Decision, Overrides, decide};
+use crate::packet::{Frame, Packet, Upper};
+use crate::policy::{Policy, Transport, Verdict};
+use crate::seen::{Seen, source_of};
+use crate::wire::{Cut, Preview, PreviewAddresses, PreviewCountry, Selection, Share, Who};
+use crate::world::World;
+
+/// Somebody whom this host serves, or who works on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Party {
+    /// Who they are.
+    pub who: Who,
+    /// What they are called.
+    pub name: String,
+    /// Where their packets come from.
+    pub address: SocketAddr,
+    /// What carries these.
+    pub transport: Transport,
+    /// To which port; any protected one if it is not known.
+    pub port: Option<u16>,
+}
+
+/// What the host knows beside the policy. `overrides` says what it knows of one address.
+pub struct Host<'a> {
+    /// The same for every address, but for the overrides.
+    pub context: Context<'a>,
+    /// What is known of an address.
+    pub overrides: &'a dyn Fn(IpAddr) -> Overrides,
+}
+
+impl Host<'_> {
+    fn judge(&self, policy: &Policy, party: &Party) -> Decision {
+        let port = party.port.unwrap_or_else(|| first_port(policy, party.transport));
+        let source = party.address.ip().to_canonical();
+        let upper = Upper::Ports {
+            transport: party.transport,
+            source: party.address.port(),
+            destination: port,
+        };
+        let overrides = (self.overrides)(source);
+        let context = Context { overrides: &overrides, ..self.context };
+        decide(&Frame::Ip(Packet { source, upper }), policy, &context)
+    }
+
+    /// Judges somebody of whom nothing is known but the address. If the PBX sent a request there, what comes
+    /// back counts.
+    fn judge_source(&self, policy: &Policy, source: IpAddr) -> Decision {
+        let overrides = (self.overrides)(source);
+        let peer = overrides.peers.iter().find(|peer| source_of(peer.value.ip()) == source);
+        let (address, transport) = match (peer, policy.scope.0.first()) {
+            (None, Some(ports)) => (SocketAddr::new(source, 0), ports.transport),
+            (Some(peer), _) => (peer.value, Transport::Udp),
+            (None, None) => (SocketAddr::new(source, 0), Transport::Udp),
+        };
+        let (source, destination) = (address.ip(), first_port(policy, transport));
+        let upper = Upper::Ports { transport, source: address.port(), destination };
+        let context = Context { overrides: &overrides, ..self.context };
+        decide(&Frame::Ip(Packet { source, upper }), policy, &context)
+    }
+
+    fn country(&self, address: IpAddr) -> CountryId {
+        self.context.world.lookup(crate::decide::judged_address(address)).primary
+    }
+}
+
+/// A port that is judged; none if no port of this transport is protected.
+fn first_port(policy: &Policy, transport: Transport) -> u16 {
+    let mut ports = policy.scope.0.iter().filter(|ports| ports.transport == transport);
+    ports.next().map_or(0, |ports| ports.first)
+}
+
+/// Whom a policy would cut of these. `in_force` is what drops now, if anything does.
+pub fn cut(
+    policy: &Policy,
+    in_force: Option<&Policy>,
+    parties: &[Party],
+    host: &Host<'_>,
+) -> Vec<Cut> {
+    let drops = |policy: &Policy, party| host.judge(policy, party).verdict == Verdict::Drop;
+    let cut = parties.iter().filter(|party| drops(policy, party)).map(|party| {
+        let address = party.address.ip().to_canonical();
+        let already = in_force.is_some_and(|in_force| drops(in_force, party));
+        let risk = risk(party.who).filter(|_| !already);
+        let country = host.country(address).code();
+        Cut { address, country, what: what(party), who: party.who, risk, already }
+    });
+    let mut cut: Vec<Cut> = cut.collect();
+    cut.sort_by(|a, b| (a.who, &a.what, a.address).cmp(&(b.who, &b.what, b.address)));
+    cut.dedup();
+    cut
+}
+
+/// What must be accepted to lose somebody.
+fn risk(who: Who) -> Option<Risk> {
+    match who {
+        Who::Trunk => Some(Risk::LoseTrunk),
+        Who::Phone => Some(Risk::LosePhones),
+        Who::Ssh => Some(Risk::LoseSsh),
+        Who::Portal => Some(Risk::LosePortal),
+        Who::Connection => None,
+    }
+}
+
+fn what(party: &Party) -> String {
+    match party.who {
+        Who::Trunk => format!("trunk {}", party.name),
+        Who::Phone => format!("phone {}", party.name),
+        Who::Ssh => "ssh session".to_owned(),
+        Who::Portal => "portal session".to_owned(),
+        Who::Connection => format!("connection to {}", party.name),
+    }
+}
+
+/// Whether hosting networks would be dropped from now on although no trunk is known: trunk providers, push
+/// services and hosted phone systems are such networks.
+pub fn risks_unknown_trunks(policy: &Policy, in_force: &Policy, trunks: usize) -> bool {
+    let newly = policy.hosting == Verdict::Drop && in_force.hosting == Verdict::Pass;
+    newly && trunks == 0
+}
+
+/// What a policy would have done to the sources that were seen, and what it selects. Whom it would cut is
+/// for [`cut`].
+pub fn preview(policy: &Policy, seen: &Seen, host: &Host<'_>) -> Preview {
+    let mut preview = Preview {
+        packets: Some(Share::default()),
+        selection: selection(policy.countries, host.context.world),
+        ..Preview::default()
+    };
+    let mut packets = Share::default();
+    let mut countries: BTreeMap<CountryId, (u64, u64)> = BTreeMap::new();
+    for (address, source) in seen.iter() {
+        let decision = host.judge_source(policy, address);
+        let entry = host.context.world.lookup(crate::decide::judged_address(address));
+        let dropped = u64::from(decision.verdict == Verdict::Drop);
+        let (all, lost) = countries.entry(entry.primary).or_default();
+        *all += 1;
+        *lost += dropped;
+        add(&mut packets, source.packets(), dropped * source.packets());
+        if entry.primary == CountryId::UNKNOWN {
+            add(&mut preview.unknown, 1, dropped);
+        }
+        if entry.disputed() {
+            add(&mut preview.disputed, 1, dropped);
+        }
+    }
+    preview.packets = Some(packets);
+    preview.by_country = by_country(countries);
+    preview.addresses = PreviewAddresses {
+        total: preview.by_country.iter().map(|row| row.total).sum(),
+        dropped: preview.by_country.iter().map(|row| row.dropped).sum(),
+        invalid: 0,
+    };
+    preview
+}
+
+fn add(share: &mut Share, total: u64, dropped: u64) {
+    share.total += total;
+    share.dropped += dropped;
+}
+
+/// Addresses and dropped addresses by country, as a preview tells them.
+pub fn by_country(
+    countries: impl IntoIterator<Item = (CountryId, (u64, u64))>,
+) -> Vec<PreviewCountry> {
+    let seen = countries.into_iter().filter(|(_, (total, _))| *total > 0);
+    let mut rows: Vec<PreviewCountry> = seen
+        .map(|(country, (total, dropped))| PreviewCountry {
+            country: country.code(),
+            total,
+            dropped,
+        })
+        .collect();
+    rows.sort_by_key(|row| (std::cmp::Reverse(row.total), row.country));
+    rows
+}
+
+/// The IPv4 addresses of some countries.
+pub fn selection(countries: CountrySet, world: &World) -> Selection {
+    let mut selection = Selection::default();
+    for (range, id) in world.v4().ranges() {
+        let entry = &world.entries()[usize::from(id)];
+        if !countries.contains(entry.primary) {
+            continue;
+        }
+        let addresses = u64::from(range.last - range.first) + 1;
+        selection.addresses += addresses;
+        selection.disputed += if entry.disputed() { addresses } else { 0 };
+        selection.hosting += if entry.hosting { addresses } else { 0 };
+    }
+    selection
+}
+
+#[cfg(test)]
+mod tests;
