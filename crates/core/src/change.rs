@@ -28,7 +28,7 @@ pub enum Edit {
 }
 
 /// A danger that must be accepted by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Risk {
     /// No country would pass.
@@ -133,7 +133,8 @@ impl Objection {
 }
 
 impl Risk {
-    fn danger(self) -> &'static str {
+    /// What would happen.
+    pub fn danger(self) -> &'static str {
         match self {
             Self::CutEveryone => {
                 "no country would pass, so every phone and trunk outside your own networks would be cut off"
@@ -171,7 +172,6 @@ impl Change {
         let mut policy = self.edited(in_force)?;
         self.edit_times(&mut policy, now)?;
         let accepted = |risk| self.accept.contains(&risk);
-        let newly_hosting = policy.hosting == Verdict::Drop && in_force.hosting == Verdict::Pass;
         if policy.mode == Mode::BlockSelected && policy.countries.is_empty() {
             return Err(Objection::BlocksNothing);
         }
@@ -180,9 +180,6 @@ impl Change {
         }
         if cuts_everyone(&policy) && !accepted(Risk::CutEveryone) {
             return Err(Objection::Risky { risk: Risk::CutEveryone });
-        }
-        if newly_hosting && !accepted(Risk::LoseTrunk) {
-            return Err(Objection::Risky { risk: Risk::LoseTrunk });
         }
         Ok(policy)
     }
@@ -308,16 +305,6 @@ mod tests {
         assert_eq!(all.policy(&spain(), NOW), risky);
         let accepted = Change { accept: vec![Risk::CutEveryone], ..nobody };
         assert!(accepted.policy(&spain(), NOW).is_ok());
-    }
-
-    #[test]
-    fn dropping_hosting_must_be_accepted_once() {
-        let drop = Change { hosting: Some(Verdict::Drop), ..change(Mode::AllowSelected, &["ES"]) };
-        assert_eq!(drop.policy(&spain(), NOW), Err(Objection::Risky { risk: Risk::LoseTrunk }));
-        let accepted = Change { accept: vec![Risk::LoseTrunk], ..drop };
-        let policy = accepted.policy(&spain(), NOW).unwrap();
-        let add = Change { edit: Edit::Add, ..change(Mode::AllowSelected, &["PT"]) };
-        assert_eq!(add.policy(&policy, NOW).unwrap().hosting, Verdict::Drop);
     }
 
     #[test]

@@ -6,11 +6,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use geofilter_core::apply::{
-    Command, Effect, Input, Machine, Outcome, Refusal, Saved, Stance, Standing, nothing_selected,
+    Command, Effect, Input, Machine, Outcome, Refusal, Saved, Stance, Standing,
 };
-use geofilter_core::change::Edit;
 use geofilter_core::desired::{BootTime, Generation, Observed};
-use geofilter_core::policy::Policy;
 use geofilter_core::wire::{Changed, Failure, FailureKind, LogEntry, Reply, Request};
 use geofilter_dataplane::Backend;
 use tokio::sync::{broadcast, oneshot};
@@ -21,6 +19,7 @@ use super::names::Asker;
 use super::pbx::Ear;
 use super::scope::UsualScope;
 use super::settings::Settings;
+use super::sources::Sources;
 use super::store::{Loaded, Store};
 use super::{baseline, clock, plane, unsaved};
 use crate::cli;
@@ -61,7 +60,9 @@ pub(crate) struct Engine {
     pub(super) ledger: Ledger,
     store: Store,
     log: AttackLog,
-    usual_scope: UsualScope,
+    pub(super) usual_scope: UsualScope,
+    /// Who sends packets.
+    pub(super) sources: Sources,
     pub(super) ear: Ear,
     /// What went wrong at the start and is worth knowing for as long as this agent runs.
     pub(super) warnings: Vec<String>,
@@ -117,6 +118,7 @@ impl Engine {
             store,
             log,
             usual_scope,
+            sources: Sources::default(),
             ear,
             warnings,
             trouble: None,
@@ -161,6 +163,7 @@ impl Engine {
 
     fn beat(&mut self) {
         self.drain();
+        self.look_at_sources();
         self.look_after_overrides();
         self.listen_to_the_pbx();
         if self.trouble.as_ref().is_some_and(|(_, again)| Instant::now() < *again) {
@@ -213,6 +216,7 @@ impl Engine {
                 }
                 Effect::Detach => {
                     self.drain();
+                    self.sources = Sources::default();
                     self.backend.detach().map_err(describe)
                 }
             };
@@ -241,31 +245,13 @@ impl Engine {
             }
             Request::Status => self.status(),
             Request::Why { address, port, protocol } => self.why(address, port, protocol),
-            Request::Enforce { change, confirm_within, keep_registered: _ } => {
-                let change = self.usual_scope.complete(change);
-                let current = &self.machine.current(clock::boot()).policy;
-                let edits = change.edit != Edit::Replace;
-                if self.machine.policy_lost() && edits {
-                    return Answer::Reply(Reply::Error(failure(&Refusal::PolicyLost)));
-                }
-                if edits && change.mode != current.mode && is_unselected(current) {
-                    let message = "no policy was chosen yet, so there is nothing to add to or remove from: name the whole selection, without --add and --remove";
-                    return Answer::Reply(Reply::Error(cli::invalid(message.to_owned())));
-                }
-                match change.policy(current, clock::wall().as_secs()) {
-                    Ok(policy) => {
-                        let confirm_within = confirm_within.map(nanoseconds);
-                        self.command(Command::Enforce { policy, confirm_within })
-                    }
-                    Err(objection) => Reply::Error(match objection.risk() {
-                        Some(risk) => Failure::risky(vec![risk], objection.to_string()),
-                        None => Failure::new(FailureKind::Invalid, objection.to_string()),
-                    }),
-                }
+            Request::Enforce { change, confirm_within, keep_registered } => {
+                answered(self.enforce(change, confirm_within, keep_registered))
             }
-            Request::Preview { .. } | Request::Sources { .. } => {
-                Reply::Error(cli::failed("not there yet".to_owned()))
+            Request::Preview { change, keep_registered } => {
+                answered(self.preview(change, keep_registered))
             }
+            Request::Sources { limit } => self.busiest(limit),
             Request::Confirm => self.command(Command::Confirm),
             Request::Revert => self.command(Command::Revert),
             Request::Observe => self.command(Command::Observe),
@@ -322,7 +308,7 @@ impl Engine {
         }
     }
 
-    fn command(&mut self, command: Command) -> Reply {
+    pub(super) fn command(&mut self, command: Command) -> Reply {
         let before = self.backend.observe();
         let effect = self.machine.handle(Input::Command(command, clock::boot()));
         match self.drive(effect) {
@@ -392,12 +378,7 @@ fn trial_of(saved: Saved, last: Generation) -> Saved {
     Saved { last: generation, confirmed, interim: None }
 }
 
-/// Whether no policy was chosen yet, whatever the ports.
-fn is_unselected(policy: &Policy) -> bool {
-    *policy == Policy { scope: policy.scope.clone(), ..nothing_selected() }
-}
-
-fn nanoseconds(seconds: u64) -> u64 {
+pub(super) fn nanoseconds(seconds: u64) -> u64 {
     seconds.saturating_mul(NANOSECONDS)
 }
 
@@ -405,7 +386,7 @@ fn answered(reply: Result<Reply, Failure>) -> Reply {
     reply.unwrap_or_else(Reply::Error)
 }
 
-fn failure(refusal: &Refusal) -> Failure {
+pub(super) fn failure(refusal: &Refusal) -> Failure {
     Failure::new(FailureKind::Failed, refusal.to_string())
 }
 

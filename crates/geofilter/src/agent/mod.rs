@@ -1,10 +1,11 @@
 //! The host's daemon. [`Engine`] owns the data plane, on a thread of its own; [`socket`] serves clients;
 //! [`place`] makes sure there is only one agent; [`store`] keeps the state on disk, and [`unsaved`] what
 //! could not be kept there; [`ledger`] is the exemptions and bans, and [`names`] follows those that are host
-//! names; [`scope`] finds the ports to protect, and [`pbx`] hears whom never to cut; [`baseline`] proves
-//! that nothing remains.
+//! names; [`scope`] finds the ports to protect, and [`pbx`] hears whom never to cut; [`sources`] is who sends
+//! packets, [`preview`] whom a policy would cut, [`change`] refuses to; [`baseline`] proves that nothing remains.
 
 mod baseline;
+mod change;
 mod clock;
 mod engine;
 mod journal;
@@ -15,6 +16,7 @@ mod overrides;
 mod pbx;
 mod place;
 mod plane;
+mod preview;
 mod records;
 mod report;
 mod resolver;
@@ -22,6 +24,7 @@ mod scope;
 mod settings;
 mod sip;
 mod socket;
+mod sources;
 mod store;
 mod unsaved;
 

@@ -21,6 +21,8 @@ use crate::detect::{self, Manager};
 
 /// How often the PBX is asked.
 const INTERVAL: Duration = Duration::from_secs(15);
+/// How long somebody waits for what it says now.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// How often in a row it must leave out an exemption before that is removed: an answer may be cut short.
 const PATIENCE: u8 = 4;
 
@@ -28,7 +30,7 @@ const PATIENCE: u8 = 4;
 #[derive(Debug)]
 pub(super) struct Ear {
     questions: Sender<()>,
-    answers: Receiver<Heard>,
+    answers: Receiver<Option<Heard>>,
     /// When it was asked last.
     asked: Instant,
     /// What it said last.
@@ -49,7 +51,7 @@ impl Ear {
             for () in asked {
                 let pbxs = detect::pbxs(manager.as_ref());
                 pbxs.notes.iter().for_each(|note| tracing::debug!("{note}"));
-                if Trusted::of(&pbxs.pbxs).is_some_and(|trusted| heard.send(trusted).is_err()) {
+                if heard.send(Trusted::of(&pbxs.pbxs)).is_err() {
                     return;
                 }
             }
@@ -77,19 +79,42 @@ impl Ear {
         registered.then_some("a device is registered there at the PBX")
     }
 
+    /// What it said last; `None` if there is no PBX, or it never answered.
+    pub(super) fn trusted(&self) -> Option<&Trusted> {
+        self.trusted.as_ref()
+    }
+
+    /// Asks, and waits for the answer as long as somebody who is waiting for ours can be kept waiting.
+    fn listen_now(&mut self) -> Option<Heard> {
+        let earlier = self.answers.try_iter().flatten().last();
+        self.ask();
+        self.answers.recv_timeout(AT_ONCE).ok().flatten().or(earlier)
+    }
+
     /// What was said since the last time; asks again when it is time.
     fn listen(&mut self) -> Option<Heard> {
         if self.asked.elapsed() >= INTERVAL {
             self.ask();
         }
-        self.answers.try_iter().last()
+        self.answers.try_iter().flatten().last()
     }
 }
 
 impl Engine {
     /// Does what the PBX says, if it has said something.
     pub(super) fn listen_to_the_pbx(&mut self) {
-        let Some((trusted, complete)) = self.ear.listen() else { return };
+        let heard = self.ear.listen();
+        self.take(heard);
+    }
+
+    /// The same with what the PBX says now. One that does not answer soon holds nobody up.
+    pub(super) fn hear_the_pbx_now(&mut self) {
+        let heard = self.ear.listen_now();
+        self.take(heard);
+    }
+
+    fn take(&mut self, heard: Option<Heard>) {
+        let Some((trusted, complete)) = heard else { return };
         self.exempt_trunks(&trusted.exemptions, complete);
         self.ear.trusted = Some(trusted);
         if self.machine.attached() {

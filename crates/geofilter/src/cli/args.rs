@@ -345,9 +345,16 @@ pub(crate) struct Preview {
     /// What happens to sources in hosting networks.
     #[arg(long, value_name = "VERDICT", requires = "mode", value_parser = word::<Verdict>(&["pass", "drop"]))]
     pub(crate) hosting: Option<Verdict>,
-    /// A file with one address a line, or - for standard input.
+    /// How sources are judged whose country is disputed.
+    #[arg(long, value_name = "HOW", requires = "mode", value_parser = word::<Disputed>(&["lenient", "primary", "strict"]))]
+    pub(crate) disputed: Option<Disputed>,
+    /// The protected ports, such as udp/5060,tcp/5060-5061.
+    #[arg(long, value_name = "PROTO/PORT", requires = "mode", value_delimiter = ',')]
+    pub(crate) scope: Option<Vec<Ports>>,
+    /// Try it on these addresses: a file with one a line, or - for standard input. Without it, on those
+    /// whom the agent of this host has seen, and on its phones, trunks and sessions.
     #[arg(long, value_name = "FILE")]
-    pub(crate) addresses: PathBuf,
+    pub(crate) addresses: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

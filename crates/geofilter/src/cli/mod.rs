@@ -13,6 +13,7 @@ mod overrides;
 mod preview;
 pub(crate) mod render;
 mod render_detect;
+pub(crate) mod render_preview;
 mod render_records;
 mod status;
 mod why;

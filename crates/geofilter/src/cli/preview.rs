@@ -1,5 +1,6 @@
-//! `preview`: what a policy would do to a list of addresses. Streams, so that memory does not grow with
-//! the list; needs neither root nor, when a policy is named, an agent.
+//! `preview`: what a policy would do to those whom the agent of this host knows, or to a list of addresses.
+//! The list is streamed, so that memory does not grow with it, and needs neither root nor, when a policy is
+//! named, an agent.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -9,12 +10,13 @@ use std::path::Path;
 use geofilter_core::change::{Change, Risk};
 use geofilter_core::country::{CODES, CountryId};
 use geofilter_core::decide::decide_source;
-use geofilter_core::policy::{Policy, Verdict};
-use geofilter_core::wire::{Failure, Preview, PreviewAddresses, PreviewCountry, Reply, Request};
+use geofilter_core::impact::by_country;
+use geofilter_core::policy::{Policy, Scope, Verdict};
+use geofilter_core::wire::{Failure, Preview, PreviewAddresses, Reply, Request};
 use geofilter_core::world::World;
 
 use super::args::{self, Global};
-use super::{Outcome, client, confused, countries, failed, invalid, render, show};
+use super::{Outcome, client, confused, countries, failed, invalid, render_preview, show};
 use crate::geo::Geo;
 
 const BUFFER: usize = 1 << 18;
@@ -22,19 +24,38 @@ const BUFFER: usize = 1 << 18;
 const LONGEST_LINE: usize = 256;
 
 pub(super) fn run(args: &args::Preview, global: &Global) -> Outcome {
+    match &args.addresses {
+        Some(file) => of_addresses(args, file, global),
+        None => of_this_host(change(args)?, None, global),
+    }
+}
+
+/// What a change would do to those whom the agent knows.
+pub(super) fn of_this_host(
+    change: Option<Change>,
+    keep_registered: Option<u64>,
+    global: &Global,
+) -> Outcome {
+    match client::ask(&global.socket, &Request::Preview { change, keep_registered })? {
+        Reply::Preview(preview) => show(global, *preview, render_preview::preview),
+        _ => Err(confused()),
+    }
+}
+
+fn of_addresses(args: &args::Preview, file: &Path, global: &Global) -> Outcome {
     let policy = policy(args, global)?;
-    let input = open(&args.addresses)?;
+    let input = open(file)?;
     let geo = Geo::embedded().map_err(|error| failed(format!("{error:#}")))?;
     let mut count = Count::new(&policy, geo.world());
     count.read(input).map_err(|error| {
-        failed(format!("cannot read addresses from {}: {error}", args.addresses.display()))
+        failed(format!("cannot read addresses from {}: {error}", file.display()))
     })?;
-    show(global, count.preview(), render::preview)
+    show(global, count.preview(), render_preview::preview)
 }
 
 /// The policy named, else that of the agent.
 fn policy(args: &args::Preview, global: &Global) -> Result<Policy, Failure> {
-    let Some(mode) = args.mode else {
+    let Some(change) = change(args)? else {
         return match client::ask(&global.socket, &Request::Status) {
             Ok(Reply::Status(status)) => Ok(status.policy()),
             Ok(_) => Err(confused()),
@@ -47,15 +68,23 @@ fn policy(args: &args::Preview, global: &Global) -> Result<Policy, Failure> {
             }),
         };
     };
-    let change = Change {
-        unknown: args.unknown,
-        hosting: args.hosting,
-        // Nothing is changed, so nothing is at risk.
-        accept: vec![Risk::CutEveryone, Risk::LoseTrunk],
-        ..Change::new(mode, countries(&args.countries).map_err(|error| invalid(error.to_string()))?)
-    };
+    // Nothing is changed, so nothing is at risk.
+    let change = Change { accept: vec![Risk::CutEveryone], ..change };
     let nothing = geofilter_core::apply::nothing_selected();
     change.policy(&nothing, 0).map_err(|objection| invalid(objection.to_string()))
+}
+
+/// The change named.
+fn change(args: &args::Preview) -> Result<Option<Change>, Failure> {
+    let Some(mode) = args.mode else { return Ok(None) };
+    let countries = countries(&args.countries).map_err(|error| invalid(error.to_string()))?;
+    Ok(Some(Change {
+        unknown: args.unknown,
+        hosting: args.hosting,
+        disputed: args.disputed,
+        scope: args.scope.clone().map(Scope),
+        ..Change::new(mode, countries)
+    }))
 }
 
 fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {
@@ -128,16 +157,7 @@ impl<'a> Count<'a> {
 
     fn preview(&self) -> Preview {
         let countries = std::iter::once(CountryId::UNKNOWN).chain(CountryId::all());
-        let mut by_country: Vec<_> = countries
-            .zip(&self.countries)
-            .filter(|(_, (total, _))| *total > 0)
-            .map(|(country, (total, dropped))| PreviewCountry {
-                country: country.code(),
-                total: *total,
-                dropped: *dropped,
-            })
-            .collect();
-        by_country.sort_by_key(|row| (std::cmp::Reverse(row.total), row.country));
+        let by_country = by_country(countries.zip(self.countries.iter().copied()));
         let addresses = PreviewAddresses {
             total: by_country.iter().map(|row| row.total).sum(),
             dropped: by_country.iter().map(|row| row.dropped).sum(),

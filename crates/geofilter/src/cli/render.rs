@@ -7,16 +7,14 @@ use geofilter_core::change::word;
 use geofilter_core::country::{CountryCode, CountrySet};
 use geofilter_core::desired::State;
 use geofilter_core::policy::{Disputed, Mode, Policy, Scope, TimeBox, Verdict};
-use geofilter_core::wire::{
-    Changed, Data, LogEntry, Lookup, Preview, PreviewCountry, Proof, Status, Tally, Why,
-};
+use geofilter_core::wire::{Changed, Data, LogEntry, Lookup, Proof, Status, Tally, Why};
 
 use super::args::Global;
 use super::calendar;
 use super::render_records;
 
 /// How many countries a list shows.
-const TOP: usize = 10;
+pub(super) const TOP: usize = 10;
 
 /// Whether to colour.
 #[derive(Debug, Clone, Copy)]
@@ -251,34 +249,6 @@ pub(crate) fn entry(entry: &LogEntry, style: Style) -> String {
     line.trim_end().to_owned() + "\n"
 }
 
-/// `preview`.
-pub(crate) fn preview(preview: &Preview, style: Style) -> String {
-    let addresses = &preview.addresses;
-    let mut text = format!(
-        "{} of {} addresses would be dropped ({}).\n",
-        style.bold(&number(addresses.dropped)),
-        number(addresses.total),
-        share(addresses.dropped, addresses.total)
-    );
-    if addresses.invalid > 0 {
-        let _ =
-            writeln!(text, "{} lines were no address and were skipped.", number(addresses.invalid));
-    }
-    for PreviewCountry { country: code, total, dropped } in preview.by_country.iter().take(TOP) {
-        let _ = writeln!(
-            text,
-            "  {:<28} {:>12} {:>12} dropped",
-            country(*code),
-            number(*total),
-            number(*dropped)
-        );
-    }
-    if preview.by_country.len() > TOP {
-        let _ = writeln!(text, "  and {} more", preview.by_country.len() - TOP);
-    }
-    text
-}
-
 /// Codes, as they are typed.
 pub(crate) fn codes(countries: CountrySet) -> String {
     let codes: Vec<_> = countries.iter().map(|country| country.code().to_string()).collect();
@@ -390,7 +360,7 @@ pub(super) fn warnings(text: &mut String, warnings: &[String], style: Style) {
     }
 }
 
-fn country(code: CountryCode) -> String {
+pub(super) fn country(code: CountryCode) -> String {
     format!("{code} {}", code.id().name())
 }
 
@@ -416,7 +386,7 @@ fn yes(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }
 }
 
-fn share(part: u64, whole: u64) -> String {
+pub(super) fn share(part: u64, whole: u64) -> String {
     match whole {
         0 => "0 %".to_owned(),
         _ => format!("{:.1} %", part as f64 * 100.0 / whole as f64),

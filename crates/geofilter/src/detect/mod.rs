@@ -6,6 +6,7 @@
 //! configuration file that may hold a password is read.
 
 mod asterisk;
+mod connections;
 mod control;
 mod kamailio;
 mod manager;
@@ -18,6 +19,7 @@ use geofilter_core::detected::Detected;
 use geofilter_core::pbx::{Kind, Pbx, Socket};
 use geofilter_core::policy::Transport;
 
+pub(crate) use connections::connections;
 use control::Trouble;
 pub(crate) use manager::Manager;
 use processes::Found;

@@ -88,7 +88,7 @@ fn ancestor(mut pid: i32, parents: &BTreeMap<i32, i32>) -> i32 {
 }
 
 /// What a process is, by the program it runs; where that is a loader, by the program that it loaded.
-fn kind(process: &Process) -> Option<Kind> {
+pub(super) fn kind(process: &Process) -> Option<Kind> {
     let words = process.cmdline().ok().filter(|words| !words.is_empty())?;
     let program = process.exe().map(|path| path.display().to_string());
     let program = base(program.as_deref().unwrap_or(&words[0])).to_owned();
