@@ -435,6 +435,23 @@ pub struct Why {
     /// The exemption, ban or peer that decided, if one did.
     #[serde(default)]
     pub decided_by: Option<DecidedBy>,
+    /// What was seen of it, or of its /64.
+    #[serde(default)]
+    pub seen: Option<SourceReport>,
+    /// What was judged of its country since the programs were attached.
+    #[serde(default)]
+    pub of_country: Option<Outcomes>,
+}
+
+/// What happens to the addresses of a host name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyName {
+    /// The name.
+    pub name: String,
+    /// Its addresses, and those of the servers its SRV records name.
+    pub addresses: Vec<Why>,
+    /// What of it could not be resolved, and why.
+    pub incomplete: Option<String>,
 }
 
 /// One line of the attack log.

@@ -32,6 +32,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use anyhow::Context;
+use geofilter_core::book::{self, HostName};
 use geofilter_core::wire::{Failure, Reply, Request};
 use tokio::net::UnixListener;
 use tokio::runtime::{Builder, Runtime};
@@ -43,6 +44,15 @@ use engine::{Answer, Engine, Job};
 use names::Follower;
 use place::Occupied;
 pub(crate) use settings::{Settings, manager};
+
+/// Asks the host's name servers for a name.
+///
+/// # Errors
+/// If that can't be tried.
+pub(crate) fn resolve(name: &HostName) -> anyhow::Result<book::Answer> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(resolver::ask(name, &[])))
+}
 
 /// `geofilter agent`: runs until told to end, and leaves the filter in force.
 pub(crate) fn run(args: args::Agent) -> Result<(), Failure> {

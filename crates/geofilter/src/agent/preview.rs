@@ -14,7 +14,7 @@ use geofilter_core::seen::source_of;
 use geofilter_core::wire::{Cut, Failure, Kept, Preview, Reply, Who};
 
 use super::engine::Engine;
-use super::{clock, ledger, records};
+use super::{clock, records};
 use crate::detect;
 
 impl Engine {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use geofilter_core::apply;
 use geofilter_core::book::{Cover, Kind};
 use geofilter_core::counters::{Counters, Reason};
-use geofilter_core::decide::{Context, Overrides, Timed, decide};
+use geofilter_core::decide::{Context, Overrides, Timed, decide, judged_address};
 use geofilter_core::packet::{Frame, Packet, Upper};
 use geofilter_core::policy::{Policy, Transport};
 use geofilter_core::wire::{Counts, DecidedBy, Reply, Status, Tally, Why};
@@ -83,6 +83,9 @@ impl Engine {
     ) -> Reply {
         let now = clock::boot();
         let observed = self.observed(&mut Vec::new());
+        self.ask_for_sources();
+        let counters = observed.as_ref().map(|_| self.counters(&mut Vec::new()));
+        let country = self.geo.world().lookup(judged_address(address)).primary;
         let peers = self.live_peers(&mut Vec::new());
         let peer = peers.iter().find(|peer| peer.value.ip() == address);
         let policy = &self.machine.current(now).policy;
@@ -110,6 +113,8 @@ impl Engine {
             protocol: Some(protocol),
             state: Some(apply::state(observed.as_ref(), now)),
             decided_by: reason.and_then(|reason| self.decided_by(reason, &covers, peer)),
+            seen: self.seen_of(address),
+            of_country: counters.map(|counters| *counters.country(country)),
         }))
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use geofilter_core::book::{Note, Origin};
+use geofilter_core::book::{HostName, Note, Origin};
 use geofilter_core::change::Risk;
 use geofilter_core::counters::Reason;
 use geofilter_core::country::CountryCode;
@@ -228,9 +228,9 @@ pub(crate) struct Pause {
 
 #[derive(Debug, Args)]
 pub(crate) struct Why {
-    /// The source address.
-    #[arg(value_name = "ADDR")]
-    pub(crate) address: IpAddr,
+    /// The source: an address, or a host name, which stands for its addresses.
+    #[arg(value_name = "ADDR|HOSTNAME")]
+    pub(crate) subject: Subject,
     /// The destination port; without it, the first protected one.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
@@ -374,6 +374,25 @@ pub(crate) enum Geodb {
         #[arg(value_name = "ADDR")]
         address: IpAddr,
     },
+}
+
+/// Whom `why` asks about.
+#[derive(Debug, Clone)]
+pub(crate) enum Subject {
+    Address(IpAddr),
+    Name(HostName),
+}
+
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text.parse(), text.parse()) {
+            (Ok(address), _) => Ok(Self::Address(address)),
+            (Err(_), Ok(name)) => Ok(Self::Name(name)),
+            (Err(_), Err(error)) => Err(format!("it is no address, and no host name: {error}")),
+        }
+    }
 }
 
 /// A length of time as written: `60s`, `10m`, `2h`, `7d`.

@@ -4,10 +4,13 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 
 use geofilter_core::change::word;
+use geofilter_core::counters::Outcomes;
 use geofilter_core::country::{CountryCode, CountrySet};
 use geofilter_core::desired::State;
 use geofilter_core::policy::{Disputed, Mode, Policy, Scope, TimeBox, Verdict};
-use geofilter_core::wire::{Changed, Data, LogEntry, Lookup, Proof, Status, Tally, Why};
+use geofilter_core::wire::{
+    Changed, Data, LogEntry, Lookup, Proof, SourceReport, Status, Tally, Why, WhyName,
+};
 
 use super::args::Global;
 use super::calendar;
@@ -185,7 +188,35 @@ pub(crate) fn why(why: &Why, style: Style) -> String {
     if let Some(decided_by) = &why.decided_by {
         row(&mut text, "Decided by", &render_records::decided_by(decided_by));
     }
-    text + &lookup(&why.lookup, style)
+    text += &lookup(&why.lookup, style);
+    if let Some(seen) = &why.seen {
+        let SourceReport { passed, dropped, first, last, .. } = seen;
+        let counted = format!("{} packets passed, {} dropped", number(*passed), number(*dropped));
+        row(&mut text, "Seen", &format!("{counted}, from {first} to {last}"));
+    }
+    if let Some(Outcomes { passed, dropped, would_drop }) = &why.of_country {
+        let counted = [passed, dropped, would_drop].map(|traffic| number(traffic.packets));
+        let [passed, dropped, would_drop] = counted;
+        row(
+            &mut text,
+            "Its country",
+            &format!("{passed} packets passed, {dropped} dropped, {would_drop} would have been"),
+        );
+    }
+    text
+}
+
+/// `why` of a host name.
+pub(crate) fn why_name(name: &WhyName, style: Style) -> String {
+    let blocks: Vec<String> = name.addresses.iter().map(|address| why(address, style)).collect();
+    let incomplete = name.incomplete.as_ref().map(|incomplete| {
+        format!(
+            "{} not all of {} was resolved: {incomplete}\n",
+            style.yellow("Warning:"),
+            name.name
+        )
+    });
+    blocks.join("\n") + &incomplete.unwrap_or_default()
 }
 
 /// `geodb lookup`.

@@ -1,19 +1,43 @@
-//! `why`: asks the agent, or the embedded data where none runs.
+//! `why`: asks the agent, or the embedded data where none runs. A host name stands for its addresses.
 
-use geofilter_core::wire::{FailureKind, Reply, Request, Why};
+use std::net::IpAddr;
 
-use super::args::{self, Global};
+use geofilter_core::book::Answer;
+use geofilter_core::wire::{Failure, FailureKind, Reply, Request, Why, WhyName};
+
+use super::args::{self, Global, Subject};
 use super::{Outcome, client, confused, failed, render, show};
+use crate::agent::resolve;
 use crate::geo::Geo;
 
 pub(super) fn run(args: &args::Why, global: &Global) -> Outcome {
-    let (address, port, protocol) = (args.address, args.port, args.proto);
-    let why = match client::ask(&global.socket, &Request::Why { address, port, protocol }) {
-        Ok(Reply::Why(why)) => *why,
-        Ok(_) => return Err(confused()),
+    match &args.subject {
+        Subject::Address(address) => show(global, why(*address, args, global)?, render::why),
+        Subject::Name(name) => {
+            let (addresses, incomplete) = match resolve(name)
+                .map_err(|error| failed(format!("{name} cannot be resolved: {error:#}")))?
+            {
+                Answer::Addresses { addresses, incomplete, .. } => (addresses, incomplete),
+                Answer::Failed(why) => {
+                    return Err(failed(format!("{name} cannot be resolved: {why}")));
+                }
+            };
+            let addresses = addresses.into_iter().map(|address| why(address, args, global));
+            let addresses = addresses.collect::<Result<_, _>>()?;
+            let name = name.to_string();
+            show(global, WhyName { name, addresses, incomplete }, render::why_name)
+        }
+    }
+}
+
+fn why(address: IpAddr, args: &args::Why, global: &Global) -> Result<Why, Failure> {
+    let (port, protocol) = (args.port, args.proto);
+    match client::ask(&global.socket, &Request::Why { address, port, protocol }) {
+        Ok(Reply::Why(why)) => Ok(*why),
+        Ok(_) => Err(confused()),
         Err(failure) if failure.kind == FailureKind::Unreachable => {
             let geo = Geo::embedded().map_err(|error| failed(format!("{error:#}")))?;
-            Why {
+            Ok(Why {
                 lookup: geo.lookup(address),
                 verdict: None,
                 reason: None,
@@ -21,9 +45,10 @@ pub(super) fn run(args: &args::Why, global: &Global) -> Outcome {
                 protocol,
                 state: None,
                 decided_by: None,
-            }
+                seen: None,
+                of_country: None,
+            })
         }
-        Err(failure) => return Err(failure),
-    };
-    show(global, why, render::why)
+        Err(failure) => Err(failure),
+    }
 }
