@@ -8,6 +8,7 @@ use geofilter_core::geodata::embedded;
 
 use crate::addresses::Addresses;
 use crate::process::Agent;
+use crate::sip;
 use crate::site::{PBX_V4, PBX_V6, SIP, Site, WAN, next};
 
 /// The ways to attach.
@@ -74,6 +75,17 @@ impl<'a> Phones<'a> {
     pub fn somebody(&self, address: impl Into<IpAddr>, port: u16) -> UdpSocket {
         self.site.anywhere(address, port).unwrap()
     }
+}
+
+/// A device at this address registers, and goes on listening.
+pub fn register(site: &Site, address: impl Into<IpAddr>, extension: u32) -> UdpSocket {
+    let address = address.into();
+    let phone = site.anywhere(address, 5066).unwrap();
+    let request = sip::register(phone.local_addr().unwrap(), "UDP", extension);
+    phone.send_to(request.as_bytes(), host_of(address)).unwrap();
+    let (answer, _) = next(&phone).unwrap();
+    assert!(sip::is_success(answer.as_bytes()), "{answer}");
+    phone
 }
 
 fn host_of(source: IpAddr) -> SocketAddr {

@@ -105,6 +105,19 @@ impl Site {
     /// # Errors
     /// If it does not.
     pub fn connect_from(&self, source: SocketAddr, patience: Duration) -> Result<TcpStream> {
+        self.connect_to(SIP, source, patience)
+    }
+
+    /// The same to another port of the host.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn connect_to(
+        &self,
+        port: u16,
+        source: SocketAddr,
+        patience: Duration,
+    ) -> Result<TcpStream> {
         let (family, host): (_, IpAddr) = match source {
             SocketAddr::V4(_) => (AddressFamily::INET, PBX_V4.into()),
             SocketAddr::V6(_) => (AddressFamily::INET6, PBX_V6.into()),
@@ -116,7 +129,7 @@ impl Site {
             sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
             sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
             net::bind(&socket, &source)?;
-            net::connect(&socket, &SocketAddr::new(host, SIP))?;
+            net::connect(&socket, &SocketAddr::new(host, port))?;
             Ok::<_, Errno>(TcpStream::from(socket))
         };
         self.internet.inside(connect)?.with_context(|| format!("connect from {source}"))

@@ -19,6 +19,7 @@ use geofilter_lab::asterisk::{Asterisk, Config};
 use geofilter_lab::kamailio::Kamailio;
 use geofilter_lab::namespace::Namespace;
 use geofilter_lab::neighbours::{Neighbour, load_ruleset};
+use geofilter_lab::phones::register;
 use geofilter_lab::process::{Agent, binary};
 use geofilter_lab::sip;
 use geofilter_lab::site::{PBX_V4, PBX_V6, SIP, Site, WAN, next};
@@ -55,18 +56,6 @@ fn codes(found: &Value) -> Vec<&str> {
 
 fn trunks<'a>(pbx: &'a Value, how: &str) -> Vec<&'a Value> {
     pbx["trunks"].as_array().unwrap().iter().filter(|trunk| trunk["how"] == how).collect()
-}
-
-/// A device at this address registers, and goes on listening.
-fn register(site: &Site, address: impl Into<IpAddr>, extension: u32) -> UdpSocket {
-    let address = address.into();
-    let phone = site.anywhere(address, 5066).unwrap();
-    let request = sip::register(phone.local_addr().unwrap(), "UDP", extension);
-    let pbx: IpAddr = if address.is_ipv4() { PBX_V4.into() } else { PBX_V6.into() };
-    phone.send_to(request.as_bytes(), (pbx, SIP)).unwrap();
-    let (answer, _) = next(&phone).unwrap();
-    assert!(sip::is_success(answer.as_bytes()), "{answer}");
-    phone
 }
 
 /// The path of a configuration with a login to Asterisk's manager.
