@@ -5,7 +5,7 @@
 //! that nothing remains.
 
 mod baseline;
-mod clock;
+pub(crate) mod clock;
 mod engine;
 mod journal;
 mod ledger;
