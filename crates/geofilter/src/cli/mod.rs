@@ -5,6 +5,7 @@ pub(crate) mod args;
 mod calendar;
 mod change;
 mod client;
+mod countdown;
 mod detect;
 mod geodb;
 mod log;
@@ -15,6 +16,7 @@ pub(crate) mod render;
 mod render_detect;
 mod render_records;
 mod status;
+mod terminal;
 mod why;
 
 pub(crate) use change::countries;
@@ -79,8 +81,8 @@ fn obey(command: Command, global: &Global) -> Outcome {
         }
         Command::Allow(select) => change::enforce(Mode::AllowSelected, select, global),
         Command::Block(select) => change::enforce(Mode::BlockSelected, select, global),
-        Command::Confirm => change::simple(&Request::Confirm, global),
-        Command::Revert => change::simple(&Request::Revert, global),
+        Command::Confirm => change::simple(&Request::Confirm { generation: None }, global),
+        Command::Revert => change::simple(&Request::Revert { generation: None }, global),
         Command::Observe => change::simple(&Request::Observe, global),
         Command::Pause(pause) => {
             change::simple(&Request::Pause { seconds: pause.span.seconds }, global)
