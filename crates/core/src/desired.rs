@@ -130,3 +130,15 @@ pub struct Observed {
     /// What keeps it from holding for every packet.
     pub warnings: Vec<String>,
 }
+
+impl Observed {
+    /// Whether the banks are those that were asked for.
+    pub fn holds(&self, desired: &Desired) -> bool {
+        let bank = |bank: &Bank| (bank.generation, bank.action);
+        let fallback = desired.fallback.as_ref().map(|fallback| {
+            let (generation, action) = bank(&fallback.bank);
+            (generation, action, fallback.deadline)
+        });
+        self.active == bank(&desired.active) && self.fallback == fallback
+    }
+}

@@ -78,9 +78,17 @@ pub enum Request {
         limit: usize,
     },
     /// Keep the pending change.
-    Confirm,
+    Confirm {
+        /// Only if it has this number; whichever is pending if not said.
+        #[serde(default)]
+        generation: Option<Generation>,
+    },
     /// Undo the pending change.
-    Revert,
+    Revert {
+        /// As in [`Request::Confirm`].
+        #[serde(default)]
+        generation: Option<Generation>,
+    },
     /// Keep the policy, count only.
     Observe,
     /// Let everything pass for a while.
@@ -363,10 +371,29 @@ pub struct Changed {
     pub remaining: Option<u64>,
     /// The unconfirmed change that this one replaced or ended.
     pub replaced: Option<Generation>,
+    /// While a change is pending: what is in force again unless it is confirmed.
+    #[serde(default)]
+    pub fallback: Option<Fallback>,
+    /// After a revert: the kernel's state was read back, and is what was confirmed.
+    #[serde(default)]
+    pub compared: bool,
     /// After `off`: the machine compared with what it was before.
     pub proof: Option<Proof>,
     /// What the operator should know.
     pub warnings: Vec<String>,
+}
+
+/// What is in force again unless a change is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// What the kernel will do.
+    pub state: State,
+    /// Allow or block.
+    pub mode: Mode,
+    /// The selected countries.
+    pub countries: CountrySet,
+    /// Its number.
+    pub generation: Generation,
 }
 
 /// What comparing the machine with its baseline found.

@@ -27,6 +27,8 @@ enum Fault {
     Fails,
     CrashesBefore,
     CrashesAfter,
+    /// It is done, but only after this time.
+    TakesLong(u64),
 }
 
 /// A disk, a kernel and a clock.
@@ -94,16 +96,15 @@ impl Host {
             }
             let fails = match &effect {
                 Effect::Persist(_) => self.full || fault == Some(Fault::Fails),
-                // A failing detach has a test of its own.
-                Effect::Detach => false,
                 _ => fault == Some(Fault::Fails),
             };
+            if let Some(Fault::TakesLong(time)) = fault {
+                self.now += time;
+            }
             let result = match fault {
                 Some(Fault::CrashesBefore) => return Err(Crashed),
                 _ if fails => {
-                    if let Effect::Persist(saved) = effect {
-                        self.last = self.last.max(saved.last);
-                    }
+                    self.fail(effect);
                     Err("fault".to_owned())
                 }
                 _ => {
@@ -117,6 +118,30 @@ impl Host {
             effect = machine.handle(Input::Done(result));
         }
         unreachable!()
+    }
+
+    /// What there is of an effect that failed.
+    fn fail(&mut self, effect: Effect) {
+        match effect {
+            Effect::Persist(saved) => self.last = self.last.max(saved.last),
+            // Before anything is detached everything is let through.
+            Effect::Detach => {
+                if let Some(desired) = &mut self.kernel {
+                    desired.active.action = Action::Pass;
+                    desired.active.generation = desired.active.generation.next();
+                    desired.fallback = None;
+                }
+            }
+            Effect::Attach(_) | Effect::Apply(_) | Effect::Answer(_) => {}
+        }
+    }
+
+    /// The kernel forgets, and counts time anew. What was written may have no second meaning ever.
+    fn reboot(self) -> Self {
+        let Self { disk, full, mut banks, .. } = self;
+        let last = disk.as_ref().map(|saved| saved.last).unwrap_or_default();
+        banks.retain(|generation, _| *generation <= last);
+        Self { disk, full, banks, ..Self::default() }
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -176,15 +201,25 @@ struct Told {
     policy: Policy,
     /// Something that ends by itself: what it does, and when it ends.
     interim: Option<(Does, u64)>,
+    /// Off was begun and did not finish.
+    half_off: bool,
 }
 
 impl Told {
     fn new() -> Self {
-        Self { stance: Stance::Off, policy: nothing_selected(), interim: None }
+        Self { stance: Stance::Off, policy: nothing_selected(), interim: None, half_off: false }
     }
 
     fn settled(&self) -> Self {
-        Self { interim: None, ..self.clone() }
+        Self { interim: None, half_off: false, ..self.clone() }
+    }
+
+    fn half_off(&self) -> Self {
+        Self { interim: None, half_off: true, ..self.clone() }
+    }
+
+    fn off(&self) -> Self {
+        Self { stance: Stance::Off, ..self.settled() }
     }
 
     /// What of it is left at this time.
@@ -193,6 +228,11 @@ impl Told {
             Some((_, deadline)) if now >= deadline => self.settled(),
             Some(_) | None => self.clone(),
         }
+    }
+
+    /// What the host may come back with after it was killed.
+    fn restarted(&self) -> Self {
+        if self.half_off { self.off() } else { self.clone() }
     }
 
     fn after(&self, command: &Command, now: u64) -> Self {
@@ -220,6 +260,7 @@ impl Told {
 
     fn does(&self, now: u64) -> Does {
         match (&self.interim, self.stance) {
+            _ if self.half_off => Does::Nothing,
             (Some((does, deadline)), _) if now < *deadline => does.clone(),
             (_, Stance::Off) => Does::Nothing,
             (_, Stance::Observe) => Does::Observe(self.policy.clone()),
@@ -244,8 +285,11 @@ enum Happening {
     Command(Command, Option<(usize, Fault)>),
     Tick(Option<(usize, Fault)>),
     Wait(u64),
-    Disk { full: bool },
-    Kill,
+    Disk {
+        full: bool,
+    },
+    /// Killed, and started again; the first start may come to nothing.
+    Kill(Option<(usize, Fault)>),
     Reboot,
 }
 
@@ -262,15 +306,21 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Command::Resume),
         1 => Just(Command::Off),
     ];
-    let kind =
-        prop_oneof![Just(Fault::Fails), Just(Fault::CrashesBefore), Just(Fault::CrashesAfter)];
+    let kind = prop_oneof![
+        Just(Fault::Fails),
+        Just(Fault::CrashesBefore),
+        Just(Fault::CrashesAfter),
+        time.clone().prop_map(Fault::TakesLong),
+    ];
     let fault = proptest::option::weighted(0.3, (0..4_usize, kind));
+    // The clock jumps when the machine was suspended.
+    let wait = prop_oneof![3 => time, 1 => Just(1 << 50)];
     prop_oneof![
         8 => (command, fault.clone()).prop_map(|(command, fault)| Happening::Command(command, fault)),
-        2 => fault.prop_map(Happening::Tick),
-        3 => time.prop_map(Happening::Wait),
+        2 => fault.clone().prop_map(Happening::Tick),
+        3 => wait.prop_map(Happening::Wait),
         1 => any::<bool>().prop_map(|full| Happening::Disk { full }),
-        1 => Just(Happening::Kill),
+        1 => fault.prop_map(Happening::Kill),
         1 => Just(Happening::Reboot),
     ]
 }
@@ -298,31 +348,52 @@ proptest! {
                     let effect = machine.handle(Input::Command(command.clone(), host.now()));
                     match host.drive(&mut machine, effect, fault) {
                         Ok(Ok(_)) => told = after(&told),
+                        Ok(Err(Refusal::NotDetached(_))) => told = told.half_off(),
                         Ok(Err(_)) => {}
                         Err(Crashed) => {
+                            let dead = [told.clone(), after(&told)];
+                            let now = host.now;
+                            prop_assert!(dead.iter().any(|told| told.at(now).is_what(&host)));
                             machine = host.restart();
                             // Only a command that the machine agreed to can crash on its way.
-                            possible = vec![told.clone(), told.settled(), after(&told)];
+                            possible = vec![told.restarted(), told.settled(), after(&told)];
                         }
                     }
                 }
                 Happening::Tick(fault) => {
                     let effect = machine.handle(Input::Tick(host.now()));
-                    if host.drive(&mut machine, effect, fault).is_err() {
-                        machine = host.restart();
-                        possible.push(told.clone());
+                    match host.drive(&mut machine, effect, fault) {
+                        Ok(Ok(_)) => {}
+                        // Off is what it goes back to.
+                        Ok(Err(Refusal::NotDetached(_))) => told = told.half_off(),
+                        Ok(Err(_)) => {}
+                        Err(Crashed) => {
+                            prop_assert!(told.at(host.now).is_what(&host));
+                            machine = host.restart();
+                            possible.push(told.restarted());
+                        }
                     }
                 }
                 Happening::Wait(time) => host.now += time,
                 Happening::Disk { full } => host.full = full,
-                Happening::Kill => {
-                    machine = host.restart();
-                    possible.push(told.clone());
+                Happening::Kill(fault) => {
+                    let (mut next, effect) = host.start();
+                    machine = match host.drive(&mut next, effect, fault) {
+                        Ok(Ok(_)) => next,
+                        // No agent came of it: the kernel alone does what it should.
+                        Ok(Err(_)) | Err(Crashed) => {
+                            let now = host.now;
+                            let may = [told.clone(), told.off()].into_iter().chain(written.clone());
+                            prop_assert!(may.into_iter().any(|told| told.at(now).is_what(&host)));
+                            host.restart()
+                        }
+                    };
+                    possible.extend([told.restarted(), told.settled()]);
                 }
                 Happening::Reboot => {
-                    host = Host { disk: host.disk, full: host.full, ..Host::default() };
+                    host = host.reboot();
                     machine = host.restart();
-                    possible.push(told.settled());
+                    possible.extend([told.settled().restarted(), told.restarted().settled()]);
                 }
             }
             if !possible.is_empty() {
@@ -332,7 +403,8 @@ proptest! {
                     .map(|told| told.at(host.now))
                     .find(|told| {
                         told.is_what(&host)
-                            && told.interim.is_some() == machine.deadline().is_some()
+                            && told.interim.is_some()
+ == machine.deadline().is_some_and(|deadline| deadline > host.now())
                             && (told.interim.is_some()
                                 || told.policy == machine.current(host.now()).policy)
                     })

@@ -1,6 +1,6 @@
 //! Tests only: what end-to-end tests share. [`site`] is a PBX host and the internet in [`namespace`]s of
 //! their own, [`phones`] what reaches the PBX there, [`neighbours`] others on that host, [`process`] the real
-//! binary, [`plane`] the data plane without an agent, [`addresses`] real addresses of real countries,
+//! binary, [`tmux`] a terminal for it, [`plane`] the data plane without an agent, [`addresses`] real addresses of real countries,
 //! [`nameserver`] what the host asks for names. [`standin`] answers as a PBX would,
 //! [`attack`] guesses, in the [`sip`] that takes; [`gun`] fires for benchmarks. [`asterisk`] and
 //! [`kamailio`] are real PBXs, fetched by [`pbx`]. [`images`] builds what the program embeds.
@@ -21,3 +21,4 @@ pub mod process;
 pub mod sip;
 pub mod site;
 pub mod standin;
+pub mod tmux;

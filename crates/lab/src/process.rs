@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -64,7 +65,8 @@ impl<'a> Agent<'a> {
         let mut command = Command::new(binary()?);
         command.arg("agent").args(&self.words).args(["--state-dir", path(&self.state_dir())]);
         command.args(["--runtime-dir", path(&self.runtime_dir())]);
-        let faults: Vec<&str> = self.lacks.into_iter().chain(fault).collect();
+        let armed = format!("@{}", path(&self.armed_file()));
+        let faults: Vec<&str> = self.lacks.into_iter().chain(fault).chain([&*armed]).collect();
         command.env("GEOFILTER_FAULT", faults.join(","));
         let log = fs::File::options().create(true).append(true).open(self.log_file())?;
         command.stdout(Stdio::null()).stderr(log).stdin(Stdio::null());
@@ -81,6 +83,26 @@ impl<'a> Agent<'a> {
         Ok(())
     }
 
+    /// Has this fault happen from now on, also to the agent that runs; none if it is empty.
+    ///
+    /// # Errors
+    /// If that can't be said.
+    pub fn arm(&self, fault: &str) -> Result<()> {
+        // Whole at once: the agent may be reading it.
+        let new = self.folder.path().join("faults.new");
+        fs::write(&new, fault)?;
+        Ok(fs::rename(new, self.armed_file())?)
+    }
+
+    /// Sends a signal to the process.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let child = self.running.as_ref().context("no agent runs")?;
+        Ok(kill_process(Pid::from_child(child), signal)?)
+    }
+
     /// Runs a client command against this agent, and returns what it printed, whatever its exit code.
     ///
     /// # Errors
@@ -94,7 +116,7 @@ impl<'a> Agent<'a> {
     /// # Errors
     /// If it can't be run.
     pub fn ask_with(&self, words: &[&str], input: &str) -> Result<Output> {
-        let socket = self.runtime_dir().join("agent.sock");
+        let socket = self.socket();
         let file = self.folder.path().join("input");
         fs::write(&file, input)?;
         let mut command = Command::new(binary()?);
@@ -161,16 +183,26 @@ impl<'a> Agent<'a> {
         self.folder.path().join("state")
     }
 
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.runtime_dir().join("agent.sock")
+    }
+
     /// Its runtime folder.
     pub fn runtime_dir(&self) -> PathBuf {
         self.folder.path().join("run")
     }
 
     fn revert(&mut self) -> Result<()> {
+        self.arm("")?;
         if self.ended()? {
             self.restart(None)?;
         }
         self.json(&["off"]).map(drop)
+    }
+
+    fn armed_file(&self) -> PathBuf {
+        self.folder.path().join("faults")
     }
 
     fn log_file(&self) -> PathBuf {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::Permissions;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
@@ -22,7 +22,7 @@ use geofilter_lab::neighbours::{Neighbour, load_ruleset};
 use geofilter_lab::phones::register;
 use geofilter_lab::process::{Agent, binary};
 use geofilter_lab::sip;
-use geofilter_lab::site::{PBX_V4, PBX_V6, SIP, Site, WAN, next};
+use geofilter_lab::site::{PBX_V4, SIP, Site, WAN, next};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 

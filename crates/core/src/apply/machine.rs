@@ -63,6 +63,11 @@ impl Machine {
         }
     }
 
+    /// What survives a reboot, and what a pending change goes back to.
+    pub fn confirmed(&self) -> &Standing {
+        &self.saved.confirmed
+    }
+
     /// The number of what is in force, as far as this machine knows.
     pub fn generation(&self, now: BootTime) -> Generation {
         match self.saved.interim {

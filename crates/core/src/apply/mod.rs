@@ -101,7 +101,7 @@ pub enum Refusal {
     NothingToPause,
     /// The kernel holds a policy whose text was lost, so it can't be gone back to.
     #[error(
-        "the policy in the kernel is not known to this agent, so it could not be restored afterwards: choose one with `allow` or `block` first"
+        "the policy in the kernel is not known to this agent, so it could not be restored afterwards: choose one first, with `allow --yes` or `block --yes`"
     )]
     PolicyLost,
     /// The disk refused before anything was changed.

@@ -70,6 +70,23 @@ impl Control {
         Ok(())
     }
 
+    /// Puts in force again what was before the last store, of which nothing was written over.
+    pub(crate) fn go_back(&mut self, before: Word) {
+        let now = self.word();
+        self.publish(Word { table: now.table, overrides: now.overrides, ..before }, now);
+    }
+
+    /// Whether the banks in force are, byte for byte, those that were asked for.
+    pub(crate) fn holds(&self, desired: &Desired, clock: Clock) -> bool {
+        let word = self.word();
+        let holds =
+            |at, bank, deadline| self.banks.holds(at, &BankTable::new(bank, deadline, clock));
+        let deadline = desired.fallback.as_ref().map(|fallback| fallback.deadline);
+        word.timed == deadline.is_some()
+            && holds(word.active, &desired.active, deadline)
+            && desired.fallback.iter().all(|fallback| holds(word.fallback, &fallback.bank, None))
+    }
+
     /// Judges by the world table in the other slot from now on.
     pub(crate) fn switch_table(&mut self) {
         let word = self.word();

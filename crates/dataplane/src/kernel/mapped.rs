@@ -49,6 +49,16 @@ impl<T: Pod> Mapped<T> {
         unsafe { std::ptr::copy_nonoverlapping(value, self.at(entry), 1) }
     }
 
+    /// Whether an entry is this value.
+    pub(crate) fn holds(&self, entry: usize, value: &T) -> bool {
+        let expected = std::ptr::from_ref(value).cast::<u64>();
+        (0..size_of::<T>() / 8).all(|word| {
+            // SAFETY: inside the value, whose size is a multiple of 8.
+            let expected = unsafe { expected.add(word).read_unaligned() };
+            self.word(entry, word).load(Ordering::Acquire) == expected
+        })
+    }
+
     /// Lends the value for filling. No program may be using the entry.
     pub(crate) fn fill(&mut self, entry: usize) -> &mut T {
         // SAFETY: any bit pattern is a `T`; the borrow of `self` keeps others out.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use geofilter_core::apply::{
     Command, Effect, Input, Machine, Outcome, Refusal, Saved, Stance, Standing,
 };
-use geofilter_core::desired::{BootTime, Generation, Observed};
-use geofilter_core::wire::{Changed, Failure, FailureKind, LogEntry, Reply, Request};
+use geofilter_core::desired::{BootTime, Generation, Observed, State};
+use geofilter_core::wire::{Changed, Failure, FailureKind, Fallback, LogEntry, Reply, Request};
 use geofilter_dataplane::Backend;
 use tokio::sync::{broadcast, oneshot};
 
@@ -170,16 +170,36 @@ impl Engine {
             return;
         }
         let now = clock::boot();
-        if self.machine.deadline().is_some_and(|deadline| now >= deadline) {
-            tracing::info!("the deadline has passed: back to what was confirmed");
-        }
+        let ended = self.machine.deadline().is_some_and(|deadline| now >= deadline);
         let effect = self.machine.handle(Input::Tick(now));
-        match self.drive(effect) {
+        let settled = self.drive(effect);
+        if ended && settled.is_ok() {
+            self.say_it_went_back();
+        }
+        match settled {
             Ok(Outcome { unsaved: Some(error), .. }) => {
                 self.note_trouble(format!("cannot save the state: {error}"));
             }
             Ok(Outcome { unsaved: None, .. }) => self.trouble = None,
             Err(refusal) => self.note_trouble(refusal.to_string()),
+        }
+    }
+
+    /// The kernel went back at the deadline; what the machine put in force for good is compared.
+    fn say_it_went_back(&mut self) {
+        let generation = self.machine.generation(clock::boot()).0;
+        match self.compare() {
+            Ok(()) => tracing::info!(
+                generation,
+                "the deadline has passed: what was confirmed is in force, read back and compared"
+            ),
+            Err(error) => {
+                let error = format!(
+                    "after the deadline the kernel differs from what was confirmed: {error}"
+                );
+                tracing::error!("{error}");
+                self.warnings.push(error);
+            }
         }
     }
 
@@ -252,8 +272,14 @@ impl Engine {
                 answered(self.preview(change, keep_registered))
             }
             Request::Sources { limit } => self.busiest(limit),
-            Request::Confirm => self.command(Command::Confirm),
-            Request::Revert => self.command(Command::Revert),
+            Request::Confirm { generation } => match self.is_pending(generation) {
+                Ok(()) => self.command(Command::Confirm),
+                Err(failure) => Reply::Error(failure),
+            },
+            Request::Revert { generation } => match self.is_pending(generation) {
+                Ok(()) => self.revert(),
+                Err(failure) => Reply::Error(failure),
+            },
             Request::Observe => self.command(Command::Observe),
             Request::Pause { seconds } => self.command(Command::Pause(nanoseconds(seconds))),
             Request::Resume => self.command(Command::Resume),
@@ -281,6 +307,58 @@ impl Engine {
         let was_attached = self.observed(&mut Vec::new()).is_some();
         let reply = self.command(Command::Off);
         let Reply::Changed(changed) = reply else { return reply };
+        self.proven(changed, was_attached)
+    }
+
+    /// Whether it is still this change that is pending, if one was named.
+    fn is_pending(&self, generation: Option<Generation>) -> Result<(), Failure> {
+        let now = clock::boot();
+        let pending = self.machine.deadline().filter(|deadline| now < *deadline);
+        let current = self.machine.generation(now);
+        match generation {
+            Some(generation) if pending.is_some() && generation != current => {
+                Err(cli::failed(format!(
+                    "generation {} is not pending any more, generation {} is in its place: nothing was changed",
+                    generation.0, current.0
+                )))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn revert(&mut self) -> Reply {
+        let reply = self.command(Command::Revert);
+        let Reply::Changed(changed) = reply else { return reply };
+        if let Err(error) = self.compare() {
+            return Reply::Error(cli::failed(format!(
+                "the change was taken back, but that the kernel holds what was confirmed could not be proven: {error}; see `geofilter status`"
+            )));
+        }
+        let changed = Changed { compared: true, ..changed };
+        match changed.state {
+            State::Off => self.proven(changed, true),
+            State::Observing | State::Enforcing | State::Paused | State::Pending => {
+                Reply::Changed(changed)
+            }
+        }
+    }
+
+    /// Reads the kernel's state back, and compares it with what it was asked to hold.
+    fn compare(&mut self) -> Result<(), String> {
+        let observed = self.backend.observe().map_err(describe)?;
+        let same = match (&observed, self.machine.desired()) {
+            (Some(observed), Some(desired)) => observed.holds(&desired),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        match same {
+            true => Ok(()),
+            false => Err(format!("it holds {observed:?}")),
+        }
+    }
+
+    /// With the proof that nothing remains.
+    fn proven(&self, changed: Changed, was_attached: bool) -> Reply {
         if self.settings.backend == Choice::Memory {
             return Reply::Changed(changed);
         }
@@ -346,9 +424,22 @@ impl Engine {
             generation: self.machine.generation(now),
             remaining: self.remaining(now),
             replaced: outcome.replaced,
+            fallback: (state == State::Pending).then(|| self.fallback()),
+            compared: false,
             proof: None,
             warnings,
         })
+    }
+
+    fn fallback(&self) -> Fallback {
+        let Standing { generation, stance, policy } = self.machine.confirmed();
+        let state = match stance {
+            Stance::Off => State::Off,
+            Stance::Observe => State::Observing,
+            Stance::Enforce => State::Enforcing,
+        };
+        let (mode, countries) = (policy.mode, policy.countries);
+        Fallback { state, mode, countries, generation: *generation }
     }
 
     pub(super) fn observed(&mut self, warnings: &mut Vec<String>) -> Option<Observed> {

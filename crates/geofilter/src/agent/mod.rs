@@ -6,7 +6,7 @@
 
 mod baseline;
 mod change;
-mod clock;
+pub(crate) mod clock;
 mod engine;
 mod journal;
 mod ledger;

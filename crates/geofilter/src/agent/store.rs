@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use geofilter_core::apply::Saved;
+use geofilter_dataplane::fault;
 use serde::{Deserialize, Serialize};
 
 const SCHEMA: u32 = 1;
@@ -95,7 +96,15 @@ impl Store {
         let content = Content { schema: SCHEMA, state: state.clone() };
         let mut text = serde_json::to_vec_pretty(&content)?;
         text.push(b'\n');
-        write_whole(&self.dir, self.file, &text)
+        // A test names the step by what is saved: what is under way, or what it came to.
+        let (before, after) = match state.interim {
+            Some(_) => ("announce-start", "announce-done"),
+            None => ("settle-start", "settle-done"),
+        };
+        fault::point(before);
+        write_whole(&self.dir, self.file, &text)?;
+        fault::point(after);
+        Ok(())
     }
 
     fn set_aside(&self, why: &str) -> anyhow::Result<Loaded> {
@@ -121,6 +130,7 @@ pub(crate) fn write_whole(dir: &Path, name: &str, content: &[u8]) -> io::Result<
     let written = file
         .write_all(content)
         .and_then(|()| file.sync_all())
+        .inspect(|()| fault::point(&format!("{name}-written")))
         .and_then(|()| fs::rename(&temporary, dir.join(name)));
     if written.is_err() {
         // What is half written only takes room, and the error to tell is the first one.

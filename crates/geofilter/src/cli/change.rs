@@ -1,15 +1,19 @@
 //! `allow`, `block` and every other command that changes the state.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::Write;
 
-use geofilter_core::change::{Change, Edit, word};
+use geofilter_core::change::{Change, Edit};
 use geofilter_core::country::{CountrySet, SelectionError, select};
 use geofilter_core::policy::{Mode, Scope};
-use geofilter_core::wire::{Reply, Request};
+use geofilter_core::wire::{Changed, Failure, Reply, Request};
 
 use super::args::{Global, Select};
 use super::calendar::Until;
-use super::{Outcome, client, confused, failed, invalid, render, show};
+use super::render::Style;
+use super::{
+    Outcome, client, confused, countdown, failed, invalid, preview, render, render_preview, show,
+    terminal,
+};
 
 /// `allow` and `block`.
 pub(super) fn enforce(mode: Mode, select: Select, global: &Global) -> Outcome {
@@ -31,19 +35,40 @@ pub(super) fn enforce(mode: Mode, select: Select, global: &Global) -> Outcome {
         accept: select.accept_risk,
         ..Change::new(mode, countries)
     };
-    if !select.yes && select.confirm_within.is_none() && !agreed(&change)? {
-        return Err(failed("nothing was changed".to_owned()));
-    }
-    let confirm_within = select.confirm_within.map(|span| span.seconds);
     let keep_registered = select.keep_registered.map(|span| span.seconds);
+    if select.dry_run {
+        return preview::of_this_host(Some(change), keep_registered, global);
+    }
+    let confirm_within = match select.confirm_within {
+        Some(span) => Some(span.seconds),
+        None if select.yes => None,
+        None if terminal::is_there() => return try_out(change, keep_registered, global),
+        None => return Err(nobody_to_ask()),
+    };
     simple(&Request::Enforce { change, confirm_within, keep_registered }, global)
+}
+
+/// Makes the change for a while, and keeps it if somebody at the terminal says so.
+fn try_out(change: Change, keep_registered: Option<u64>, global: &Global) -> Outcome {
+    let preview = preview::ask(Some(change.clone()), keep_registered, global)?;
+    let preview = render_preview::preview(&preview, Style::on_stderr(global));
+    // Whoever closed it reads nothing of the countdown either, and the change goes back by itself.
+    let _ = std::io::stderr().write_all(preview.as_bytes());
+    let confirm_within = Some(countdown::seconds());
+    let request = Request::Enforce { change, confirm_within, keep_registered };
+    countdown::run(&changed(&request, global)?, global)
+}
+
+fn nobody_to_ask() -> Failure {
+    invalid(
+        "without a terminal nobody can be asked: add --yes, or --confirm-within 60s to go back unless confirmed"
+            .to_owned(),
+    )
 }
 
 /// A request that is answered by what it changed.
 pub(super) fn simple(request: &Request, global: &Global) -> Outcome {
-    let Reply::Changed(changed) = client::ask(&global.socket, request)? else {
-        return Err(confused());
-    };
+    let changed = changed(request, global)?;
     let unclean = changed.proof.as_ref().is_some_and(|proof| !proof.clean);
     show(global, changed, render::changed)?;
     match unclean {
@@ -52,36 +77,14 @@ pub(super) fn simple(request: &Request, global: &Global) -> Outcome {
     }
 }
 
+fn changed(request: &Request, global: &Global) -> Result<Changed, Failure> {
+    match client::ask(&global.socket, request)? {
+        Reply::Changed(changed) => Ok(changed),
+        _ => Err(confused()),
+    }
+}
+
 /// The countries of a selection as written on a command line.
 pub(crate) fn countries(words: &[String]) -> Result<CountrySet, SelectionError> {
     select(words.iter().map(String::as_str))
-}
-
-/// Asks on a terminal; elsewhere nobody can answer.
-fn agreed(change: &Change) -> Result<bool, geofilter_core::wire::Failure> {
-    let (stdin, mut stderr) = (std::io::stdin(), std::io::stderr());
-    if !stdin.is_terminal() || !stderr.is_terminal() {
-        return Err(invalid(
-            "without a terminal nobody can be asked: add --yes, or --confirm-within 60s to go back unless confirmed"
-                .to_owned(),
-        ));
-    }
-    let edit = match change.edit {
-        Edit::Replace => String::new(),
-        Edit::Add => " --add".to_owned(),
-        Edit::Remove => " --remove".to_owned(),
-        Edit::Within { from, until } => format!(" {}", render::within(from, until)),
-    };
-    let question = format!(
-        "{}{edit} {}: enforce this at once? [y/N] ",
-        word(change.mode),
-        render::codes(change.countries)
-    );
-    let mut answer = String::new();
-    let asked = stderr
-        .write_all(question.as_bytes())
-        .and_then(|()| stderr.flush())
-        .and_then(|()| stdin.lock().read_line(&mut answer));
-    asked.map_err(|error| failed(format!("cannot ask on the terminal: {error}")))?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }

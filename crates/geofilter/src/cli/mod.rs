@@ -5,6 +5,7 @@ pub(crate) mod args;
 mod calendar;
 mod change;
 mod client;
+mod countdown;
 mod detect;
 mod geodb;
 mod log;
@@ -16,6 +17,7 @@ mod render_detect;
 pub(crate) mod render_preview;
 mod render_records;
 mod status;
+mod terminal;
 mod why;
 
 pub(crate) use change::countries;
@@ -80,8 +82,8 @@ fn obey(command: Command, global: &Global) -> Outcome {
         }
         Command::Allow(select) => change::enforce(Mode::AllowSelected, select, global),
         Command::Block(select) => change::enforce(Mode::BlockSelected, select, global),
-        Command::Confirm => change::simple(&Request::Confirm, global),
-        Command::Revert => change::simple(&Request::Revert, global),
+        Command::Confirm => change::simple(&Request::Confirm { generation: None }, global),
+        Command::Revert => change::simple(&Request::Revert { generation: None }, global),
         Command::Observe => change::simple(&Request::Observe, global),
         Command::Pause(pause) => {
             change::simple(&Request::Pause { seconds: pause.span.seconds }, global)

@@ -36,8 +36,18 @@ pub(super) fn of_this_host(
     keep_registered: Option<u64>,
     global: &Global,
 ) -> Outcome {
+    let preview = ask(change, keep_registered, global)?;
+    show(global, *preview, render_preview::preview)
+}
+
+/// Asks the agent for it.
+pub(super) fn ask(
+    change: Option<Change>,
+    keep_registered: Option<u64>,
+    global: &Global,
+) -> Result<Box<Preview>, Failure> {
     match client::ask(&global.socket, &Request::Preview { change, keep_registered })? {
-        Reply::Preview(preview) => show(global, *preview, render_preview::preview),
+        Reply::Preview(preview) => Ok(preview),
         _ => Err(confused()),
     }
 }

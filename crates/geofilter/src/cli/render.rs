@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use geofilter_core::change::word;
 use geofilter_core::counters::Outcomes;
 use geofilter_core::country::{CountryCode, CountrySet};
-use geofilter_core::desired::State;
+use geofilter_core::desired::{Generation, State};
 use geofilter_core::policy::{Disputed, Mode, Policy, Scope, TimeBox, Verdict};
 use geofilter_core::wire::{
     Changed, Data, LogEntry, Lookup, Proof, SourceReport, Status, Tally, Why, WhyName,
@@ -28,9 +28,18 @@ pub(crate) struct Style {
 impl Style {
     /// Colours on a terminal, unless told not to.
     pub(crate) fn choose(global: &Global) -> Self {
+        Self::on(std::io::stdout().is_terminal(), global)
+    }
+
+    /// The same for what people read on standard error.
+    pub(crate) fn on_stderr(global: &Global) -> Self {
+        Self::on(std::io::stderr().is_terminal(), global)
+    }
+
+    fn on(terminal: bool, global: &Global) -> Self {
         let refused =
             global.no_color || std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-        Self { colour: !refused && std::io::stdout().is_terminal() }
+        Self { colour: !refused && terminal }
     }
 
     fn paint(self, code: &str, text: &str) -> String {
@@ -137,6 +146,16 @@ pub(crate) fn changed(changed: &Changed, style: Style) -> String {
     };
     if let Some(replaced) = changed.replaced {
         let _ = writeln!(text, "The unconfirmed change (generation {}) was given up.", replaced.0);
+    }
+    if let Some(fallback) = &changed.fallback {
+        let kept = changed.replaced.map_or("", |_| ", as before");
+        let fallback =
+            in_force(fallback.state, fallback.mode, fallback.countries, fallback.generation);
+        let _ = writeln!(text, "If it is not confirmed, back to {fallback}{kept}.");
+    }
+    if changed.compared {
+        let _ =
+            writeln!(text, "Back to what was confirmed: read back from the kernel and compared.");
     }
     if let Some(found) = &changed.proof {
         proof(&mut text, found, style);
@@ -278,6 +297,45 @@ pub(crate) fn entry(entry: &LogEntry, style: Style) -> String {
         entry.source.to_string(),
     );
     line.trim_end().to_owned() + "\n"
+}
+
+/// What is in force, in a few words.
+pub(crate) fn in_force(
+    state: State,
+    mode: Mode,
+    countries: CountrySet,
+    generation: Generation,
+) -> String {
+    let what = match state {
+        State::Off => return "off: nothing is attached".to_owned(),
+        State::Enforcing => selection(mode, countries),
+        State::Observing | State::Paused | State::Pending => {
+            format!("{}: {}", state_word(state), selection(mode, countries))
+        }
+    };
+    format!("{what} (generation {})", generation.0)
+}
+
+/// Who was dropped between two readings, the most first, within a line.
+pub(crate) fn dropped_since(before: &Tally, now: &Tally) -> String {
+    let since = |code: &CountryCode| before.by_country.get(code).map_or(0, |then| then.packets);
+    let mut countries: Vec<_> = now
+        .by_country
+        .iter()
+        .map(|(code, traffic)| (traffic.packets.saturating_sub(since(code)), *code))
+        .filter(|(packets, _)| *packets > 0)
+        .collect();
+    countries.sort_by_key(|(packets, code)| (std::cmp::Reverse(*packets), *code));
+    let top: Vec<_> = countries
+        .iter()
+        .take(3)
+        .map(|(packets, code)| format!("{code} {}", number(*packets)))
+        .collect();
+    let packets = number(now.packets.saturating_sub(before.packets));
+    match top.is_empty() {
+        true => format!("{packets} packets dropped"),
+        false => format!("{packets} packets dropped: {}", top.join(", ")),
+    }
 }
 
 /// Codes, as they are typed.

@@ -1,0 +1,89 @@
+//! [`Raw`]: the terminal read key by key, and as it was before in every outcome.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossterm::cursor::MoveToColumn;
+use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
+use crossterm::queue;
+use crossterm::style::Print;
+use crossterm::terminal::{Clear, ClearType, disable_raw_mode, enable_raw_mode, size};
+use rustix::termios::{QueueSelector, tcflush};
+use signal_hook::SigId;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+/// What ends a program that does not see to it itself, and would leave the terminal raw.
+const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// Whether somebody can be asked: what is asked goes to standard error.
+pub(crate) fn is_there() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// A terminal in raw mode, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    told_to_end: Arc<AtomicBool>,
+    signals: Vec<SigId>,
+}
+
+impl Raw {
+    /// Reads keys from now on: what was typed before is thrown away.
+    ///
+    /// # Errors
+    /// If the terminal does not take it.
+    pub(crate) fn enter() -> io::Result<Self> {
+        let mut raw = Self { told_to_end: Arc::default(), signals: Vec::new() };
+        for signal in ENDING {
+            let told_to_end = Arc::clone(&raw.told_to_end);
+            raw.signals.push(signal_hook::flag::register(signal, told_to_end)?);
+        }
+        enable_raw_mode()?;
+        tcflush(io::stdin(), QueueSelector::IFlush)?;
+        Ok(raw)
+    }
+
+    /// The next key, if one is pressed within this time.
+    ///
+    /// # Errors
+    /// If the terminal can't be read.
+    pub(crate) fn key(&self, patience: Duration) -> io::Result<Option<KeyEvent>> {
+        if !event::poll(patience)? {
+            return Ok(None);
+        }
+        Ok(match event::read()? {
+            Event::Key(key) if key.kind != KeyEventKind::Release => Some(key),
+            _ => None,
+        })
+    }
+
+    /// Whether a signal asks this program to end.
+    pub(crate) fn is_told_to_end(&self) -> bool {
+        self.told_to_end.load(Ordering::Relaxed)
+    }
+
+    /// Writes over the present line, as much as fits in it.
+    ///
+    /// # Errors
+    /// If the terminal is gone.
+    pub(crate) fn rewrite(&self, line: &str) -> io::Result<()> {
+        let columns = size().map_or(80, |(columns, _)| usize::from(columns));
+        let line: String = line.chars().take(columns.saturating_sub(1)).collect();
+        let mut stderr = io::stderr();
+        queue!(stderr, MoveToColumn(0), Print(line), Clear(ClearType::UntilNewLine))?;
+        stderr.flush()
+    }
+}
+
+impl Drop for Raw {
+    /// Also when it was entered half way, and on a panic.
+    fn drop(&mut self) {
+        let _ = disable_raw_mode();
+        let _ = writeln!(io::stderr());
+        for signal in self.signals.drain(..) {
+            signal_hook::low_level::unregister(signal);
+        }
+    }
+}
