@@ -21,12 +21,12 @@ pub struct NameServer {
 }
 
 impl NameServer {
-    /// Starts one that knows no address.
+    /// Starts one that knows no address, on this port, or any if it is 0.
     ///
     /// # Errors
     /// If it can't listen.
-    pub fn start(namespace: &Namespace) -> Result<Self> {
-        let socket = namespace.inside(|| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))?;
+    pub fn start(namespace: &Namespace, port: u16) -> Result<Self> {
+        let socket = namespace.inside(|| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)))?;
         let socket = socket.context("a name server")?;
         let server = Self { at: socket.local_addr()?, addresses: Arc::default() };
         let addresses = Arc::clone(&server.addresses);

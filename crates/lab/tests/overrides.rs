@@ -395,7 +395,7 @@ fn a_name_is_followed_to_its_new_address() {
         println!("backend {backend}");
         let site = Site::new().unwrap();
         let phones = Phones::new(&site, &addresses);
-        let names = NameServer::start(&site.host).unwrap();
+        let names = NameServer::start(&site.host, 0).unwrap();
         names.set(&[old]);
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("agent.toml");
