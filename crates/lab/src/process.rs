@@ -195,6 +195,8 @@ impl<'a> Agent<'a> {
 
     fn revert(&mut self) -> Result<()> {
         self.arm("")?;
+        // A test that failed may have stopped it.
+        let _ = self.signal(Signal::CONT);
         if self.ended()? {
             self.restart(None)?;
         }

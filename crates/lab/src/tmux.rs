@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -29,9 +29,11 @@ impl Terminal {
         let folder = tempfile::Builder::new().prefix("gf").tempdir()?;
         let terminal = Self { folder };
         let mut tmux = terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", COLUMNS]);
-        tmux.args(["-y", LINES, command]).env("TERM", "xterm").envs(variables.iter().copied());
-        // What is on the screen stays there when the command has ended.
-        tmux.args([";", "set-option", "-g", "remain-on-exit", "on"]);
+        // The shell stays when the command has ended, and what is on the screen with it.
+        let code = terminal.code().display().to_string();
+        let script = format!("({command}); echo $? >{code}.new; mv {code}.new {code}; exec cat");
+        tmux.args(["-y", LINES, "sh", "-c", &script]).env("TERM", "xterm");
+        tmux.envs(variables.iter().copied());
         namespace.inside(move || succeed(&mut tmux))?.context("start tmux")?;
         Ok(terminal)
     }
@@ -78,26 +80,14 @@ impl Terminal {
     pub fn exit_code(&self) -> Result<i32> {
         let since = Instant::now();
         loop {
-            let format = "#{pane_dead} #{pane_dead_status}";
-            let output = succeed(&mut self.tmux(&["display-message", "-p", format]))?;
-            let said = String::from_utf8_lossy(&output.stdout).into_owned();
-            if let Some(code) = said.trim().strip_prefix("1 ") {
-                return code.parse().with_context(|| format!("the exit code {code:?}"));
+            if let Ok(code) = fs::read_to_string(self.code()) {
+                return code.trim().parse().with_context(|| format!("the exit code {code:?}"));
             }
             if since.elapsed() > PATIENCE {
                 bail!("the command goes on:\n{}", self.screen()?);
             }
             thread::sleep(Duration::from_millis(20));
         }
-    }
-
-    /// Process of the command in the terminal.
-    ///
-    /// # Errors
-    /// If the server has ended.
-    pub fn process(&self) -> Result<u32> {
-        let output = succeed(&mut self.tmux(&["display-message", "-p", "#{pane_pid}"]))?;
-        Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
     }
 
     /// Closes the terminal, as when a connection breaks: what runs there gets SIGHUP.
@@ -112,6 +102,11 @@ impl Terminal {
         let mut command = Command::new("tmux");
         command.arg("-S").arg(self.socket()).args(words).env_remove("TMUX");
         command
+    }
+
+    /// Where the exit code is written to.
+    fn code(&self) -> PathBuf {
+        self.folder.path().join("code")
     }
 
     fn socket(&self) -> PathBuf {

@@ -313,7 +313,7 @@ fn a_failed_change_leaves_nothing_pending() {
             assert!(said.contains("nothing was changed"), "{said}");
             fs::remove_dir(&in_the_way).unwrap();
             assert_nothing_pending(scene, "disk");
-            scene.agent.arm("policy-differs").unwrap();
+            scene.agent.arm("bank-damaged").unwrap();
             let said = scene.refused(&change);
             assert!(said.contains("what was in force before still is"), "{said}");
             scene.agent.arm("").unwrap();
@@ -338,7 +338,7 @@ fn assert_nothing_pending(scene: &Scene<'_>, what: &str) {
 fn a_first_change_that_fails_leaves_it_off() {
     for backend in BACKENDS {
         with_scene(backend, |scene| {
-            scene.agent.arm("policy-differs").unwrap();
+            scene.agent.arm("bank-damaged").unwrap();
             scene.refused(&["allow", "ES", "--confirm-within", "1s"]);
             scene.agent.arm("").unwrap();
             assert_eq!(scene.status()["state"], "off", "{backend}");
@@ -460,7 +460,7 @@ fn a_revert_is_read_back_and_compared() {
             scene.assert_enforces(&["ES"], "reverted");
             // What differs is said, and ends by itself all the same.
             scene.agent.json(&["allow", "ES", "CN", "--confirm-within", "1s"]).unwrap();
-            scene.agent.arm("policy-differs").unwrap();
+            scene.agent.arm("bank-damaged").unwrap();
             let said = scene.refused(&["revert"]);
             assert!(said.contains("not what was asked for"), "{said}");
             sleep_until(now().0 + SECOND);

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use geofilter_core::clock::Clock;
 use geofilter_core::desired::{Action, Bank, BootTime, Desired, Generation};
 
-use crate::Error;
 use crate::kernel::abi::{self, BANKS, BankHead, BankTable, Word};
 use crate::kernel::mapped::Mapped;
 use crate::kernel::sys;
+use crate::{Error, fault};
 
 /// Words of `struct gf_control`.
 const WORD: usize = 0;
@@ -73,6 +73,8 @@ impl Control {
     /// Puts in force again what was before the last store, of which nothing was written over.
     pub(crate) fn go_back(&mut self, before: Word) {
         let now = self.word();
+        // What came out wrong is not used again.
+        self.written = Default::default();
         self.publish(Word { table: now.table, overrides: now.overrides, ..before }, now);
     }
 
@@ -148,6 +150,9 @@ impl Control {
         taken[at] = true;
         self.banks.write(at, &BankTable::new(&content.0, content.1, content.2));
         self.written[at] = Some(content);
+        if fault::is_asked_for("bank-damaged") {
+            self.banks.set_bits(at, size_of::<BankTable>() / 8 - 1, 1);
+        }
         Ok(at)
     }
 

@@ -51,7 +51,7 @@ enum End {
     /// Another client was faster.
     Elsewhere(Box<Status>),
     /// This program is to end.
-    ToldToEnd,
+    Interrupted,
 }
 
 /// Waits for a key while the change is pending. It is kept only if this succeeds.
@@ -100,7 +100,7 @@ impl<'a> Countdown<'a> {
         let mut shown = String::new();
         while !self.left().is_zero() {
             if raw.is_told_to_end() {
-                return Ok(End::ToldToEnd);
+                return Ok(End::Interrupted);
             }
             for report in reports.try_iter() {
                 if let Some(status) = self.take(report, &mut seen) {
@@ -192,7 +192,7 @@ impl<'a> Countdown<'a> {
                 ),
             })),
             End::Elsewhere(status) => self.elsewhere(&status),
-            End::ToldToEnd => Err(failed(format!(
+            End::Interrupted => Err(failed(format!(
                 "nobody waits for a key any more: {}, `geofilter confirm` keeps it",
                 self.goes_back()
             ))),

@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::Duration;
 
 use crossterm::cursor::MoveToColumn;
@@ -22,10 +24,16 @@ pub(crate) fn is_there() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// How often the thread that reads keys looks whether it is still needed.
+const BLINK: Duration = Duration::from_millis(100);
+
 /// A terminal in raw mode, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Raw {
+    keys: Receiver<io::Result<KeyEvent>>,
     told_to_end: Arc<AtomicBool>,
+    /// Whether the thread that reads is still needed.
+    reading: Arc<AtomicBool>,
     signals: Vec<SigId>,
 }
 
@@ -35,13 +43,18 @@ impl Raw {
     /// # Errors
     /// If the terminal does not take it.
     pub(crate) fn enter() -> io::Result<Self> {
-        let mut raw = Self { told_to_end: Arc::default(), signals: Vec::new() };
+        let (tell, keys) = mpsc::channel();
+        let reading = Arc::new(AtomicBool::new(true));
+        let reads = Arc::clone(&reading);
+        let mut raw = Self { keys, told_to_end: Arc::default(), reading, signals: Vec::new() };
         for signal in ENDING {
             let told_to_end = Arc::clone(&raw.told_to_end);
             raw.signals.push(signal_hook::flag::register(signal, told_to_end)?);
         }
         enable_raw_mode()?;
         tcflush(io::stdin(), QueueSelector::IFlush)?;
+        // On a thread of its own: reading a terminal that was closed may never return.
+        thread::spawn(move || read_keys(&tell, &reads));
         Ok(raw)
     }
 
@@ -50,13 +63,11 @@ impl Raw {
     /// # Errors
     /// If the terminal can't be read.
     pub(crate) fn key(&self, patience: Duration) -> io::Result<Option<KeyEvent>> {
-        if !event::poll(patience)? {
-            return Ok(None);
+        match self.keys.recv_timeout(patience) {
+            Ok(key) => key.map(Some),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(io::ErrorKind::UnexpectedEof.into()),
         }
-        Ok(match event::read()? {
-            Event::Key(key) if key.kind != KeyEventKind::Release => Some(key),
-            _ => None,
-        })
     }
 
     /// Whether a signal asks this program to end.
@@ -80,10 +91,32 @@ impl Raw {
 impl Drop for Raw {
     /// Also when it was entered half way, and on a panic.
     fn drop(&mut self) {
+        self.reading.store(false, Ordering::Relaxed);
         let _ = disable_raw_mode();
         let _ = writeln!(io::stderr());
         for signal in self.signals.drain(..) {
             signal_hook::low_level::unregister(signal);
         }
     }
+}
+
+/// Tells of keys while they are asked for.
+fn read_keys(tell: &Sender<io::Result<KeyEvent>>, reading: &AtomicBool) {
+    while reading.load(Ordering::Relaxed) {
+        let Some(key) = next_key().transpose() else { continue };
+        let failed = key.is_err();
+        if tell.send(key).is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn next_key() -> io::Result<Option<KeyEvent>> {
+    if !event::poll(BLINK)? {
+        return Ok(None);
+    }
+    Ok(match event::read()? {
+        Event::Key(key) if key.kind != KeyEventKind::Release => Some(key),
+        _ => None,
+    })
 }
