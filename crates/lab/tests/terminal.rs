@@ -268,3 +268,50 @@ fn wait_until(holds: impl Fn() -> bool) {
         thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn top_shows_drops_as_they_come_and_leaves_the_terminal_as_it_was() {
+    at_a_desk(|desk| {
+        let terminal = desk.type_change("top", LONG, "");
+        terminal.wait_for("allow ES (generation 1)").unwrap();
+        for _ in 0..3 {
+            assert!(!desk.reached());
+        }
+        let source = desk.abroad.local_addr().unwrap().ip().to_string();
+        let screen = terminal.wait_for("INVITE").unwrap();
+        assert!(screen.contains(&source), "the log names them:\n{screen}");
+        terminal.wait_for("CN China").unwrap();
+        let since = Instant::now();
+        while terminal.screen().unwrap().matches(&source).count() < 2 {
+            assert!(since.elapsed() < PATIENCE, "{}", terminal.screen().unwrap());
+            thread::sleep(Duration::from_millis(50));
+        }
+        // An agent that dies is said to, and shown again when it is back.
+        desk.agent.kill().unwrap();
+        terminal.wait_for("no agent answers").unwrap();
+        desk.agent.restart(None).unwrap();
+        let since = Instant::now();
+        while terminal.screen().unwrap().contains("no agent answers") {
+            assert!(since.elapsed() < PATIENCE, "{}", terminal.screen().unwrap());
+            thread::sleep(Duration::from_millis(50));
+        }
+        terminal.press(&["q"]).unwrap();
+        desk.assert_ends(&terminal, 0, "");
+        assert!(!terminal.screen().unwrap().contains("GeoFilter"), "the screen is as it was");
+        desk.assert_in_force("enforcing", &["ES"]);
+    });
+}
+
+#[test]
+fn top_without_a_terminal_prints_json_or_says_what_else_there_is() {
+    at_a_desk(|desk| {
+        assert_eq!(desk.agent.ask(&["top"]).unwrap().status.code(), Some(2));
+        assert!(!desk.reached());
+        let top = desk.agent.json(&["top"]).unwrap();
+        assert_eq!((&top["schema"], &top["state"]), (&json!(1), &json!("enforcing")));
+        assert_eq!(top["countries"][0]["country"], "CN");
+        let source = desk.abroad.local_addr().unwrap().ip().to_string();
+        let sources = top["sources"].as_array().unwrap();
+        assert!(sources.iter().any(|it| it["source"] == source && it["dropped"] == 1), "{top}");
+    });
+}

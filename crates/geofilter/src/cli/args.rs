@@ -96,6 +96,8 @@ pub(crate) enum Command {
     Protected(Protected),
     /// Show recent drops
     Log(Log),
+    /// Show what is dropped now, second by second, until q is pressed; with --json, once
+    Top,
     /// Show whom a policy would cut
     Preview(Preview),
     /// Find the PBX on this host, its ports and trunks, and what else filters there

@@ -18,6 +18,7 @@ pub(crate) mod render_preview;
 mod render_records;
 mod status;
 mod terminal;
+mod top;
 mod why;
 
 pub(crate) use change::countries;
@@ -97,6 +98,7 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Peer(command) => overrides::peer(command, global),
         Command::Protected(protected) => overrides::protected(&protected, global),
         Command::Log(log) => log::run(&log, global),
+        Command::Top => top::run(global),
         Command::Preview(preview) => preview::run(&preview, global),
         Command::Detect(detect) => detect::run(&detect, global),
         Command::Geodb(Geodb::Status) => geodb::status(global),
