@@ -296,7 +296,15 @@ pub(crate) fn entry(entry: &LogEntry, style: Style) -> String {
         entry.port,
         entry.source.to_string(),
     );
-    line.trim_end().to_owned() + "\n"
+    format!("{}{}\n", line.trim_end(), stands_for(entry.packets))
+}
+
+/// What an entry of the log says of the drops that it shows alone.
+pub(super) fn stands_for(packets: u32) -> String {
+    match packets {
+        0 | 1 => String::new(),
+        many => format!(" ({} packets)", number(u64::from(many))),
+    }
 }
 
 /// What is in force, in a few words.

@@ -7,6 +7,7 @@ use geofilter_core::change::Risk;
 use geofilter_core::wire::{Cut, Kept, Preview, PreviewCountry, Selection, Share, Who};
 
 use super::render::{Style, TOP, country, number, row, share, warnings};
+use super::render_records::count;
 
 /// How many of those who would be cut are named.
 const NAMED: usize = 10;
@@ -94,9 +95,10 @@ fn parties(text: &mut String, preview: &Preview, style: Style) {
         row(text, "Cut already", &cut(&again));
     }
     let Kept { trunks, phones, peers, exempted } = preview.kept;
-    row(text, "Kept", &format!("{trunks} trunks, {phones} phones, {peers} peers"));
+    let kept = [(trunks, "trunk"), (phones, "phone"), (peers, "peer")];
+    row(text, "Kept", &kept.map(|(many, what)| count(many, what)).join(", "));
     if exempted > 0 {
-        row(text, "Exempted", &format!("{exempted} phones, for a while"));
+        row(text, "Exempted", &format!("{}, for a while", count(exempted, "phone")));
     }
     if !preview.risks.is_empty() {
         let accept: Vec<String> =

@@ -183,11 +183,16 @@ pub(super) fn decided_by(decided_by: &DecidedBy) -> String {
 /// In `status`.
 pub(super) fn counts(counts: &Counts) -> String {
     let Counts { exemptions, bans, peers } = *counts;
-    let of = |many: usize, one: &str| match many {
+    let counts = [(exemptions, "exemption"), (bans, "ban"), (peers, "peer")];
+    counts.map(|(many, one)| count(many, one)).join(", ")
+}
+
+/// How many there are of something.
+pub(super) fn count(many: usize, one: &str) -> String {
+    match many {
         1 => format!("1 {one}"),
         many => format!("{} {one}s", number(many as u64)),
-    };
-    format!("{}, {}, {}", of(exemptions, "exemption"), of(bans, "ban"), of(peers, "peer"))
+    }
 }
 
 fn time_left(seconds: u64) -> String {

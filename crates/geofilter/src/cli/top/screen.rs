@@ -14,7 +14,9 @@ use crate::cli::render::{self, Style, country, number};
 /// Lines of the tables, with their borders and headings; the log has what is left.
 const TABLES: u16 = 14;
 const HEAD: u16 = 4;
-const BAR: usize = 12;
+const BAR: u16 = 8;
+/// From this width on a table shows all of its columns.
+const WIDE: u16 = 46;
 
 /// See the module.
 pub(super) struct Screen<'a> {
@@ -34,7 +36,8 @@ impl Screen<'_> {
         ])
         .areas(frame.area());
         let [left, right] =
-            Layout::horizontal([Constraint::Percentage(42), Constraint::Percentage(58)])
+            Layout::horizontal([Constraint::Percentage(40), Constraint::Percentage(60)])
+                .spacing(1)
                 .areas(middle);
         self.head(frame, head, &now.status, &rates);
         self.countries(frame, left, &rates.countries);
@@ -81,63 +84,63 @@ impl Screen<'_> {
     fn countries(&self, frame: &mut Frame<'_>, area: Rect, countries: &[Country]) {
         let most = countries.iter().map(|it| it.per_second).fold(1.0, f64::max);
         let rows = countries.iter().map(|it| {
-            let filled = (it.per_second / most * BAR as f64).round() as usize;
-            Row::new([
+            let filled = (it.per_second / most * f64::from(BAR)).round() as usize;
+            vec![
                 Cell::from(country(it.country)),
-                Cell::from(format!("{:>9}", whole(it.per_second))),
-                Cell::from(format!("{:>13}", number(it.packets))),
+                right(whole(it.per_second)),
+                right(number(it.packets)),
                 Cell::from("\u{2588}".repeat(filled)).style(self.look(Color::Red)),
-            ])
+            ]
         });
-        let widths = [
-            Constraint::Min(14),
-            Constraint::Length(9),
-            Constraint::Length(13),
-            Constraint::Length(BAR as u16),
+        let columns = [
+            ("", Constraint::Fill(1)),
+            ("a second", Constraint::Length(9)),
+            ("in all", Constraint::Length(12)),
+            ("", Constraint::Length(BAR)),
         ];
-        self.table(
-            frame,
-            area,
-            "Dropped, by country",
-            ["", "      a s", "       in all", ""],
-            rows,
-            widths,
-        );
+        let shown = if area.width < WIDE { 3 } else { 4 };
+        self.table(frame, area, "Dropped, by country", &columns[..shown], rows);
     }
 
     fn sources(&self, frame: &mut Frame<'_>, area: Rect, sources: &[SourceReport]) {
         let rows = sources.iter().map(|it| {
-            Row::new([
+            vec![
                 Cell::from(it.source.clone()),
                 Cell::from(it.country.to_string()),
-                Cell::from(format!("{:>9}", number(it.lately))),
-                Cell::from(format!("{:>11}", number(it.dropped))),
-                Cell::from(format!("{:>11}", number(it.passed))),
+                right(number(it.lately)),
+                right(number(it.dropped)),
+                right(number(it.passed)),
                 Cell::from(it.as_name.clone().unwrap_or_default()),
-            ])
+            ]
         });
-        let widths = [
-            Constraint::Length(24),
-            Constraint::Length(2),
-            Constraint::Length(9),
-            Constraint::Length(11),
-            Constraint::Length(11),
-            Constraint::Min(8),
+        let columns = [
+            ("", Constraint::Fill(2)),
+            ("", Constraint::Length(2)),
+            ("in 10 s", Constraint::Length(8)),
+            ("dropped", Constraint::Length(10)),
+            ("passed", Constraint::Length(10)),
+            ("network", Constraint::Fill(1)),
         ];
-        let heads = ["", "", "  in 10 s", "    dropped", "     passed", "network"];
-        self.table(frame, area, "Sources, the busiest first", heads, rows, widths);
+        let shown = if area.width < WIDE { 4 } else { 6 };
+        self.table(frame, area, "Sources, the busiest first", &columns[..shown], rows);
     }
 
-    fn table<'a, const N: usize>(
+    /// As many columns as are named: of what has no room the rest is left out.
+    fn table<'a>(
         &self,
         frame: &mut Frame<'_>,
         area: Rect,
         title: &'a str,
-        heads: [&'a str; N],
-        rows: impl Iterator<Item = Row<'a>>,
-        widths: [Constraint; N],
+        columns: &[(&'a str, Constraint)],
+        rows: impl Iterator<Item = Vec<Cell<'a>>>,
     ) {
+        let heads = columns.iter().map(|(head, constraint)| match constraint {
+            Constraint::Length(_) => right((*head).to_owned()),
+            _ => Cell::from(*head),
+        });
         let heads = Row::new(heads).style(self.look(Color::DarkGray));
+        let rows = rows.map(|cells| Row::new(cells.into_iter().take(columns.len())));
+        let widths = columns.iter().map(|(_, constraint)| *constraint);
         let block = Block::new().borders(Borders::TOP).title(title);
         frame.render_widget(Table::new(rows, widths).header(heads).block(block), area);
     }
@@ -149,10 +152,29 @@ impl Screen<'_> {
     }
 
     fn line(&self, entry: &LogEntry) -> Line<'static> {
-        let plain = render::entry(entry, Style { colour: false });
+        let time = entry.time.parse::<jiff::Timestamp>().map_or_else(
+            |_| entry.time.clone(),
+            |time| time.to_zoned(jiff::tz::TimeZone::system()).strftime("%T").to_string(),
+        );
+        let what = entry.method.as_deref().or(entry.first_line.as_deref()).unwrap_or("-");
+        let text = format!(
+            "{time} {} {:<8} {}/{:<5} {:<22} {what} {} {}{}",
+            entry.country,
+            render::words(&entry.reason),
+            entry.protocol,
+            entry.port,
+            entry.source.to_string(),
+            entry.user_agent.as_deref().unwrap_or_default(),
+            entry.as_name.as_deref().unwrap_or_default(),
+            render::stands_for(entry.packets),
+        );
         let colour = if entry.enforced { Color::Reset } else { Color::Yellow };
-        Line::styled(plain.trim_end().to_owned(), self.look(colour))
+        Line::styled(text, self.look(colour))
     }
+}
+
+fn right(text: String) -> Cell<'static> {
+    Cell::from(Line::from(text).right_aligned())
 }
 
 /// A rate; small ones have a digit more.
