@@ -631,6 +631,23 @@ fn a_lost_state_leaves_what_the_kernel_holds() {
 }
 
 #[test]
+fn what_a_failed_off_left_is_not_taken_for_a_confirmed_change() {
+    let mut host = Host::default();
+    let mut machine = host.restart();
+    host.command(&mut machine, Command::Observe).unwrap();
+    host.command(&mut machine, enforce(1, Some(SECOND))).unwrap();
+    // The disk keeps the pending change, the kernel lets everything pass under its number.
+    host.full = true;
+    let mut host = host.reboot();
+    let mut machine = host.restart();
+    let effect = machine.handle(Input::Command(Command::Off, host.now()));
+    let answer = host.drive(&mut machine, effect, Some((1, Fault::Fails)));
+    assert!(matches!(answer, Ok(Err(Refusal::NotDetached(_)))));
+    host.restart();
+    assert_eq!(host.does(), Does::Observe(nothing_selected()));
+}
+
+#[test]
 fn an_off_that_failed_half_way_is_finished_by_the_next_start() {
     let mut host = Host::default();
     let mut machine = host.restart();
