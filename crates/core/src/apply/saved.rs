@@ -4,7 +4,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::country::CountrySet;
-use crate::desired::{BootTime, Generation, Observed};
+use crate::desired::{Action, BootTime, Generation, Observed};
 use crate::policy::{Mode, Policy};
 
 /// What a host does until told otherwise.
@@ -106,23 +106,28 @@ pub(super) fn settle(saved: &Saved, observed: Option<&Observed>, now: BootTime) 
         interim: None,
         last: saved.last,
     };
+    // A bank that passes stands for nothing else, whatever its number: a data plane that detaches makes one.
+    let is_held = |standing: &Standing| {
+        let action = match standing.stance {
+            Stance::Off => Action::Pass,
+            Stance::Observe => Action::Observe,
+            Stance::Enforce => Action::Enforce,
+        };
+        observed.is_some_and(|observed| observed.active == (standing.generation, action))
+    };
     let dropped = || Saved { interim: None, ..saved.clone() };
     match &saved.interim {
         None => saved.clone(),
         Some(Interim::Trying { standing }) => match standing.stance {
             Stance::Off => done(standing),
-            Stance::Observe | Stance::Enforce if active == Some(standing.generation) => {
-                done(standing)
-            }
+            Stance::Observe | Stance::Enforce if is_held(standing) => done(standing),
             Stance::Observe | Stance::Enforce => dropped(),
         },
-        Some(Interim::Pending { standing, .. }) if active == Some(standing.generation) => {
-            match fallback {
-                None => done(standing),
-                Some(_) if runs => saved.clone(),
-                Some(_) => dropped(),
-            }
-        }
+        Some(Interim::Pending { standing, .. }) if is_held(standing) => match fallback {
+            None => done(standing),
+            Some(_) if runs => saved.clone(),
+            Some(_) => dropped(),
+        },
         Some(Interim::Paused { generation, .. }) if active == Some(*generation) && runs => {
             saved.clone()
         }

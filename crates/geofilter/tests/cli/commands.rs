@@ -88,6 +88,33 @@ fn without_a_terminal_a_change_needs_yes_or_a_deadline() {
 }
 
 #[test]
+fn a_dry_run_asks_nothing_and_changes_nothing() {
+    let place = Place::new();
+    let _agent = place.agent();
+    place.json(&["allow", "ES", "--yes"]);
+    let before = place.json(&["status"]);
+    let said = text(&place.run(&["allow", "PT", "--dry-run"]).stderr);
+    assert!(!said.contains("--yes"), "{said}");
+    assert_eq!(place.json(&["status"]), before);
+    place.refused(2, &["allow", "PT", "--dry-run", "--yes"]);
+}
+
+#[test]
+fn what_a_pending_change_goes_back_to_is_told() {
+    let place = Place::new();
+    let _agent = place.agent();
+    let first = place.json(&["allow", "ES", "--confirm-within", "1m"]);
+    assert_eq!(first["fallback"]["state"], "off", "{first}");
+    let kept = place.json(&["confirm"]);
+    assert_eq!((&kept["fallback"], &kept["compared"]), (&json!(null), &json!(false)));
+    place.json(&["observe"]);
+    let said = text(&place.run(&["block", "RU", "--confirm-within", "1m"]).stdout);
+    assert!(said.contains("back to observing: allow ES (generation 2)"), "{said}");
+    let back = place.json(&["revert"]);
+    assert_eq!((&back["state"], &back["compared"]), (&json!("observing"), &json!(true)));
+}
+
+#[test]
 fn dangers_must_be_accepted_by_name() {
     let place = Place::new();
     let _agent = place.agent();
