@@ -78,6 +78,19 @@ fn trunks_and_devices_are_told_apart() {
 }
 
 #[test]
+fn log_files_are_listed_with_what_is_written_there() {
+    let logs = asterisk::log_files(sample!("asterisk-logger-show-channels.txt"));
+    let logs: Vec<_> = logs.iter().map(|log| (log.path.as_str(), log.levels.join(" "))).collect();
+    assert_eq!(
+        logs,
+        [
+            ("/var/log/asterisk/messages", "NOTICE WARNING ERROR SECURITY".to_owned()),
+            ("/var/log/asterisk/my log", "NOTICE".to_owned())
+        ]
+    );
+}
+
+#[test]
 fn a_contact_that_was_registered_is_no_trunk() {
     let registered = asterisk::registered(sample!("asterisk-database-show-registrar.txt"));
     let contacts = sample!("asterisk-pjsip-show-contacts.txt");

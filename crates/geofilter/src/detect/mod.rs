@@ -10,6 +10,7 @@ mod control;
 mod kamailio;
 mod manager;
 mod processes;
+mod program;
 mod surroundings;
 
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use geofilter_core::policy::Transport;
 use control::Trouble;
 pub(crate) use manager::Manager;
 use processes::Found;
+pub(crate) use program::run;
 
 /// What was found of the PBXs.
 #[derive(Debug, Default)]
