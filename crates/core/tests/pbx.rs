@@ -1,7 +1,9 @@
 //! What is read from what real PBXs said (`samples/`), and that no text whatever breaks a reader.
 
 use geofilter_core::pbx::binrpc::{self, Value, Wrong};
-use geofilter_core::pbx::{How, Kind, Pbx, ami, asterisk, attempts, freepbx, kamailio, uri};
+use geofilter_core::pbx::{
+    How, Kind, LogFile, Pbx, ami, asterisk, attempts, freepbx, kamailio, uri,
+};
 use geofilter_core::surroundings;
 use proptest::prelude::*;
 
@@ -88,6 +90,12 @@ fn log_files_are_listed_with_what_is_written_there() {
             ("/var/log/asterisk/my log", "NOTICE".to_owned())
         ]
     );
+    let cut = "/srv/asterisk/var/log/asterisk/secu";
+    let log = |path: &str| LogFile { path: path.to_owned(), levels: Vec::new() };
+    let open = ["/srv/asterisk/var/log/asterisk/security.log".into(), "/dev/null".into()];
+    let whole = asterisk::whole_names(vec![log(cut), log("/dev")], &open);
+    assert_eq!(whole, [log("/srv/asterisk/var/log/asterisk/security.log"), log("/dev")]);
+    assert_eq!(asterisk::whole_names(vec![log(cut)], &[]), [log(cut)]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -74,6 +75,19 @@ pub fn log_files(answer: &str) -> Vec<LogFile> {
         })
     };
     answer.lines().filter_map(file).take(MOST).collect()
+}
+
+/// The list cuts long names off. What they are is seen from the files that Asterisk holds open, and one
+/// whose name can't be told is left as it is.
+pub fn whole_names(mut logs: Vec<LogFile>, open: &[PathBuf]) -> Vec<LogFile> {
+    /// The width of the column.
+    const CUT: usize = 35;
+    for log in logs.iter_mut().filter(|log| log.path.len() == CUT) {
+        let mut names = open.iter().filter_map(|path| path.to_str());
+        let whole = names.find(|name| name.starts_with(&log.path));
+        log.path = whole.map_or_else(|| log.path.clone(), printable);
+    }
+    logs
 }
 
 /// `pjsip list transports`.
