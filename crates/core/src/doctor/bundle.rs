@@ -142,7 +142,6 @@ pub fn names(facts: &Facts) -> Vec<String> {
             names.push(device.endpoint.clone());
             names.extend(device.user_agent.clone());
         }
-        names.extend(pbx.transports.iter().flatten().map(|transport| transport.name.clone()));
     }
     names
 }
