@@ -36,10 +36,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cli::{self, args};
+pub(crate) use clock::wall;
 use engine::{Answer, Engine, Job};
 use names::Follower;
 use place::Occupied;
-pub(crate) use settings::{Settings, manager};
+pub(crate) use settings::{Settings, folders, manager};
 
 /// `geofilter agent`: runs until told to end, and leaves the filter in force.
 pub(crate) fn run(args: args::Agent) -> Result<(), Failure> {

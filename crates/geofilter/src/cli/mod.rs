@@ -4,8 +4,9 @@
 pub(crate) mod args;
 mod calendar;
 mod change;
-mod client;
+pub(crate) mod client;
 mod detect;
+mod doctor;
 mod geodb;
 mod log;
 mod manual;
@@ -13,6 +14,7 @@ mod overrides;
 mod preview;
 pub(crate) mod render;
 mod render_detect;
+mod render_doctor;
 mod render_records;
 mod status;
 mod why;
@@ -96,6 +98,7 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Log(log) => log::run(&log, global),
         Command::Preview(preview) => preview::run(&preview, global),
         Command::Detect(detect) => detect::run(&detect, global),
+        Command::Doctor(doctor) => doctor::run(&doctor, global),
         Command::Geodb(Geodb::Status) => geodb::status(global),
         Command::Geodb(Geodb::Lookup { address }) => geodb::lookup(address, global),
         Command::Completions { shell } => manual::completions(shell),

@@ -292,6 +292,7 @@ fn every_command_explains_itself() {
         "log",
         "preview",
         "detect",
+        "doctor",
         "geodb",
         "completions",
         "man",
