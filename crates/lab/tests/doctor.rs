@@ -9,6 +9,7 @@
 use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -307,6 +308,22 @@ fn traps_of_the_agent() {
     look().only_here(&healthy, &["policy-lost"]);
     agent.json(&["off"]).unwrap();
     assert!(look().message("not-enforcing").contains("is off"));
+}
+
+#[test]
+fn an_agent_that_hangs_is_a_problem_and_is_not_waited_for() {
+    let host = Namespace::new("doctor").unwrap();
+    let doctor = Doctor::new();
+    fs::create_dir(doctor.folder.path().join("run")).unwrap();
+    let healthy = doctor.look(&host);
+    assert!(healthy.message("agent-unreachable").contains("nothing is filtered"));
+    // It takes the question, and gives no answer.
+    let _hung = UnixListener::bind(doctor.folder.path().join("run/agent.sock")).unwrap();
+    let since = Instant::now();
+    let report = doctor.look(&host);
+    assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+    assert!(report.message("agent-unreachable").contains("did not answer"), "{}", report.0);
+    assert_eq!(report.why_not("policy-lost"), "no agent answers");
 }
 
 #[test]

@@ -37,8 +37,11 @@ pub(super) fn status(facts: &Facts) -> Seen<&Status> {
 
 fn agent_unreachable(facts: &Facts) -> Outcome {
     let reachable = facts.agent.status.as_ref().map_err(Clone::clone)?.is_some();
-    let attached = facts.agent.attached.clone();
-    let (severity, message) = match attached {
+    if let Some(trouble) = &facts.agent.trouble {
+        let remedy = "restart it: the policy in force stays in force meanwhile; its log tells more";
+        return Complaint::if_so(true, Problem, trouble, remedy);
+    }
+    let (severity, message) = match facts.agent.attached {
         Ok(true) => (
             Problem,
             "no agent answers, though its programs are on this host's interfaces: they go on judging by the last policy, and nobody follows names, addresses and interfaces",

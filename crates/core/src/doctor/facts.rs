@@ -56,6 +56,8 @@ pub struct Machine {
 pub struct Agent {
     /// What it says; `None` if none answers.
     pub status: Seen<Option<Status>>,
+    /// What came instead of an answer, where something took the question.
+    pub trouble: Option<String>,
     /// Whether programs are on interfaces, with an agent or without.
     pub attached: Seen<bool>,
     /// Its state folder, if it is there.

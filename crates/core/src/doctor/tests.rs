@@ -148,6 +148,7 @@ fn healthy() -> Facts {
         },
         agent: Agent {
             status: Ok(Some(status())),
+            trouble: None,
             attached: Ok(true),
             state_dir: Ok(Some(Folder { path: "/state".to_owned(), refuses: None, free: 1 << 30 })),
         },
@@ -265,6 +266,11 @@ fn the_agent() {
     };
     assert_eq!(found(none(true))[0], (Code::AgentUnreachable, Problem));
     assert_eq!(found(none(false))[0], (Code::AgentUnreachable, Warning));
+    let hangs = |facts: &mut Facts| {
+        none(false)(facts);
+        facts.agent.trouble = Some("x".to_owned());
+    };
+    assert_eq!(found(hangs)[0], (Code::AgentUnreachable, Problem));
     assert!(unchecked(none(false)).contains(&Code::PortsUnprotected));
     let closed = |facts: &mut Facts| facts.agent.status = Err("closed".to_owned());
     assert!(unchecked(closed).contains(&Code::AgentUnreachable));

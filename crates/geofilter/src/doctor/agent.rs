@@ -15,7 +15,7 @@ use rustix::fs::{Access, access, statvfs};
 use rustix::io::Errno;
 
 use super::{Where, is_root};
-use crate::cli::client;
+use crate::cli::{client, confused};
 
 /// How long the agent may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -24,27 +24,32 @@ const MANY: usize = 100;
 
 pub(super) fn look(place: &Where) -> Agent {
     let held = kernel::held(&place.runtime_dir).map(|held| !held.is_empty());
+    let (status, trouble) = status(&place.socket);
     Agent {
-        status: status(&place.socket),
+        status,
+        trouble,
         attached: held.map_err(|error| format!("{:#}", anyhow::Error::from(error))),
         state_dir: folder(&place.state_dir),
     }
 }
 
-fn status(socket: &Path) -> Seen<Option<Status>> {
+/// What it says, and what came instead of an answer.
+fn status(socket: &Path) -> (Seen<Option<Status>>, Option<String>) {
     match UnixStream::connect(socket) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Err(format!(
-                "the agent's socket {} is closed to you: ask as root",
-                socket.display()
-            ));
+            let shown = socket.display();
+            return (
+                Err(format!("the agent's socket {shown} is closed to you: ask as root")),
+                None,
+            );
         }
-        Err(_) => return Ok(None),
+        Err(_) => return (Ok(None), None),
     }
-    match ask(socket, &Request::Status)? {
-        Reply::Status(status) => Ok(Some(*status)),
-        _ => Err("the agent answered something else; is it another version?".to_owned()),
+    match ask(socket, &Request::Status) {
+        Ok(Reply::Status(status)) => (Ok(Some(*status)), None),
+        Ok(_) => (Ok(None), Some(confused().message)),
+        Err(why) => (Ok(None), Some(why)),
     }
 }
 
