@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::redact::Redactor;
 use super::{Facts, Report};
 use crate::country::CountryCode;
-use crate::pbx::Pbx;
+use crate::pbx::{How, Pbx};
 use crate::surroundings::{Firewall, Program};
 use crate::wire::Status;
 
@@ -53,7 +53,7 @@ pub struct PbxSummary {
     container: bool,
     /// The ports that its sockets are on.
     ports: Vec<String>,
-    trunks: BTreeMap<String, usize>,
+    trunks: BTreeMap<&'static str, usize>,
     devices: usize,
     /// What is written to each of its logs.
     logs: Vec<Vec<String>>,
@@ -97,7 +97,12 @@ impl PbxSummary {
         ports.dedup();
         let mut trunks = BTreeMap::new();
         for trunk in &pbx.trunks {
-            *trunks.entry(format!("{:?}", trunk.how)).or_default() += 1;
+            let how = match trunk.how {
+                How::Registration => "registration",
+                How::StaticContact => "static-contact",
+                How::Identify => "identify",
+            };
+            *trunks.entry(how).or_default() += 1;
         }
         Self {
             kind: pbx.kind.name(),
