@@ -6,7 +6,8 @@
 //! and bans, [`book`] how they are asked for, [`tracker`] learns the peers; [`dxr`] is a table as the kernel searches it. [`desired`] is what a data plane is asked to do, [`counters`] and [`event`]
 //! are what it reports. [`change`] is what an operator asks, [`apply`] the machine that brings a host
 //! there, [`wire`] what agent and clients say to each other. [`pbx`] reads what a PBX says of itself, and
-//! [`surroundings`] what else has a say about packets on its host; [`detected`] puts the two together.
+//! [`surroundings`] what else has a say about packets on its host; [`detected`] puts the two together, and
+//! [`doctor`] says what could go wrong there.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod country;
 pub mod decide;
 pub mod desired;
 pub mod detected;
+pub mod doctor;
 pub mod dxr;
 pub mod event;
 pub mod geodata;

@@ -294,6 +294,11 @@ pub struct Data {
     pub ipv6_ranges: usize,
 }
 
+/// The warning of a [`Status`] whose policy is not known.
+pub const POLICY_LOST: &str = "the kernel holds a policy that this agent does not know; it stays in force until you choose one with `allow` or `block`";
+/// The warning of a [`Status`] that is not on disk.
+pub const UNSAVED: &str = "what is in force could not be saved yet: a restart would undo it";
+
 /// The state of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {

@@ -1,7 +1,9 @@
 //! What is read from what real PBXs said (`samples/`), and that no text whatever breaks a reader.
 
 use geofilter_core::pbx::binrpc::{self, Value, Wrong};
-use geofilter_core::pbx::{How, Kind, Pbx, ami, asterisk, attempts, freepbx, kamailio, uri};
+use geofilter_core::pbx::{
+    How, Kind, LogFile, Pbx, ami, asterisk, attempts, freepbx, kamailio, uri,
+};
 use geofilter_core::surroundings;
 use proptest::prelude::*;
 
@@ -75,6 +77,25 @@ fn trunks_and_devices_are_told_apart() {
     assert_eq!(words(pbx.registered_addresses()), ["127.0.0.21", "127.0.0.22"]);
     let how: Vec<How> = pbx.trunks.iter().map(|trunk| trunk.how).collect();
     assert_eq!(how, [How::Identify, How::StaticContact, How::Registration]);
+}
+
+#[test]
+fn log_files_are_listed_with_what_is_written_there() {
+    let logs = asterisk::log_files(sample!("asterisk-logger-show-channels.txt"));
+    let logs: Vec<_> = logs.iter().map(|log| (log.path.as_str(), log.levels.join(" "))).collect();
+    assert_eq!(
+        logs,
+        [
+            ("/var/log/asterisk/messages", "NOTICE WARNING ERROR SECURITY".to_owned()),
+            ("/var/log/asterisk/my log", "NOTICE".to_owned())
+        ]
+    );
+    let cut = "/srv/asterisk/var/log/asterisk/secu";
+    let log = |path: &str| LogFile { path: path.to_owned(), levels: Vec::new() };
+    let open = ["/srv/asterisk/var/log/asterisk/security.log".into(), "/dev/null".into()];
+    let whole = asterisk::whole_names(vec![log(cut), log("/dev")], &open);
+    assert_eq!(whole, [log("/srv/asterisk/var/log/asterisk/security.log"), log("/dev")]);
+    assert_eq!(asterisk::whole_names(vec![log(cut)], &[]), [log(cut)]);
 }
 
 #[test]

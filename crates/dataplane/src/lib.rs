@@ -1,10 +1,13 @@
 //! The root edge: everything that touches the kernel. [`Backend`] is the one seam to it: [`kernel`] is
 //! the BPF data plane, [`memory`] the one without a kernel. [`interfaces`] tells what there is to
-//! protect, [`programs`] what others have put there, [`baseline`] proves that nothing of ours remains.
+//! protect, [`programs`] what others have put there; [`details`] and [`features`] are for
+//! who wants to know why something does not work. [`baseline`] proves that nothing of ours remains.
 
 pub mod baseline;
+pub mod details;
 pub mod error;
 pub mod fault;
+pub mod features;
 pub mod interfaces;
 pub mod kernel;
 pub mod memory;

@@ -5,6 +5,7 @@
 mod agent;
 mod cli;
 mod detect;
+mod doctor;
 mod geo;
 mod up;
 

@@ -45,6 +45,8 @@ pub struct Config {
     pjsip: String,
     http: String,
     manager: String,
+    logger: Option<String>,
+    without: Vec<&'static str>,
     modules: Vec<&'static str>,
 }
 
@@ -122,6 +124,18 @@ impl Config {
         ))
     }
 
+    /// Logs to these files, as `logger.conf` has them, instead of everything to one.
+    pub fn logger(mut self, files: &str) -> Self {
+        self.logger = Some(files.to_owned());
+        self
+    }
+
+    /// Does not load this module.
+    pub fn without(mut self, module: &'static str) -> Self {
+        self.without.push(module);
+        self
+    }
+
     /// More of `manager.conf`.
     pub fn manager_conf(mut self, lines: &str) -> Self {
         self.manager.push_str(lines);
@@ -170,6 +184,11 @@ impl Asterisk {
         text.trim().parse().context("the process id of Asterisk")
     }
 
+    /// Where it logs.
+    pub fn logs(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
     /// What it logged.
     pub fn log(&self) -> String {
         let files = ["output", "log/messages.log"].map(|name| self.folder.path().join(name));
@@ -214,11 +233,14 @@ fn write_config(fetched: &Fetched, folder: &Path, config: &Config) -> Result<()>
         data = fetched.path("usr/share/asterisk").display(),
     );
     let load = |name: &&str| format!("load={name}.so\n");
-    let loaded: String = MODULES.iter().chain(&config.modules).map(load).collect();
+    let wanted = MODULES.iter().chain(&config.modules);
+    let loaded: String = wanted.filter(|name| !config.without.contains(name)).map(load).collect();
+    let usual = "messages.log => notice,warning,error,security\n";
+    let logger = config.logger.as_deref().unwrap_or(usual);
     let files = [
         ("asterisk.conf", directories),
         ("modules.conf", format!("[modules]\nautoload=no\n{loaded}")),
-        ("logger.conf", "[logfiles]\nmessages.log => notice,warning,error,security\n".to_owned()),
+        ("logger.conf", format!("[logfiles]\n{logger}")),
         ("rtp.conf", "[general]\nrtpstart=10000\nrtpend=10100\n".to_owned()),
         ("iax.conf", "[general]\nbindaddr=0.0.0.0\n".to_owned()),
         ("extensions.conf", "[phones]\n[trunk]\n".to_owned()),

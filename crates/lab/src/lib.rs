@@ -3,11 +3,12 @@
 //! binary, [`tmux`] a terminal for it, [`plane`] the data plane without an agent, [`addresses`] real addresses of real countries,
 //! [`nameserver`] what the host asks for names. [`standin`] answers as a PBX would,
 //! [`attack`] guesses, in the [`sip`] that takes; [`gun`] fires for benchmarks. [`asterisk`] and
-//! [`kamailio`] are real PBXs, fetched by [`pbx`]. [`images`] builds what the program embeds.
+//! [`kamailio`] are real PBXs and [`fail2ban`] a real fail2ban, fetched by [`pbx`]. [`images`] builds what the program embeds.
 
 pub mod addresses;
 pub mod asterisk;
 pub mod attack;
+pub mod fail2ban;
 pub mod gun;
 pub mod images;
 pub mod kamailio;

@@ -7,11 +7,12 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{Carrier, Device, How, MOST, SipTransport, Trunk, printable};
+use super::{Carrier, Device, How, LogFile, MOST, SipTransport, Trunk, printable};
 
 /// The longest name or URI that is asked for.
 const LONGEST_NAME: usize = 512;
@@ -58,6 +59,35 @@ pub fn log_folder(answer: &str) -> Option<&str> {
         .lines()
         .find_map(|line| rest(line, "Log directory:"))
         .filter(|path| path.starts_with('/'))
+}
+
+/// `logger show channels`: the files it logs to, and what it writes there.
+pub fn log_files(answer: &str) -> Vec<LogFile> {
+    let file = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // A name may hold spaces, so the row is split where its type is.
+        let at = words.iter().position(|word| *word == "File")?;
+        let (path, rest) = (words[..at].join(" "), &words[at + 1..]);
+        let [_format, status, "-", levels @ ..] = rest else { return None };
+        (path.starts_with('/') && *status == "Enabled").then(|| LogFile {
+            path: printable(&path),
+            levels: levels.iter().map(|level| printable(level)).collect(),
+        })
+    };
+    answer.lines().filter_map(file).take(MOST).collect()
+}
+
+/// The list cuts long names off. What they are is seen from the files that Asterisk holds open, and one
+/// whose name can't be told is left as it is.
+pub fn whole_names(mut logs: Vec<LogFile>, open: &[PathBuf]) -> Vec<LogFile> {
+    /// The width of the column.
+    const CUT: usize = 35;
+    for log in logs.iter_mut().filter(|log| log.path.len() == CUT) {
+        let mut names = open.iter().filter_map(|path| path.to_str());
+        let whole = names.find(|name| name.starts_with(&log.path));
+        log.path = whole.map_or_else(|| log.path.clone(), printable);
+    }
+    logs
 }
 
 /// `pjsip list transports`.

@@ -75,6 +75,24 @@ pub struct Pbx {
     pub trunks: Vec<Trunk>,
     /// Who is registered at it.
     pub devices: Vec<Device>,
+    /// The files it logs to; `None` if it could not be asked.
+    pub logs: Option<Vec<LogFile>>,
+}
+
+/// A file that a PBX logs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogFile {
+    /// Where it is.
+    pub path: String,
+    /// Which levels are written there, as the PBX calls them.
+    pub levels: Vec<String>,
+}
+
+impl LogFile {
+    /// Whether lines of this level are written there.
+    pub fn writes(&self, level: &str) -> bool {
+        self.levels.iter().any(|one| one == level)
+    }
 }
 
 /// A product around a PBX.
@@ -248,6 +266,7 @@ impl Pbx {
             rtp: None,
             trunks: Vec::new(),
             devices: Vec::new(),
+            logs: None,
         }
     }
 

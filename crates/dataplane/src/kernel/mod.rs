@@ -40,6 +40,8 @@ pub use judge::{Judge, count_run_time};
 use live::{Live, open_control};
 use pins::{Hold, Pins, Task};
 use remains::Remains;
+pub use sys::clock_is_synchronised;
+pub(crate) use sys::strips_vlan_tags;
 
 /// The BPF data plane.
 pub struct Kernel {

@@ -131,3 +131,50 @@ fn visit_every_cpu() -> io::Result<()> {
     }
     Ok(sched_setaffinity(None, &home)?)
 }
+
+/// Whether the kernel believes that something keeps its clock right.
+///
+/// # Errors
+/// If it does not say.
+#[expect(unsafe_code, reason = "adjtimex(2)")]
+pub fn clock_is_synchronised() -> io::Result<bool> {
+    // SAFETY: all of it are numbers, for which zero is a value; no mode is set, so nothing is changed.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes to `state`, which lives until it returns.
+    match unsafe { libc::adjtimex(&raw mut state) } {
+        -1 => Err(io::Error::last_os_error()),
+        libc::TIME_ERROR => Ok(false),
+        _ => Ok(state.status & libc::STA_UNSYNC == 0),
+    }
+}
+
+/// What `ETHTOOL_GFLAGS` asks and answers with.
+#[repr(C)]
+struct EthtoolValue {
+    command: u32,
+    data: u32,
+}
+
+/// Whether an interface takes VLAN tags off what arrives; `None` if it does not say.
+#[expect(unsafe_code, reason = "the ioctl of ethtool")]
+pub(crate) fn strips_vlan_tags(interface: &str) -> Option<bool> {
+    const GFLAGS: u32 = 0x25;
+    const RXVLAN: u32 = 1 << 8;
+    let mut value = EthtoolValue { command: GFLAGS, data: 0 };
+    // SAFETY: zero is a value of every field.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if interface.len() >= request.ifr_name.len() {
+        return None;
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    let socket =
+        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None);
+    let socket = socket.ok()?;
+    // SAFETY: the kernel reads `request` and, through it, writes to `value`; both live until it returns.
+    let result =
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
+    (result == 0).then_some(value.data & RXVLAN != 0)
+}

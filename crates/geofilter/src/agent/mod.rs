@@ -40,10 +40,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cli::{self, args};
+pub(crate) use clock::wall;
 use engine::{Answer, Engine, Job};
 use names::Follower;
 use place::Occupied;
-pub(crate) use settings::{Settings, manager};
+pub(crate) use settings::{Settings, folders, manager};
 
 /// Asks the host's name servers for a name.
 ///

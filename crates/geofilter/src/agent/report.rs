@@ -8,7 +8,7 @@ use geofilter_core::counters::{Counters, Reason};
 use geofilter_core::decide::{Context, Overrides, Timed, decide, judged_address};
 use geofilter_core::packet::{Frame, Packet, Upper};
 use geofilter_core::policy::{Policy, Transport};
-use geofilter_core::wire::{Counts, DecidedBy, Reply, Status, Tally, Why};
+use geofilter_core::wire::{Counts, DecidedBy, POLICY_LOST, Reply, Status, Tally, UNSAVED, Why};
 
 use super::engine::Engine;
 use super::overrides::peer_report;
@@ -28,15 +28,10 @@ impl Engine {
         };
         warnings.extend(self.trouble.as_ref().map(|(trouble, _)| trouble.clone()));
         if self.machine.policy_lost() {
-            warnings.push(
-                "the kernel holds a policy that this agent does not know; it stays in force until you choose one with `allow` or `block`"
-                    .to_owned(),
-            );
+            warnings.push(POLICY_LOST.to_owned());
         }
         if self.machine.unsaved() {
-            warnings.push(
-                "what is in force could not be saved yet: a restart would undo it".to_owned(),
-            );
+            warnings.push(UNSAVED.to_owned());
         }
         let counts = self.counts(&mut warnings);
         let standing = self.machine.current(now);

@@ -13,6 +13,9 @@ use serde::Deserialize;
 use crate::cli::args::{Choice, Place};
 use crate::detect::Manager;
 
+const STATE_DIR: &str = "/var/lib/geofilter";
+const RUNTIME_DIR: &str = "/run/geofilter";
+
 /// What an agent needs to know to start.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -63,6 +66,25 @@ pub(crate) fn manager(config: Option<&Path>) -> anyhow::Result<Option<Manager>> 
     config.map(read).transpose()?.unwrap_or_default().manager()
 }
 
+/// Where an agent with a configuration keeps its things.
+#[derive(Debug)]
+pub(crate) struct Folders {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) runtime_dir: PathBuf,
+}
+
+/// Those of the configuration, or the usual ones.
+///
+/// # Errors
+/// If the file can't be read or used.
+pub(crate) fn folders(config: Option<&Path>) -> anyhow::Result<Folders> {
+    let config = config.map(read).transpose()?.unwrap_or_default();
+    Ok(Folders {
+        state_dir: folder(config.state_dir, STATE_DIR),
+        runtime_dir: folder(config.runtime_dir, RUNTIME_DIR),
+    })
+}
+
 impl Config {
     fn manager(&self) -> anyhow::Result<Option<Manager>> {
         let Some(asterisk) = &self.asterisk else { return Ok(None) };
@@ -95,11 +117,11 @@ impl Settings {
                 names.push(name);
             }
         }
-        let runtime_dir = folder(place.runtime_dir.or(config.runtime_dir), "/run/geofilter");
+        let runtime_dir = folder(place.runtime_dir.or(config.runtime_dir), RUNTIME_DIR);
         // One that is not there yet has nothing pinned.
         let canonical = fs::canonicalize(&runtime_dir).unwrap_or_else(|_| runtime_dir.clone());
         Ok(Self {
-            state_dir: folder(place.state_dir.or(config.state_dir), "/var/lib/geofilter"),
+            state_dir: folder(place.state_dir.or(config.state_dir), STATE_DIR),
             interfaces: interfaces::select(&names, &kernel::held(&canonical)?)?,
             runtime_dir,
             backend: place.backend.or(config.backend).unwrap_or(Choice::Auto),

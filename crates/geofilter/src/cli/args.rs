@@ -105,6 +105,10 @@ pub(crate) enum Command {
     /// It asks Asterisk through its control socket, or its manager if the configuration has a login, and Kamailio
     /// through its control socket. It needs no agent and changes nothing; without root it sees little.
     Detect(Detect),
+    /// Say what could go wrong on this host, and how to mend it: exit code 1 if something is wrong now
+    ///
+    /// It changes nothing, and says what it could not look at: without root or an agent that is much.
+    Doctor(Doctor),
     /// World data
     #[command(subcommand)]
     Geodb(Geodb),
@@ -364,6 +368,16 @@ pub(crate) struct Detect {
     /// The agent's TOML file, for the login to Asterisk's manager.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// The agent's TOML file, for its directories and the login to Asterisk's manager.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Write a support file for a bug report instead, without addresses and names; `-` is standard output.
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub(crate) bundle: Option<Option<PathBuf>>,
 }
 
 #[derive(Debug, Subcommand)]

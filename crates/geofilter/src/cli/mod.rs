@@ -4,9 +4,10 @@
 pub(crate) mod args;
 mod calendar;
 mod change;
-mod client;
+pub(crate) mod client;
 mod countdown;
 mod detect;
+mod doctor;
 mod geodb;
 mod log;
 mod manual;
@@ -14,6 +15,7 @@ mod overrides;
 mod preview;
 pub(crate) mod render;
 mod render_detect;
+mod render_doctor;
 pub(crate) mod render_preview;
 mod render_records;
 mod status;
@@ -101,6 +103,7 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Top => top::run(global),
         Command::Preview(preview) => preview::run(&preview, global),
         Command::Detect(detect) => detect::run(&detect, global),
+        Command::Doctor(doctor) => doctor::run(&doctor, global),
         Command::Geodb(Geodb::Status) => geodb::status(global),
         Command::Geodb(Geodb::Lookup { address }) => geodb::lookup(address, global),
         Command::Completions { shell } => manual::completions(shell),

@@ -58,6 +58,8 @@ fn tell(console: &mut Console<'_>, pbx: &mut Pbx, result: &mut Pbxs) -> Result<b
     if let Some(folder) = asterisk::log_folder(&settings).filter(|_| !pbx.container) {
         result.attempts.extend(logged(console.found, Path::new(folder)));
     }
+    let logs = asterisk::log_files(&console.command("logger show channels")?);
+    pbx.logs = Some(asterisk::whole_names(logs, &console.found.files()));
     pbx.rtp = asterisk::rtp(&console.command("rtp show settings")?);
     let transports = console.command("pjsip list transports")?;
     if asterisk::is_unknown(&transports) {

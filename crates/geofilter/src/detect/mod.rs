@@ -11,6 +11,7 @@ mod control;
 mod kamailio;
 mod manager;
 mod processes;
+mod program;
 mod surroundings;
 
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ pub(crate) use connections::connections;
 use control::Trouble;
 pub(crate) use manager::Manager;
 use processes::Found;
+pub(crate) use program::run;
 
 /// What was found of the PBXs.
 #[derive(Debug, Default)]

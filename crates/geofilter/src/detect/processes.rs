@@ -40,6 +40,20 @@ impl Found {
     }
 }
 
+impl Found {
+    /// The files that it holds open, as far as that may be seen.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let processes = self.pids.iter().filter_map(|pid| Process::new(*pid).ok());
+        let descriptors = processes.filter_map(|process| process.fd().ok()).flatten().flatten();
+        descriptors
+            .filter_map(|descriptor| match descriptor.target {
+                FDTarget::Path(path) => Some(path),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
 fn open_below(root: &Path, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
     let flags = flags | OFlags::CLOEXEC;

@@ -1,21 +1,17 @@
 //! What else has a say about packets on this host.
 
 use std::fs;
-use std::io::Read;
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use geofilter_core::surroundings::{self, Fail2ban, Firewall, Surroundings};
 use geofilter_dataplane::programs;
 use procfs::process::all_processes;
 
+use super::program::run;
+
 /// How long another program may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How much of what it says is read: more than any ruleset worth having.
-const LONGEST: u64 = 64 << 20;
 
 /// Looks around; what can't be seen goes into the notes. Returns who is banned as well.
 pub(super) fn look(notes: &mut Vec<String>) -> (Surroundings, Vec<IpAddr>) {
@@ -54,7 +50,8 @@ fn names(words: &[String], programs: &[&str]) -> bool {
 
 fn fail2ban(notes: &mut Vec<String>) -> (Fail2ban, Vec<IpAddr>) {
     let ask = |word| {
-        run("fail2ban-client", &[word]).map(|said| String::from_utf8_lossy(&said).into_owned())
+        run("fail2ban-client", &[word], PATIENCE)
+            .map(|said| String::from_utf8_lossy(&said).into_owned())
     };
     match ask("status") {
         Ok(status) => {
@@ -69,7 +66,7 @@ fn fail2ban(notes: &mut Vec<String>) -> (Fail2ban, Vec<IpAddr>) {
 }
 
 fn nftables(found: &mut Surroundings, notes: &mut Vec<String>) {
-    let ruleset = run("nft", &["-j", "list", "ruleset"]);
+    let ruleset = run("nft", &["-j", "list", "ruleset"], PATIENCE);
     let read = |json: Vec<u8>| surroundings::nft(&json).map_err(|error| error.to_string());
     match ruleset.and_then(read) {
         Ok((firewalls, forwards)) => {
@@ -94,62 +91,9 @@ fn legacy_tables() -> Vec<Firewall> {
     tables
 }
 
-/// What a program prints, if it ends well and in time.
-fn run(program: &str, words: &[&str]) -> Result<Vec<u8>, String> {
-    let mut command = Command::new(program);
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => format!("{program} is not installed"),
-        _ => format!("{program} can't be run: {error}"),
-    })?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let said = read_aside(stdout);
-    let complained = read_aside(stderr);
-    let said = said.recv_timeout(PATIENCE);
-    if said.is_err() {
-        // It fails when the program has just ended.
-        let _ = child.kill();
-    }
-    let status = child.wait().map_err(|error| format!("{program}: {error}"))?;
-    let said = said.map_err(|_| format!("{program} did not answer in time"))?;
-    if status.success() {
-        return Ok(said);
-    }
-    let complaint = complained.recv_timeout(PATIENCE).unwrap_or_default();
-    let complaint = String::from_utf8_lossy(&complaint);
-    let first = complaint.lines().next().unwrap_or("it failed, ask as root");
-    Err(format!("{program}: {}", geofilter_core::pbx::printable(first)))
-}
-
-/// Reads on a thread of its own, which ends when the program does.
-fn read_aside(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
-    let (done, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(pipe) = pipe {
-            // What was read until it failed is cut, and so no whole answer.
-            let _ = pipe.take(LONGEST).read_to_end(&mut bytes);
-        }
-        done.send(bytes)
-    });
-    receiver
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
-
-    #[test]
-    fn a_program_that_hangs_is_not_waited_for() {
-        let since = Instant::now();
-        assert!(run("sleep", &["60"]).unwrap_err().contains("in time"));
-        assert!(since.elapsed() < PATIENCE * 3);
-        assert_eq!(run("echo", &["x"]).unwrap(), b"x\n");
-        assert!(run("false", &[]).unwrap_err().contains("false"));
-        assert!(run("no-such-program", &[]).unwrap_err().contains("not installed"));
-    }
 
     #[test]
     fn a_script_is_known_behind_its_interpreter() {

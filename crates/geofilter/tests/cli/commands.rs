@@ -319,6 +319,7 @@ fn every_command_explains_itself() {
         "log",
         "preview",
         "detect",
+        "doctor",
         "geodb",
         "completions",
         "man",

@@ -1,0 +1,121 @@
+//! [`Fail2ban`]: a real one, with Debian's own configuration and a jail of the test's, running in a
+//! namespace.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::namespace::{Namespace, succeed};
+use crate::pbx::{Fetched, Kept, within_patience};
+
+/// A real fail2ban, until it is dropped. Its socket, database and configuration are its own.
+#[derive(Debug)]
+pub struct Fail2ban {
+    kept: Option<Kept>,
+    folder: TempDir,
+}
+
+impl Fail2ban {
+    /// Installs one with these lines in its `jail.local`, and does not start it.
+    ///
+    /// # Errors
+    /// If it can't be fetched.
+    pub fn install(jails: &str) -> Result<Self> {
+        let fetched = Fetched::new("fail2ban")?;
+        let folder = tempfile::Builder::new().prefix("gf-fail2ban").tempdir()?;
+        let installed = Self { kept: None, folder };
+        fs::create_dir(installed.programs())?;
+        let stock = fetched.path("etc/fail2ban");
+        succeed(Command::new("cp").arg("-r").arg(stock).arg(installed.path("etc")))?;
+        // Debian's default jail watches for sshd, which has no log here.
+        let _ = fs::remove_file(installed.path("etc/jail.d/defaults-debian.conf"));
+        let here = installed.folder.path().display();
+        let own = format!(
+            "[Definition]\nsocket = {here}/socket\npidfile = {here}/pid\ndbfile = {here}/database\n\
+             logtarget = {here}/log\nallowipv6 = auto\n"
+        );
+        fs::write(installed.path("etc/fail2ban.local"), own)?;
+        installed.configure(jails)?;
+        for program in ["fail2ban-client", "fail2ban-server"] {
+            installed.wrap(&fetched, program)?;
+        }
+        Ok(installed)
+    }
+
+    /// Changes its `jail.local`, of which a server takes note when it starts.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn configure(&self, jails: &str) -> Result<()> {
+        let jails =
+            format!("[DEFAULT]\nbanaction = nftables-multiport\nbackend = polling\n{jails}");
+        Ok(fs::write(self.path("etc/jail.local"), jails)?)
+    }
+
+    /// Starts it, and waits until it answers.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn start(&mut self, namespace: &Namespace) -> Result<()> {
+        let mut command = Command::new(self.programs().join("fail2ban-server"));
+        command.args(["-xf", "start"]);
+        self.kept = Some(Kept::start(namespace, &command, "TERM", &self.path("output"))?);
+        within_patience(|| {
+            let answer = self.client(namespace, &["ping"])?;
+            ensure!(answer.contains("pong"), "it said: {answer}");
+            Ok(())
+        })
+        .with_context(|| fs::read_to_string(self.path("output")).unwrap_or_default())
+    }
+
+    /// Ends it.
+    pub fn stop(&mut self) {
+        self.kept = None;
+    }
+
+    /// Asks its client.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn client(&self, namespace: &Namespace, words: &[&str]) -> Result<String> {
+        let client = self.programs().join("fail2ban-client");
+        namespace.command(client.to_str().context("the path of the client")?, words)
+    }
+
+    /// The folder of its programs.
+    pub fn programs(&self) -> PathBuf {
+        self.path("bin")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a program that runs one of its own with the Python that came along.
+    fn wrap(&self, fetched: &Fetched, program: &str) -> Result<()> {
+        let python = fetched.command("usr/bin/python3.11", &[])?;
+        let words = [python.get_program()].into_iter().chain(python.get_args());
+        let python: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+        let text = format!(
+            "#!/bin/sh\nexport PYTHONHOME={home} PYTHONPATH={home}/lib/python3/dist-packages \
+             PYTHONDONTWRITEBYTECODE=1\nexec {python} {script} -c {config} \"$@\"\n",
+            home = fetched.path("usr").display(),
+            python = python.join(" "),
+            script = fetched.path("usr/bin").join(program).display(),
+            config = self.path("etc").display(),
+        );
+        let path = self.programs().join(program);
+        fs::write(&path, text)?;
+        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?)
+    }
+}
+
+/// Lines of a jail for Asterisk that reads these files.
+pub fn asterisk_jail(files: &[&Path], more: &str) -> String {
+    let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    format!("[asterisk]\nenabled = true\nlogpath = {}\n{more}\n", files.join("\n          "))
+}
