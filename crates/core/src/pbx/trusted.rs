@@ -36,6 +36,10 @@ impl Trusted {
             let devices = pbx.devices.iter().filter(|device| is_global(device.address.ip()));
             trusted.devices.extend(devices.cloned());
         }
+        trusted.devices.sort_by(|one, other| {
+            (&one.endpoint, one.address).cmp(&(&other.endpoint, other.address))
+        });
+        trusted.devices.dedup();
         (!pbxs.is_empty()).then_some((trusted, asked))
     }
 
