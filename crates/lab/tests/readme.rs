@@ -1,6 +1,6 @@
 //! What the README says of a live PBX is what happens: its commands are run in their order, on a host with a
 //! real Asterisk, phones at home and abroad, and attackers. `cargo test --test readme -- --nocapture` prints
-//! what they said.
+//! what they said. And the tests that docs/operating.md names are there.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,10 +19,13 @@ use serde_json::json;
 const SECTION: &str = "## On a live PBX";
 const ATTACKERS: [&str; 8] = ["CN", "RU", "US", "BR", "VN", "IN", "DE", "ES"];
 
-/// The commands of the section, and whether they are said to be refused.
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)).unwrap()
+}
+
+/// The commands of the section.
 fn commands() -> Vec<Vec<String>> {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
+    let readme = read("README.md");
     let section = readme.split_once(SECTION).expect("the README has the section").1;
     let section = section.split("\n## ").next().unwrap();
     let commands = section.lines().filter_map(|line| line.strip_prefix("$ geofilter "));
@@ -72,4 +75,46 @@ fn a_live_pbx_gets_from_observing_to_enforcing_as_the_readme_says() {
     }
     states.dedup();
     assert_eq!(json!(states), json!(["off", "observing", "pending", "enforcing", "off"]));
+}
+
+/// The text of every Rust file below a folder, with its path.
+fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.extension() {
+            None if path.is_dir() => sources(&path, found),
+            Some(extension) if extension == "rs" => {
+                found.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
+            }
+            Some(_) | None => {}
+        }
+    }
+}
+
+#[test]
+fn every_promise_names_a_test_that_is_there() {
+    let mut code = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut code);
+    let is_there = |name: &str| match name.rsplit_once("::").unwrap() {
+        (file, "*" | "tests") => code.iter().any(|(path, _)| {
+            path.ends_with(&format!("/{file}.rs")) || path.contains(&format!("/{file}/"))
+        }),
+        (_, test) => {
+            // One for each way to attach.
+            let test =
+                test.split_once("_{").map_or_else(|| format!("{test}("), |(it, _)| it.to_owned());
+            code.iter().any(|(_, text)| text.contains(&format!("fn {test}")))
+        }
+    };
+    let operating = read("docs/operating.md");
+    let rows: Vec<&str> = operating.lines().filter(|line| line.starts_with("| ")).collect();
+    let promises = rows.iter().filter(|row| !row.starts_with("| promise"));
+    let mut before = 0;
+    for row in promises {
+        let named: Vec<&str> = row.split('`').filter(|word| word.contains("::")).collect();
+        assert!(!named.is_empty() || row.contains("the same"), "no test: {row}");
+        named.iter().for_each(|name| assert!(is_there(name), "there is no {name}"));
+        before += 1;
+    }
+    assert!(before > 20, "the promises were not found");
 }
