@@ -2,6 +2,7 @@
 
 ALLOW ?=
 BLOCK ?=
+ACCEPT ?=
 
 # Under sudo, Rust may be at home in the folder of the user who calls it.
 CALLER_HOME := $(if $(SUDO_USER),$(shell getent passwd "$(SUDO_USER)" | cut -d: -f6))
@@ -19,17 +20,18 @@ GEOFILTER := target/release/geofilter
 
 help:
 	@echo 'make up                 build, and observe on this host: nothing is dropped'
-	@echo 'make up ALLOW="ES PT"   let in only these countries; BLOCK="..." keeps countries out'
+	@echo 'make up ALLOW="ES PT"   let in only these countries; BLOCK="..." keeps countries out;'
+	@echo '                        ACCEPT="lose-phones" accepts a danger that it names'
 	@echo 'make demo               see it work between network namespaces of its own'
 	@echo 'make test               run all tests'
-	@echo 'make bench              measure what a verdict costs'
+	@echo 'make bench              measure what a verdict and the log cost'
 	@echo 'make build              build $(GEOFILTER)'
 	@echo 'make lint               check format and lints'
 	@echo 'make deps               install the Debian packages that are missing'
 	@echo 'make data               rebuild the embedded world data from data/sources'
 
 up: require-root build
-	@$(GEOFILTER) up $(if $(ALLOW),--allow $(ALLOW)) $(if $(BLOCK),--block $(BLOCK))
+	@$(GEOFILTER) up $(if $(ALLOW),--allow $(ALLOW)) $(if $(BLOCK),--block $(BLOCK)) $(addprefix --accept-risk ,$(ACCEPT))
 
 demo: require-root
 	@scripts/deps lab
@@ -45,9 +47,9 @@ test: require-root
 	@scripts/deps lab
 	@scripts/test
 
-bench: require-root
+bench: require-root build
 	@scripts/deps lab
-	@cargo bench --locked --quiet -p geofilter-lab --bench verdict
+	@cargo bench --locked --quiet -p geofilter-lab --bench verdict --bench log
 
 lint:
 	@scripts/deps build

@@ -74,6 +74,8 @@ fn first_request(up: &Up) -> Result<Option<Request>, SelectionError> {
         ([], words) => (Mode::BlockSelected, words),
         (words, _) => (Mode::AllowSelected, words),
     };
-    let change = Change::new(mode, countries(words)?);
-    Ok(Some(Request::Enforce { change, confirm_within: None, keep_registered: None }))
+    let accept = up.accept_risk.clone();
+    let change = Change { accept, ..Change::new(mode, countries(words)?) };
+    let keep_registered = up.keep_registered.map(|span| span.seconds);
+    Ok(Some(Request::Enforce { change, confirm_within: None, keep_registered }))
 }

@@ -4,13 +4,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
 
 use std::thread;
 use std::time::Duration;
 
-use geofilter_core::country::{CountryId, select};
+use geofilter_core::country::select;
 use geofilter_core::decide::{Overrides, Timed};
 use geofilter_core::desired::{AttachmentKind, BootTime};
 use geofilter_core::geodata::embedded;
@@ -18,10 +18,10 @@ use geofilter_core::overrides::Table;
 use geofilter_core::world::World;
 use geofilter_dataplane::kernel::{Judge, count_run_time};
 use geofilter_dataplane::{Backend, Preference};
-use geofilter_lab::gun::Gun;
+use geofilter_lab::gun::{Draw, Gun, frame};
 use geofilter_lab::namespace::succeed;
 use geofilter_lab::plane::Plane;
-use geofilter_lab::site::{PBX_V4, Site, WAN};
+use geofilter_lab::site::{Site, WAN};
 use ipnet::IpNet;
 
 const SOURCES: usize = 65_536;
@@ -32,54 +32,18 @@ const ROUNDS: usize = 7;
 /// How often each round sends every frame.
 const SALVOS: u64 = 8;
 
-/// Addresses from all over the space that the world table knows.
-struct Draw<'a> {
-    world: &'a World,
-    state: u64,
-}
+/// What the host knows of some of them.
+struct Known<'a>(Draw<'a>);
 
-impl<'a> Draw<'a> {
-    fn new(world: &'a World) -> Self {
-        Self { world, state: 0x2545_f491_4f6c_dd1d }
-    }
-
-    fn bits(&mut self) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state
-    }
-
-    fn address(&mut self) -> Ipv4Addr {
-        loop {
-            let address = Ipv4Addr::from(self.bits() as u32);
-            if self.world.lookup(address.into()).primary != CountryId::UNKNOWN {
-                return address;
-            }
-        }
-    }
-
+impl Known<'_> {
     fn peer(&mut self) -> Timed<SocketAddr> {
-        Timed { value: SocketAddr::new(self.address().into(), 5060), until: None }
+        Timed { value: SocketAddr::new(self.0.address().into(), 5060), until: None }
     }
 
     fn timed(&mut self, length: u8) -> Timed<IpNet> {
-        let prefix = IpNet::new_assert(IpAddr::V4(self.address()), length).trunc();
+        let prefix = IpNet::new_assert(IpAddr::V4(self.0.address()), length).trunc();
         Timed { value: prefix, until: Some(BootTime(u64::MAX - 1)) }
     }
-}
-
-fn frame(source: Ipv4Addr) -> Vec<u8> {
-    // To everybody, so that no address has to be known.
-    let mut frame = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 2, 2, 2, 2, 2];
-    frame.extend([8, 0, 0x45, 0, 1, 172, 0, 1, 0, 0, 64, 17, 0, 0]);
-    frame.extend(source.octets());
-    frame.extend(PBX_V4.octets());
-    frame.extend([5060_u16.to_be_bytes(), 5060_u16.to_be_bytes()].concat());
-    frame.extend([1, 152, 0, 0]);
-    frame.extend(b"REGISTER sip:pbx.example SIP/2.0\r\n");
-    frame.resize(442, b' ');
-    frame
 }
 
 /// A host under fire.
@@ -131,13 +95,13 @@ fn median(mut costs: Vec<f64>) -> f64 {
 
 fn main() {
     let world = embedded::world().unwrap().world;
-    let mut draw = Draw::new(&world);
+    let mut known = Known(Draw::new(&world));
     let all = Overrides {
-        bans: (0..BANS).map(|_| draw.timed(32)).collect(),
-        exemptions: (0..EXEMPTIONS).map(|at| draw.timed([20, 22, 24, 28][at % 4])).collect(),
-        peers: (0..PEERS).map(|_| draw.peer()).collect(),
+        bans: (0..BANS).map(|_| known.timed(32)).collect(),
+        exemptions: (0..EXEMPTIONS).map(|at| known.timed([20, 22, 24, 28][at % 4])).collect(),
+        peers: (0..PEERS).map(|_| known.peer()).collect(),
     };
-    let frames: Vec<Vec<u8>> = (0..SOURCES).map(|_| frame(draw.address())).collect();
+    let frames: Vec<Vec<u8>> = (0..SOURCES).map(|_| frame(known.0.address())).collect();
     let _counting = count_run_time().unwrap();
     let kinds =
         [(Preference::Xdp, AttachmentKind::XdpNative), (Preference::Tc, AttachmentKind::Tc)];

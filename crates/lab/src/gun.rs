@@ -1,15 +1,65 @@
-//! [`Gun`]: sends prepared frames onto a wire as fast as it takes them, for benchmarks.
+//! [`Gun`]: sends prepared frames onto a wire as fast as it takes them, for benchmarks. [`Draw`] names their
+//! sources, and [`frame`] makes them.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
+use geofilter_core::country::CountryId;
+use geofilter_core::world::World;
 
 use crate::namespace::Namespace;
+use crate::site::PBX_V4;
 
 /// Frames handed over in one system call.
 const BATCH: usize = 64;
 const PACKET_QDISC_BYPASS: libc::c_int = 20;
+
+/// Addresses from all over the space that the world table knows, the same in every run.
+#[derive(Debug)]
+pub struct Draw<'a> {
+    world: &'a World,
+    state: u64,
+}
+
+impl<'a> Draw<'a> {
+    /// Begins.
+    pub fn new(world: &'a World) -> Self {
+        Self { world, state: 0x2545_f491_4f6c_dd1d }
+    }
+
+    fn bits(&mut self) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state
+    }
+
+    /// The next one.
+    pub fn address(&mut self) -> Ipv4Addr {
+        loop {
+            let address = Ipv4Addr::from(self.bits() as u32);
+            if self.world.lookup(address.into()).primary != CountryId::UNKNOWN {
+                return address;
+            }
+        }
+    }
+}
+
+/// A guess of 442 bytes from an address to the PBX of a site.
+pub fn frame(source: Ipv4Addr) -> Vec<u8> {
+    // To everybody, so that no address has to be known.
+    let mut frame = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 2, 2, 2, 2, 2];
+    frame.extend([8, 0, 0x45, 0, 1, 172, 0, 1, 0, 0, 64, 17, 0, 0]);
+    frame.extend(source.octets());
+    frame.extend(PBX_V4.octets());
+    frame.extend([5060_u16.to_be_bytes(), 5060_u16.to_be_bytes()].concat());
+    frame.extend([1, 152, 0, 0]);
+    frame.extend(b"REGISTER sip:pbx.example SIP/2.0\r\nUser-Agent: friendly-scanner\r\n\r\n");
+    frame.resize(442, b' ');
+    frame
+}
 
 /// A packet socket on an interface.
 #[derive(Debug)]

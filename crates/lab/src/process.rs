@@ -137,6 +137,11 @@ impl<'a> Agent<'a> {
         serde_json::from_slice(&output.stdout).with_context(|| format!("the JSON of {words:?}"))
     }
 
+    /// Its process, while it runs.
+    pub fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(self.running.as_ref()?.id().try_into().ok()?)
+    }
+
     /// `kill -9`.
     ///
     /// # Errors

@@ -167,6 +167,12 @@ pub(crate) struct Up {
     /// Keep out these countries, at once.
     #[arg(long, value_name = "CC", num_args = 1..)]
     pub(crate) block: Vec<String>,
+    /// Exempt the devices that are registered now and that this would cut, for this long.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) keep_registered: Option<Span>,
+    /// Accept this danger; may be repeated.
+    #[arg(long, value_name = "RISK", value_parser = risk())]
+    pub(crate) accept_risk: Vec<Risk>,
 }
 
 #[derive(Debug, Args)]
@@ -221,7 +227,7 @@ pub(crate) struct Select {
     #[arg(long)]
     pub(crate) yes: bool,
     /// Accept this danger; may be repeated.
-    #[arg(long, value_name = "RISK", value_parser = word::<Risk>(&["cut-everyone", "lose-trunk", "lose-phones", "lose-ssh", "lose-portal"]))]
+    #[arg(long, value_name = "RISK", value_parser = risk())]
     pub(crate) accept_risk: Vec<Risk>,
 }
 
@@ -458,6 +464,11 @@ where
     use clap::builder::TypedValueParser;
     clap::builder::PossibleValuesParser::new(words)
         .try_map(|word| serde_json::from_value::<T>(serde_json::Value::String(word)))
+}
+
+/// A danger by its name.
+fn risk() -> impl clap::builder::TypedValueParser<Value = Risk> {
+    word::<Risk>(&["cut-everyone", "lose-trunk", "lose-phones", "lose-ssh", "lose-portal"])
 }
 
 fn mode(text: &str) -> Result<Mode, String> {
