@@ -283,8 +283,9 @@ static __always_inline void gf_count(const struct gf_frame *frame, const struct 
 	__u32 zero = 0, reason = decision->reason, packets;
 	struct gf_counters *counters = bpf_map_lookup_elem(&gf_counters, &zero);
 
-	barrier_var(reason); /* or clang drops the comparison that shows older verifiers the range */
-	if (!counters || reason >= GF_REASONS)
+	barrier_var(reason); /* or clang drops the comparisons that show older verifiers the ranges */
+	barrier_var(outcome);
+	if (!counters || reason >= GF_REASONS || outcome >= GF_OUTCOMES)
 		return;
 	gf_add(&counters->reason[reason][outcome], frame);
 	if (decision->judged)
