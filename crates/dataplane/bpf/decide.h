@@ -266,7 +266,9 @@ static __always_inline __u32 gf_see(const struct gf_frame *frame, const struct g
 
 	if (!seen)
 		return 0;
-	source = gf_source_of(seen, packet, &acquaintance);
+	source = gf_source_of(seen, packet, decision->drop, &acquaintance);
+	if (!source)
+		return 0;
 	source->last = seen->turn;
 	if (!decision->drop) {
 		source->passed += frame->segments;

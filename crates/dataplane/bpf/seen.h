@@ -20,9 +20,10 @@ static __always_inline int gf_gives_way(const struct gf_source *source,
 	return source->passed + source->dropped < other->passed + other->dropped;
 }
 
-/* The source of a packet; one that is new takes the place of another. */
+/* The source of a packet; one that is new takes the place of another. A new one that is dropped does so only
+ * while it may be told: so a flood from everywhere pushes out few of those who are known. NULL if not. */
 static __always_inline struct gf_source *gf_source_of(struct gf_seen *seen,
-						      const struct gf_packet *packet,
+						      const struct gf_packet *packet, __u32 drop,
 						      enum gf_acquaintance *acquaintance)
 {
 	__u64 key = packet->family == 4 ? GF_SOURCE_V4 | packet->v4 : packet->high;
@@ -34,6 +35,8 @@ static __always_inline struct gf_source *gf_source_of(struct gf_seen *seen,
 		return source;
 	if (other->key == key)
 		return other;
+	if (drop && !seen->budget[GF_SOURCE_NEW])
+		return NULL;
 	if (gf_gives_way(other, source, seen->turn))
 		source = other;
 	*source = (struct gf_source){ .key = key };
