@@ -111,6 +111,24 @@ fn phones_in_a_country_about_to_be_blocked_are_named_and_kept_if_wanted() {
 }
 
 #[test]
+fn a_ban_is_not_lifted_by_keeping_who_is_registered() {
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    let site = Site::new().unwrap();
+    let _asterisk = Asterisk::start(&site.host, &Config::new().endpoint("1001")).unwrap();
+    let abroad = addresses.v4("MA");
+    let phone = register(&site, abroad, 1001);
+    let agent = Agent::start(&site.host, &["--backend", "tc", "--interface", WAN]).unwrap();
+    agent.json(&["observe"]).unwrap();
+    agent.json(&["ban", "add", &abroad.to_string()]).unwrap();
+    let preview = agent.json(&["preview", "allow", "ES", "MA"]).unwrap();
+    assert_eq!((&preview["would_cut"][0]["banned"], &preview["risks"]), (&json!(true), &json!([])));
+    agent.json(&["allow", "ES", "--keep-registered", "1h", "--yes"]).unwrap();
+    assert_eq!(agent.json(&["exempt", "list"]).unwrap()["records"], json!([]));
+    assert!(!is_served(&phone, 1001));
+}
+
+#[test]
 fn trunks_are_kept_whatever_their_country_and_hosting_may_be_dropped_once_one_is_known() {
     let world = embedded::world().unwrap().world;
     let addresses = Addresses::new(&world);

@@ -7,7 +7,7 @@ use geofilter_core::apply::{Command, Refusal, nothing_selected};
 use geofilter_core::book::{Edit, Kind, Note, Origin, Record, Target};
 use geofilter_core::change::{self, Change, Risk};
 use geofilter_core::policy::Policy;
-use geofilter_core::wire::{Cut, Failure, FailureKind, Reply, Who};
+use geofilter_core::wire::{Cut, Failure, FailureKind, Reply};
 
 use super::engine::{Engine, failure, nanoseconds};
 use super::{clock, ledger};
@@ -28,7 +28,7 @@ impl Engine {
         }
         let cut = self.cut_by(&policy);
         let (kept, cut): (Vec<Cut>, Vec<Cut>) =
-            cut.into_iter().partition(|cut| keep_registered.is_some() && cut.who == Who::Phone);
+            cut.into_iter().partition(|cut| keep_registered.is_some() && cut.can_be_kept());
         self.refuse_dangers(&policy, &cut, &accept)?;
         let exempted = self.exempt_for_a_while(&kept, keep_registered.unwrap_or(0))?;
         let confirm_within = confirm_within.map(nanoseconds);

@@ -33,9 +33,10 @@ impl Engine {
         self.ask_for_sources();
         let mut cut = self.cut_by(&policy);
         let phones = cut.iter().filter(|cut| cut.who == Who::Phone).count();
-        let exempted = if keep_registered.is_some() { phones } else { 0 };
+        let mut exempted = 0;
         if keep_registered.is_some() {
-            cut.retain(|cut| cut.who != Who::Phone);
+            exempted = cut.iter().filter(|cut| cut.can_be_kept()).count();
+            cut.retain(|cut| !cut.can_be_kept());
         }
         let mut risks = self.risks(&policy, &cut);
         risks.retain(|risk| !accept.contains(risk));
