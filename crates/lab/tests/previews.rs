@@ -129,6 +129,21 @@ fn a_ban_is_not_lifted_by_keeping_who_is_registered() {
 }
 
 #[test]
+fn who_registers_during_a_pause_is_not_cut_unseen() {
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    let site = Site::new().unwrap();
+    let _asterisk = Asterisk::start(&site.host, &Config::new().endpoint("1001")).unwrap();
+    let agent = Agent::start(&site.host, &["--backend", "tc", "--interface", WAN]).unwrap();
+    agent.json(&["allow", "ES", "--yes"]).unwrap();
+    agent.json(&["pause", "--for", "10m"]).unwrap();
+    let _phone = register(&site, addresses.v4("MA"), 1001);
+    let preview = agent.json(&["preview", "allow", "PT"]).unwrap();
+    assert_eq!(preview["risks"], json!(["lose-phones"]), "{preview}");
+    refused(&agent.ask(&["allow", "PT", "--yes"]).unwrap());
+}
+
+#[test]
 fn trunks_are_kept_whatever_their_country_and_hosting_may_be_dropped_once_one_is_known() {
     let world = embedded::world().unwrap().world;
     let addresses = Addresses::new(&world);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-use geofilter_core::apply::{Stance, state};
+use geofilter_core::apply::state;
 use geofilter_core::book::{Kind, Resolution};
 use geofilter_core::change::{Change, Risk};
 use geofilter_core::decide::{Context, Overrides, Timed};
@@ -58,9 +58,7 @@ impl Engine {
 
     /// Whom a policy would cut, of those who are known.
     pub(super) fn cut_by(&mut self, policy: &Policy) -> Vec<Cut> {
-        let standing = self.machine.current(clock::boot());
-        let drops = standing.stance == Stance::Enforce && !self.machine.policy_lost();
-        let in_force = drops.then(|| standing.policy.clone());
+        let in_force = self.machine.dropping(clock::boot()).cloned();
         let parties = self.parties(policy);
         self.with_host(|host| impact::cut(policy, in_force.as_ref(), &parties, host))
     }
