@@ -41,6 +41,12 @@ impl Engine {
                 self.change(removals)?;
                 Err(failure)
             }
+            Reply::Changed(mut changed) => {
+                // Who was asked for and did not answer may be cut unseen; where there is no PBX nobody is.
+                let doubt = self.ear.trusted().and_then(|_| self.ear.doubt());
+                changed.warnings.extend(doubt.map(str::to_owned));
+                Ok(Reply::Changed(changed))
+            }
             reply => Ok(reply),
         }
     }

@@ -134,9 +134,7 @@ impl Engine {
                     .to_owned(),
             );
         }
-        if self.ear.trusted().is_none() {
-            doubts.push("no PBX was found on this host, so its trunks and phones are not known: see `geofilter detect`".to_owned());
-        }
+        doubts.extend(self.ear.doubt().map(str::to_owned));
         let book = &self.ledger.book;
         let nameless = book.wanted_names().into_iter().filter(|name| {
             book.resolution(name)
