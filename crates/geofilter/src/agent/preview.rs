@@ -1,6 +1,6 @@
 //! What the engine knows of whom a policy would cut.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use geofilter_core::apply::state;
@@ -94,10 +94,10 @@ impl Engine {
                 port: None,
             })
             .collect();
+        let known: HashSet<IpAddr> = parties.iter().map(|party| party.address.ip()).collect();
         let judged = |port| policy.scope.contains(Transport::Tcp, port);
         for connection in detect::connections(judged) {
-            let known = |party: &Party| party.address.ip() == connection.remote.ip();
-            if connection.who == Who::Phone && parties.iter().any(known) {
+            if connection.who == Who::Phone && known.contains(&connection.remote.ip()) {
                 continue;
             }
             parties.push(Party {
