@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::change::Risk;
+use crate::counters::Reason;
 use crate::country::{CountryId, CountrySet};
 use crate::decide::{Context, Decision, Overrides, decide};
 use crate::packet::{Frame, Packet, Upper};
@@ -84,13 +85,17 @@ pub fn cut(
     parties: &[Party],
     host: &Host<'_>,
 ) -> Vec<Cut> {
-    let drops = |policy: &Policy, party| host.judge(policy, party).verdict == Verdict::Drop;
-    let cut = parties.iter().filter(|party| drops(policy, party)).map(|party| {
+    let dropped = |policy: &Policy, party| {
+        let decision = host.judge(policy, party);
+        (decision.verdict == Verdict::Drop).then_some(decision.reason)
+    };
+    let cut = parties.iter().filter_map(|party| {
+        let banned = dropped(policy, party)? == Reason::Ban;
         let address = party.address.ip().to_canonical();
-        let already = in_force.is_some_and(|in_force| drops(in_force, party));
-        let risk = risk(party.who).filter(|_| !already);
+        let already = in_force.is_some_and(|in_force| dropped(in_force, party).is_some());
+        let risk = risk(party.who).filter(|_| !already && !banned);
         let country = host.country(address).code();
-        Cut { address, country, what: what(party), who: party.who, risk, already }
+        Some(Cut { address, country, what: what(party), who: party.who, risk, already, banned })
     });
     let mut cut: Vec<Cut> = cut.collect();
     cut.sort_by(|a, b| (a.who, &a.what, a.address).cmp(&(b.who, &b.what, b.address)));

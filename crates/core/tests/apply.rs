@@ -588,9 +588,12 @@ fn a_pause_ends_by_itself_and_is_taken_over_by_a_new_agent() {
     let mut host = Host::default();
     let mut machine = host.restart();
     host.command(&mut machine, enforce(1, None)).unwrap();
+    assert_eq!(machine.dropping(host.now()), Some(&policy(1)));
     host.command(&mut machine, Command::Pause(SECOND)).unwrap();
     let machine = host.restart();
     assert_eq!(machine.deadline(), Some(BootTime(SECOND)));
+    assert_eq!(machine.dropping(host.now()), None, "whoever comes meanwhile is let in");
+    assert_eq!(machine.dropping(BootTime(SECOND)), Some(&policy(1)));
     assert_eq!(state(host.observed().as_ref(), host.now()), State::Paused);
     host.now += SECOND;
     assert_eq!(host.does(), Does::Enforce(policy(1)));

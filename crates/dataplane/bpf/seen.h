@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* Who sent packets lately, and whose drops are told: each source has a few of its own in every turn, and
- * those that send much are told of ever more rarely. So a flood hides nobody else, and costs no more than
- * this table. */
+ * those that send much are told of ever more rarely. So a flood from one source hides nobody else, and one
+ * from forged sources costs no more than this table: it hides whoever sends less than it does to a place. */
 #ifndef GEOFILTER_SEEN_H
 #define GEOFILTER_SEEN_H
 

@@ -14,6 +14,7 @@ use geofilter_lab::phones::{BACKENDS, register};
 use geofilter_lab::process::Agent;
 use geofilter_lab::sip;
 use geofilter_lab::site::{PBX_V4, SIP, Site, WAN, next};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -108,6 +109,67 @@ fn phones_in_a_country_about_to_be_blocked_are_named_and_kept_if_wanted() {
     agent.json(&["off"]).unwrap();
     agent.json(&["allow", "PT", "MA", "--yes", "--accept-risk", "lose-phones"]).unwrap();
     assert!(is_served(&far, 1001) && !is_served(&near, 1002));
+}
+
+#[test]
+fn a_ban_is_not_lifted_by_keeping_who_is_registered() {
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    let site = Site::new().unwrap();
+    let _asterisk = Asterisk::start(&site.host, &Config::new().endpoint("1001")).unwrap();
+    let abroad = addresses.v4("MA");
+    let phone = register(&site, abroad, 1001);
+    let agent = Agent::start(&site.host, &["--backend", "tc", "--interface", WAN]).unwrap();
+    agent.json(&["observe"]).unwrap();
+    agent.json(&["ban", "add", &abroad.to_string()]).unwrap();
+    let preview = agent.json(&["preview", "allow", "ES", "MA"]).unwrap();
+    assert_eq!((&preview["would_cut"][0]["banned"], &preview["risks"]), (&json!(true), &json!([])));
+    agent.json(&["allow", "ES", "--keep-registered", "1h", "--yes"]).unwrap();
+    assert_eq!(agent.json(&["exempt", "list"]).unwrap()["records"], json!([]));
+    assert!(!is_served(&phone, 1001));
+}
+
+#[test]
+fn who_registers_during_a_pause_is_not_cut_unseen() {
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    let site = Site::new().unwrap();
+    let _asterisk = Asterisk::start(&site.host, &Config::new().endpoint("1001")).unwrap();
+    let agent = Agent::start(&site.host, &["--backend", "tc", "--interface", WAN]).unwrap();
+    agent.json(&["allow", "ES", "--yes"]).unwrap();
+    agent.json(&["pause", "--for", "10m"]).unwrap();
+    let _phone = register(&site, addresses.v4("MA"), 1001);
+    let preview = agent.json(&["preview", "allow", "PT"]).unwrap();
+    assert_eq!(preview["risks"], json!(["lose-phones"]), "{preview}");
+    refused(&agent.ask(&["allow", "PT", "--yes"]).unwrap());
+}
+
+#[test]
+fn phones_are_not_forgotten_while_the_pbx_hangs() {
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    let site = Site::new().unwrap();
+    let asterisk = Asterisk::start(&site.host, &Config::new().endpoint("1001")).unwrap();
+    let abroad = addresses.v4("MA");
+    let _phone = register(&site, abroad, 1001);
+    let agent = Agent::start(&site.host, &["--backend", "tc", "--interface", WAN]).unwrap();
+    agent.json(&["observe"]).unwrap();
+    let pid = Pid::from_raw(asterisk.pid().unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    let since = Instant::now();
+    let preview = loop {
+        let preview = agent.json(&["preview", "allow", "ES"]).unwrap();
+        if preview["warnings"].to_string().contains("does not answer as it should") {
+            break preview;
+        }
+        assert!(since.elapsed() < PATIENCE, "{preview}");
+    };
+    assert_eq!(cut(&preview).len(), 1, "{preview}");
+    refused(&agent.ask(&["allow", "ES", "--yes"]).unwrap());
+    let words = ["allow", "ES", "--yes", "--accept-risk", "lose-phones"];
+    let changed = agent.json(&words).unwrap();
+    assert!(changed["warnings"].to_string().contains("does not answer"), "{changed}");
+    kill_process(pid, Signal::CONT).unwrap();
 }
 
 #[test]

@@ -303,6 +303,38 @@ fn top_shows_drops_as_they_come_and_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
+fn a_job_in_the_background_is_told_that_nobody_can_be_asked() {
+    at_a_desk(|desk| {
+        let (geofilter, socket) = (binary().unwrap(), desk.agent.socket());
+        let (geofilter, socket) = (geofilter.display(), socket.display());
+        let words = format!("set -m; {geofilter} allow PT --socket {socket} & wait $!");
+        let terminal = Terminal::start(&desk.phones.site.host, &words, &[]).unwrap();
+        terminal.wait_for("without a terminal nobody can be asked").unwrap();
+        assert_eq!(terminal.exit_code().unwrap(), 2);
+        desk.assert_in_force("enforcing", &["ES"]);
+    });
+}
+
+#[test]
+fn top_ends_with_its_terminal_and_without_a_panic() {
+    at_a_desk(|desk| {
+        let (geofilter, socket) = (binary().unwrap(), desk.agent.socket());
+        let code = desk.agent.state_dir().with_file_name("code");
+        let words = format!(
+            "trap '' HUP; {} top --socket {}; echo $? >{code}.new; mv {code}.new {code}",
+            geofilter.display(),
+            socket.display(),
+            code = code.display()
+        );
+        let terminal = Terminal::start(&desk.phones.site.host, &words, &[]).unwrap();
+        terminal.wait_for("Drops, the latest first").unwrap();
+        terminal.close().unwrap();
+        wait_until(|| code.exists());
+        assert_ne!(std::fs::read_to_string(code).unwrap().trim(), "101");
+    });
+}
+
+#[test]
 fn top_without_a_terminal_prints_json_or_says_what_else_there_is() {
     at_a_desk(|desk| {
         assert_eq!(desk.agent.ask(&["top"]).unwrap().status.code(), Some(2));

@@ -4,6 +4,7 @@ use super::plan::{Act, Plan, act, after, back, interim, stand};
 use super::saved::{Interim, Saved, Stance, Standing, highest, settle};
 use super::{Command, Effect, Input, Outcome, Refusal};
 use crate::desired::{Action, BootTime, Desired, Generation, Observed};
+use crate::policy::Policy;
 
 /// The apply machine of one host.
 #[derive(Debug)]
@@ -88,6 +89,15 @@ impl Machine {
     /// Whether this process attached the data plane.
     pub fn attached(&self) -> bool {
         self.attached
+    }
+
+    /// The policy by which packets are dropped now, if this machine knows it and drops any.
+    pub fn dropping(&self, now: BootTime) -> Option<&Policy> {
+        let paused =
+            matches!(self.saved.interim, Some(Interim::Paused { deadline, .. }) if now < deadline);
+        let current = self.current(now);
+        let drops = current.stance == Stance::Enforce && !paused && !self.policy_lost;
+        drops.then_some(&current.policy)
     }
 
     /// Whether the kernel holds a policy that this machine does not know.

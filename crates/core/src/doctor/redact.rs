@@ -13,16 +13,18 @@ use crate::decide::is_private;
 /// The longest text of an address: a mapped IPv4 address in full.
 const LONGEST: usize = 45;
 /// Ends of names that are files, units and the like, not hosts.
-const NO_HOSTS: [&str; 16] = [
-    "conf", "d", "db", "json", "jsonl", "local", "lock", "log", "md", "pid", "rs", "service", "so",
-    "sock", "socket", "toml",
-];
+const NO_HOSTS: [&str; 12] =
+    ["conf", "d", "db", "json", "jsonl", "lock", "log", "pid", "service", "sock", "socket", "toml"];
+/// The same where there is one label before, as in `jail.local`; `pbx.acme.local` is a host.
+const SELDOM_HOSTS: [&str; 4] = ["local", "md", "rs", "so"];
 
 /// Takes out addresses and names. One redactor is for one document.
 pub struct Redactor<'a> {
     country: &'a dyn Fn(IpAddr) -> CountryCode,
     /// In lower case, the longest first.
     known: Vec<String>,
+    /// Those of them with an address inside.
+    known_with_address: Vec<String>,
     places: HashMap<String, usize>,
     names: HashMap<String, usize>,
 }
@@ -37,13 +39,21 @@ impl<'a> Redactor<'a> {
         let mut known: Vec<String> = lower.filter(|name| !name.is_empty()).collect();
         known.sort_by_key(|name| std::cmp::Reverse(name.len()));
         known.dedup();
-        Self { country, known, places: HashMap::new(), names: HashMap::new() }
+        let (known_with_address, known) =
+            known.into_iter().partition(|it| has_address_and_more(it));
+        Self { country, known, known_with_address, places: HashMap::new(), names: HashMap::new() }
     }
 
     /// The text without them.
     pub fn text(&mut self, text: &str) -> String {
-        let text = self.addresses(text);
-        let text = self.known_names(&text);
+        // Of a name that has an address in it the rest would not be known any more.
+        let known = std::mem::take(&mut self.known_with_address);
+        let text = self.known_names(text, &known);
+        self.known_with_address = known;
+        let text = self.addresses(&text);
+        let known = std::mem::take(&mut self.known);
+        let text = self.known_names(&text, &known);
+        self.known = known;
         let text = self.words(&text);
         // The number of a placeholder may have become the first group of an address.
         self.addresses(&text)
@@ -123,9 +133,9 @@ impl<'a> Redactor<'a> {
     }
 
     /// Known names, wherever they are no part of a longer word.
-    fn known_names(&mut self, text: &str) -> String {
+    fn known_names(&mut self, text: &str, known: &[String]) -> String {
         let mut text = text.to_owned();
-        for name in self.known.clone() {
+        for name in known {
             // A lower case of ASCII alone leaves every place where it was.
             let lower = text.to_ascii_lowercase();
             let inside = |letter: Option<char>| letter.is_some_and(|it| it.is_alphanumeric());
@@ -134,9 +144,9 @@ impl<'a> Redactor<'a> {
                 !inside(lower[..at].chars().next_back()) && !inside(after)
             };
             let places: Vec<usize> =
-                lower.match_indices(&name).map(|(at, _)| at).filter(|at| whole(*at)).collect();
+                lower.match_indices(name).map(|(at, _)| at).filter(|at| whole(*at)).collect();
             for at in places.into_iter().rev() {
-                let placeholder = self.name(&name);
+                let placeholder = self.name(name);
                 text.replace_range(at..at + name.len(), &placeholder);
             }
         }
@@ -152,7 +162,7 @@ impl<'a> Redactor<'a> {
             let word = &rest[start..];
             let word = &word[..word.find(|letter| !part(letter)).unwrap_or(word.len())];
             result.push_str(&rest[..start]);
-            let in_path = result.ends_with('/');
+            let in_path = result.ends_with('/') && !result.ends_with("://");
             let scheme = ["sip:", "sips:", "tel:"].iter().any(|it| ends_with(&result, it));
             match word.split_once('@') {
                 Some((user, host)) => {
@@ -173,23 +183,40 @@ impl<'a> Redactor<'a> {
     }
 }
 
+/// Whether there is an address in a name, and letters outside of it.
+fn has_address_and_more(name: &str) -> bool {
+    let (mut any, mut more, mut rest) = (false, false, name);
+    while let Some(letter) = rest.chars().next() {
+        let place = found(rest).map(|(_, length)| length);
+        any |= place.is_some();
+        more |= place.is_none() && letter.is_alphabetic();
+        rest = &rest[place.unwrap_or(letter.len_utf8())..];
+    }
+    any && more
+}
+
 fn ends_with(text: &str, end: &str) -> bool {
     let from = text.len().checked_sub(end.len());
     from.and_then(|from| text.get(from..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
 }
 
 fn is_placeholder(word: &str) -> bool {
-    ["address-", "name-", "mac-", "any", "loopback"].iter().any(|start| word.starts_with(start))
+    let is_number = |rest: &str| !rest.is_empty() && rest.bytes().all(|it| it.is_ascii_digit());
+    let starts = ["address-", "name-", "mac-"].iter();
+    matches!(word, "any" | "loopback")
+        || starts.filter_map(|start| word.strip_prefix(start)).any(is_number)
 }
 
 /// Labels with dots between them, of which the last has letters alone and is no ending of files.
 fn is_host(word: &str) -> bool {
     let Some((labels, last)) = word.trim_end_matches('.').rsplit_once('.') else { return false };
+    let lower = last.to_ascii_lowercase();
     let last_is_domain = last.len() >= 2
-        && last.chars().all(|letter| letter.is_ascii_alphabetic())
-        && !NO_HOSTS.contains(&last.to_ascii_lowercase().as_str());
+        && last.chars().all(char::is_alphabetic)
+        && !NO_HOSTS.contains(&lower.as_str())
+        && (labels.contains('.') || !SELDOM_HOSTS.contains(&lower.as_str()));
     let is_label = |label: &str| {
-        !label.is_empty() && label.chars().all(|it| it.is_ascii_alphanumeric() || it == '-')
+        !label.is_empty() && label.chars().all(|it| it.is_alphanumeric() || matches!(it, '-' | '_'))
     };
     last_is_domain && labels.split('.').all(is_label)
 }

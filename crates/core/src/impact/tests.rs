@@ -77,6 +77,11 @@ fn those_who_would_be_cut_are_named_with_the_risk() {
     let exempt = Timed { value: abroad.into(), until: None };
     let exempt = Overrides { exemptions: vec![exempt], ..Overrides::default() };
     assert_eq!(cut(&allow(&["ES"]), None, &exempt), []);
+    let ban = Timed { value: abroad.into(), until: None };
+    let ban = Overrides { bans: vec![ban], ..Overrides::default() };
+    let banned = cut(&allow(&["ES", "MA"]), None, &ban);
+    assert_eq!(banned.len(), 5);
+    assert!(banned.iter().all(|cut| cut.banned && cut.risk.is_none() && !cut.can_be_kept()));
     let peer = Timed { value: SocketAddr::new(abroad, 5066), until: None };
     let peer = Overrides { peers: vec![peer], ..Overrides::default() };
     let left = cut(&allow(&["ES"]), None, &peer);

@@ -1,11 +1,12 @@
 //! [`Trusted`]: what the agent takes from a PBX for the filter: whom it never cuts, and who came first.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Device, Pbx};
 use crate::book::{Kind, Target};
-use crate::decide::is_global;
+use crate::decide::{is_global, is_private};
 
 /// What the PBXs of a host know.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,6 +19,8 @@ pub struct Trusted {
     pub registered: BTreeSet<IpAddr>,
     /// The same with who they are.
     pub devices: Vec<Device>,
+    /// How many devices are registered with a private address: they are at home, or behind NAT elsewhere.
+    pub private: usize,
 }
 
 impl Trusted {
@@ -35,18 +38,35 @@ impl Trusted {
             trusted.registered.extend(registered.filter(|address| is_global(*address)));
             let devices = pbx.devices.iter().filter(|device| is_global(device.address.ip()));
             trusted.devices.extend(devices.cloned());
+            let private = pbx.devices.iter().filter(|device| is_private(device.address.ip()));
+            trusted.private += private.count();
         }
-        trusted.devices.sort_by(|one, other| {
-            (&one.endpoint, one.address).cmp(&(&other.endpoint, other.address))
-        });
+        trusted.devices.sort_by(by_endpoint);
         trusted.devices.dedup();
         (!pbxs.is_empty()).then_some((trusted, asked))
+    }
+
+    /// With what was known before, where what these are of was not all there is to say.
+    #[must_use]
+    pub fn and_before(mut self, before: Self) -> Self {
+        self.trunks.extend(before.trunks);
+        self.exemptions.extend(before.exemptions);
+        self.registered.extend(before.registered);
+        self.devices.extend(before.devices);
+        self.private = self.private.max(before.private);
+        self.devices.sort_by(by_endpoint);
+        self.devices.dedup();
+        self
     }
 
     /// Whether an address is one of the trunks'.
     pub fn is_trunk(&self, address: IpAddr) -> bool {
         self.trunks.iter().any(|trunk| trunk.ip() == address)
     }
+}
+
+fn by_endpoint(one: &Device, other: &Device) -> Ordering {
+    (&one.endpoint, one.address).cmp(&(&other.endpoint, other.address))
 }
 
 /// What can't be exempted, private space say, needs no exemption.
@@ -93,8 +113,12 @@ mod tests {
         let exemptions: Vec<_> = trusted.exemptions.iter().map(ToString::to_string).collect();
         assert_eq!(exemptions, ["1.0.1.8", "1.0.2.0/24", "sip.provider.example"]);
         assert_eq!(trusted.registered, [IpAddr::from([1, 0, 3, 3])].into());
+        assert_eq!((trusted.devices.len(), trusted.private), (1, 1));
         let silent = Pbx { transports: None, ..pbx.clone() };
-        assert_eq!(Trusted::of(&[pbx.clone(), silent]), Some((trusted, false)));
+        assert_eq!(Trusted::of(&[pbx.clone(), silent.clone()]), Some((trusted.clone(), false)));
+        let hanging = Pbx { trunks: Vec::new(), devices: Vec::new(), ..silent };
+        let (nothing, _) = Trusted::of(&[hanging]).unwrap();
+        assert_eq!(nothing.and_before(trusted.clone()), trusted);
         assert_eq!(Trusted::of(&[Pbx { container: true, ..pbx }]), None);
     }
 }

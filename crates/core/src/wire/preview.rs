@@ -70,6 +70,16 @@ pub struct Cut {
     pub risk: Option<Risk>,
     /// Whether what is in force now drops them already.
     pub already: bool,
+    /// Whether it is a ban that drops them, whatever the policy.
+    #[serde(default)]
+    pub banned: bool,
+}
+
+impl Cut {
+    /// Whether an exemption for a while is to keep them: a registered device that nobody banned.
+    pub fn can_be_kept(&self) -> bool {
+        self.who == Who::Phone && !self.banned
+    }
 }
 
 /// Who would go on being let in, of those who are known.

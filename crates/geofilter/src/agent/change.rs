@@ -7,7 +7,7 @@ use geofilter_core::apply::{Command, Refusal, nothing_selected};
 use geofilter_core::book::{Edit, Kind, Note, Origin, Record, Target};
 use geofilter_core::change::{self, Change, Risk};
 use geofilter_core::policy::Policy;
-use geofilter_core::wire::{Cut, Failure, FailureKind, Reply, Who};
+use geofilter_core::wire::{Cut, Failure, FailureKind, Reply};
 
 use super::engine::{Engine, failure, nanoseconds};
 use super::{clock, ledger};
@@ -23,12 +23,13 @@ impl Engine {
     ) -> Result<Reply, Failure> {
         let accept = change.accept.clone();
         let policy = self.plan(change)?;
-        if !self.machine.attached() {
+        // Where there is a PBX somebody may have registered since it was asked last.
+        if !self.machine.attached() || self.ear.trusted().is_some() {
             self.hear_the_pbx_now();
         }
         let cut = self.cut_by(&policy);
         let (kept, cut): (Vec<Cut>, Vec<Cut>) =
-            cut.into_iter().partition(|cut| keep_registered.is_some() && cut.who == Who::Phone);
+            cut.into_iter().partition(|cut| keep_registered.is_some() && cut.can_be_kept());
         self.refuse_dangers(&policy, &cut, &accept)?;
         let exempted = self.exempt_for_a_while(&kept, keep_registered.unwrap_or(0))?;
         let confirm_within = confirm_within.map(nanoseconds);
@@ -38,8 +39,27 @@ impl Engine {
                 let book = &self.ledger.book;
                 let removal = |target| book.removal(Kind::Exemption, target, origin);
                 let removals = exempted.iter().flat_map(removal).collect();
-                self.change(removals)?;
-                Err(failure)
+                Err(match self.change(removals) {
+                    Ok(()) => failure,
+                    Err(also) => Failure {
+                        message: format!(
+                            "{}; and those whom it was to exempt stay exempt: {}",
+                            failure.message, also.message
+                        ),
+                        ..failure
+                    },
+                })
+            }
+            Reply::Changed(mut changed) => {
+                let exempt = (!kept.is_empty()).then(|| {
+                    let kept: Vec<&Cut> = kept.iter().collect();
+                    format!("{} stay exempt for that time, also if this is undone: see `geofilter exempt list`", cli::render_preview::cut(&kept))
+                });
+                changed.warnings.extend(exempt);
+                // Who was asked for and did not answer may be cut unseen; where there is no PBX nobody is.
+                let doubt = self.ear.trusted().and_then(|_| self.ear.doubt());
+                changed.warnings.extend(doubt.map(str::to_owned));
+                Ok(Reply::Changed(changed))
             }
             reply => Ok(reply),
         }

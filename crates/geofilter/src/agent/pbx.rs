@@ -22,7 +22,7 @@ use crate::detect::{self, Manager};
 /// How often the PBX is asked.
 const INTERVAL: Duration = Duration::from_secs(15);
 /// How long somebody waits for what it says now.
-const AT_ONCE: Duration = Duration::from_secs(1);
+pub(super) const AT_ONCE: Duration = Duration::from_secs(1);
 /// How often in a row it must leave out an exemption before that is removed: an answer may be cut short.
 const PATIENCE: u8 = 4;
 
@@ -35,6 +35,8 @@ pub(super) struct Ear {
     asked: Instant,
     /// What it said last.
     trusted: Option<Trusted>,
+    /// It has not said all of it lately: what it said before is kept beside that.
+    cut_short: bool,
     /// How often in a row it left out what it had said before.
     left_out: u8,
 }
@@ -48,16 +50,21 @@ impl Ear {
         let (questions, asked) = mpsc::channel::<()>();
         let (heard, answers) = mpsc::channel();
         thread::spawn(move || {
-            for () in asked {
+            for () in &asked {
+                // One answer is enough for all that was asked while it took its time.
+                asked.try_iter().for_each(drop);
                 let pbxs = detect::pbxs(manager.as_ref());
                 pbxs.notes.iter().for_each(|note| tracing::debug!("{note}"));
-                if heard.send(Trusted::of(&pbxs.pbxs)).is_err() {
+                let said = Trusted::of(&pbxs.pbxs);
+                let said = said.map(|(trusted, asked)| (trusted, asked && !pbxs.cut_short));
+                if heard.send(said).is_err() {
                     return;
                 }
             }
         });
+        let asked = Instant::now();
         let mut ear =
-            Self { questions, answers, asked: Instant::now(), trusted: None, left_out: 0 };
+            Self { questions, answers, asked, trusted: None, cut_short: false, left_out: 0 };
         // The first filter shall know who is known.
         ear.ask();
         ear
@@ -82,6 +89,19 @@ impl Ear {
     /// What it said last; `None` if there is no PBX, or it never answered.
     pub(super) fn trusted(&self) -> Option<&Trusted> {
         self.trusted.as_ref()
+    }
+
+    /// What of this host's PBX is not known, if anything.
+    pub(super) fn doubt(&self) -> Option<&'static str> {
+        match (&self.trusted, self.cut_short) {
+            (None, _) => Some(
+                "no PBX was found on this host, or it has not answered yet, so its trunks and phones are not known: see `geofilter detect`",
+            ),
+            (Some(_), true) => Some(
+                "the PBX does not answer as it should, so there may be trunks and phones that are not known: see `geofilter detect`",
+            ),
+            (Some(_), false) => None,
+        }
     }
 
     /// Asks, and waits for the answer as long as somebody who is waiting for ours can be kept waiting.
@@ -116,7 +136,11 @@ impl Engine {
     fn take(&mut self, heard: Option<Heard>) {
         let Some((trusted, complete)) = heard else { return };
         self.exempt_trunks(&trusted.exemptions, complete);
-        self.ear.trusted = Some(trusted);
+        self.ear.cut_short = !complete;
+        self.ear.trusted = Some(match self.ear.trusted.take().filter(|_| !complete) {
+            Some(before) => trusted.and_before(before),
+            None => trusted,
+        });
         if self.machine.attached() {
             self.tell_who_is_known();
         }

@@ -1,9 +1,9 @@
 //! What the engine knows of whom a policy would cut.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use geofilter_core::apply::{Stance, state};
+use geofilter_core::apply::state;
 use geofilter_core::book::{Kind, Resolution};
 use geofilter_core::change::{Change, Risk};
 use geofilter_core::decide::{Context, Overrides, Timed};
@@ -33,9 +33,10 @@ impl Engine {
         self.ask_for_sources();
         let mut cut = self.cut_by(&policy);
         let phones = cut.iter().filter(|cut| cut.who == Who::Phone).count();
-        let exempted = if keep_registered.is_some() { phones } else { 0 };
+        let mut exempted = 0;
         if keep_registered.is_some() {
-            cut.retain(|cut| cut.who != Who::Phone);
+            exempted = cut.iter().filter(|cut| cut.can_be_kept()).count();
+            cut.retain(|cut| !cut.can_be_kept());
         }
         let mut risks = self.risks(&policy, &cut);
         risks.retain(|risk| !accept.contains(risk));
@@ -57,9 +58,7 @@ impl Engine {
 
     /// Whom a policy would cut, of those who are known.
     pub(super) fn cut_by(&mut self, policy: &Policy) -> Vec<Cut> {
-        let standing = self.machine.current(clock::boot());
-        let drops = standing.stance == Stance::Enforce && !self.machine.policy_lost();
-        let in_force = drops.then(|| standing.policy.clone());
+        let in_force = self.machine.dropping(clock::boot()).cloned();
         let parties = self.parties(policy);
         self.with_host(|host| impact::cut(policy, in_force.as_ref(), &parties, host))
     }
@@ -95,10 +94,10 @@ impl Engine {
                 port: None,
             })
             .collect();
+        let known: HashSet<IpAddr> = parties.iter().map(|party| party.address.ip()).collect();
         let judged = |port| policy.scope.contains(Transport::Tcp, port);
         for connection in detect::connections(judged) {
-            let known = |party: &Party| party.address.ip() == connection.remote.ip();
-            if connection.who == Who::Phone && parties.iter().any(known) {
+            if connection.who == Who::Phone && known.contains(&connection.remote.ip()) {
                 continue;
             }
             parties.push(Party {
@@ -135,8 +134,10 @@ impl Engine {
                     .to_owned(),
             );
         }
-        if self.ear.trusted().is_none() {
-            doubts.push("no PBX was found on this host, so its trunks and phones are not known: see `geofilter detect`".to_owned());
+        doubts.extend(self.ear.doubt().map(str::to_owned));
+        let private = self.ear.trusted().map_or(0, |trusted| trusted.private);
+        if private > 0 {
+            doubts.push(format!("{private} registered phones give a private address: they pass if they are in a network of this host, but where those behind NAT elsewhere call from is not known (rewrite_contact=yes in Asterisk tells)"));
         }
         let book = &self.ledger.book;
         let nameless = book.wanted_names().into_iter().filter(|name| {

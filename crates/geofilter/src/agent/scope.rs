@@ -1,7 +1,7 @@
 //! [`UsualScope`]: the ports to protect unless the operator names some. They are those where the PBX of
 //! this host takes calls, and those PBXs usually have if none is found.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
 use geofilter_core::apply::Saved;
@@ -9,6 +9,7 @@ use geofilter_core::change::{Change, Edit};
 use geofilter_core::detected;
 use geofilter_core::policy::Scope;
 
+use super::pbx::AT_ONCE;
 use super::settings::Settings;
 use crate::detect::{self, Manager};
 
@@ -41,6 +42,18 @@ impl UsualScope {
         }
     }
 
+    /// A PBX that hangs is waited for no longer than somebody who is waiting can be kept waiting.
+    fn search_aside(&self) {
+        let (tell, told) = mpsc::channel();
+        let aside = self.clone();
+        thread::spawn(move || {
+            aside.search();
+            // Nobody may wait any more.
+            let _ = tell.send(());
+        });
+        let _ = told.recv_timeout(AT_ONCE);
+    }
+
     fn known(&self) -> Scope {
         self.found.get().cloned().unwrap_or_default()
     }
@@ -59,7 +72,7 @@ impl UsualScope {
             return change;
         }
         if self.found.get().is_none() {
-            self.search();
+            self.search_aside();
         }
         Change { scope: Some(self.known()), ..change }
     }

@@ -129,7 +129,8 @@ fn group(who: Who, cut: &[&Cut]) -> String {
     };
     let named = cut.iter().take(NAMED).map(|cut| {
         let name = cut.what.strip_prefix(one).unwrap_or(&cut.what).trim_start();
-        let from = format!("from {} ({})", cut.address, cut.country);
+        let banned = if cut.banned { ", banned" } else { "" };
+        let from = format!("from {} ({}{banned})", cut.address, cut.country);
         if name.is_empty() { from } else { format!("{name} {from}") }
     });
     let named: Vec<String> = named.collect();
@@ -155,6 +156,7 @@ mod tests {
             who: Who::Phone,
             risk: Some(Risk::LosePhones),
             already: false,
+            banned: false,
         }
     }
 

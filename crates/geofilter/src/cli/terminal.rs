@@ -12,17 +12,26 @@ use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use crossterm::queue;
 use crossterm::style::Print;
 use crossterm::terminal::{Clear, ClearType, disable_raw_mode, enable_raw_mode, size};
-use rustix::termios::{QueueSelector, tcflush};
+use rustix::process::getpgrp;
+use rustix::termios::{QueueSelector, tcflush, tcgetpgrp};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 /// What ends a program that does not see to it itself, and would leave the terminal raw.
 const ENDING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
-/// Whether somebody can be asked: what is asked goes to standard error.
+/// Whether somebody can be asked: what is asked goes to standard error. A job in the background would be
+/// stopped as soon as it asks.
 pub(crate) fn is_there() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
+    io::stdin().is_terminal() && io::stderr().is_terminal() && !is_in_background()
 }
+
+fn is_in_background() -> bool {
+    tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground != getpgrp())
+}
+
+/// What a terminal has that does not say how many.
+const USUAL_COLUMNS: usize = 80;
 
 /// How often the thread that reads keys looks whether it is still needed.
 const BLINK: Duration = Duration::from_millis(100);
@@ -80,8 +89,8 @@ impl Raw {
     /// # Errors
     /// If the terminal is gone.
     pub(crate) fn rewrite(&self, line: &str) -> io::Result<()> {
-        let columns = size().map_or(80, |(columns, _)| usize::from(columns));
-        let line: String = line.chars().take(columns.saturating_sub(1)).collect();
+        let columns = size().map_or(0, |(columns, _)| usize::from(columns));
+        let line = fitting(line, columns);
         let mut stderr = io::stderr();
         queue!(stderr, MoveToColumn(0), Print(line), Clear(ClearType::UntilNewLine))?;
         stderr.flush()
@@ -98,6 +107,12 @@ impl Drop for Raw {
             signal_hook::low_level::unregister(signal);
         }
     }
+}
+
+/// As much of a line as fits. A serial line says that it has no columns.
+fn fitting(line: &str, columns: usize) -> String {
+    let columns = if columns == 0 { USUAL_COLUMNS } else { columns };
+    line.chars().take(columns - 1).collect()
 }
 
 /// Tells of keys while they are asked for.
@@ -119,4 +134,17 @@ fn next_key() -> io::Result<Option<KeyEvent>> {
         Event::Key(key) if key.kind != KeyEventKind::Release => Some(key),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_where_the_terminal_ends_if_it_says_where() {
+        let line = "Keep it?".repeat(20);
+        assert_eq!(fitting(&line, 11).len(), 10);
+        assert_eq!(fitting(&line, 1), "");
+        assert_eq!(fitting(&line, 0).len(), USUAL_COLUMNS - 1);
+    }
 }

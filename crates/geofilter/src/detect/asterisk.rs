@@ -148,6 +148,8 @@ fn by_manager(contacts: Contacts, pbx: &mut Pbx) {
 /// The command line lists static and registered contacts alike, so the former are asked for one by one.
 fn by_command_line(console: &mut Console<'_>, pbx: &mut Pbx) -> Result<(), Trouble> {
     let registered = asterisk::registered(&console.command("database show registrar")?);
+    // Whoever is slow to tell of its trunks has told of these.
+    pbx.devices = registered.iter().filter_map(|one| one.device.clone()).collect();
     let contacts = console.command("pjsip show contacts")?;
     let aors = asterisk::aors_with_static_contacts(&contacts, &registered);
     for name in aors.iter().take(MANY) {
@@ -162,7 +164,6 @@ fn by_command_line(console: &mut Console<'_>, pbx: &mut Pbx) -> Result<(), Troub
             pbx.trunks.push(asterisk::static_contacts(name, &aor, &fixed));
         }
     }
-    pbx.devices = registered.into_iter().filter_map(|one| one.device).collect();
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! [`connections`]: who is connected to this host by TCP.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 
 use geofilter_core::pbx::printable;
@@ -44,12 +44,13 @@ pub(crate) fn connections(asked: impl Fn(u16) -> bool) -> Vec<Connection> {
 
 /// Whose the sockets are.
 fn owners(sockets: &[TcpNetEntry]) -> BTreeMap<u64, (Who, String)> {
+    let asked: HashSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
     let mut owners = BTreeMap::new();
     for process in all_processes().into_iter().flatten().filter_map(Result::ok) {
         let Ok(descriptors) = process.fd() else { continue };
         for descriptor in descriptors.filter_map(Result::ok) {
             if let FDTarget::Socket(inode) = descriptor.target
-                && sockets.iter().any(|socket| socket.inode == inode)
+                && asked.contains(&inode)
             {
                 owners.entry(inode).or_insert_with(|| owner(&process));
             }

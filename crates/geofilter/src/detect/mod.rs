@@ -34,11 +34,13 @@ pub(crate) struct Pbxs {
     pub(crate) attempts: Vec<IpAddr>,
     /// What could not be found out.
     pub(crate) notes: Vec<String>,
+    /// One of them did not say all that it was asked. Those in containers do not count.
+    pub(crate) cut_short: bool,
 }
 
 /// Finds everything.
 pub(crate) fn host(manager: Option<&Manager>) -> Detected {
-    let Pbxs { pbxs, mut attempts, mut notes } = pbxs(manager);
+    let Pbxs { pbxs, mut attempts, mut notes, .. } = pbxs(manager);
     let (surroundings, banned) = surroundings::look(&mut notes);
     attempts.extend(banned);
     Detected::new(pbxs, surroundings, &attempts, notes)
@@ -72,6 +74,7 @@ fn ask(found: &Found, manager: Option<&Manager>, result: &mut Pbxs) {
         }
         Kind::Kamailio => kamailio::ask(found, &mut pbx),
     };
+    result.cut_short |= asked.is_err() && !found.container;
     if let Err(error) = asked
         && !(found.hidden && matches!(error, Trouble::NoSocket))
     {

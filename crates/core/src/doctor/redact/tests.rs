@@ -45,6 +45,17 @@ fn names_users_and_hosts_are_taken_out() {
         "to sip:name-2 and tel:name-3; from name-1"
     );
     assert_eq!(redacted("trunk.example.net. did not answer"), "name-1. did not answer");
+    assert_eq!(
+        redacted("sip:anya@name-smith or sip:loopbacker"),
+        "sip:name-1@name-2 or sip:name-3"
+    );
+    assert_eq!(
+        redacted("pbx7.acme.local, sip.mts.rs, my_sbc.acme.example, http://a.example:8088/ws"),
+        "name-1, name-2, name-3, http://name-4:8088/ws"
+    );
+    let named_by_address = ["acme-1.2.3.4".to_owned(), "1.2.3.4".to_owned()];
+    let mut redactor = Redactor::new(&spain, named_by_address);
+    assert_eq!(redactor.text("ACME-1.2.3.4 at 1.2.3.4"), "name-1 at address-1 (ES)");
     for plain in [
         "overrides.jsonl in /var/lib/geofilter, /etc/fail2ban/jail.local",
         "Asterisk 22.10.1+dfsg, Linux 6.18.0-5-amd64",

@@ -7,6 +7,7 @@ mod screen;
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Stdout};
+use std::mem::ManuallyDrop;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
@@ -51,13 +52,14 @@ pub(super) fn run(global: &Global) -> Outcome {
     told.map_or(Ok(()), Err)
 }
 
-/// The screen, which is as it was before once this is dropped.
-struct Taken(Terminal<CrosstermBackend<Stdout>>);
+/// The screen, which is as it was before once this is dropped. What it is drawn with would complain on
+/// standard error when it is dropped, and panic where that was closed with the terminal.
+struct Taken(ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>);
 
 impl Taken {
     fn take() -> io::Result<Self> {
         execute!(io::stdout(), EnterAlternateScreen)?;
-        Ok(Self(Terminal::new(CrosstermBackend::new(io::stdout()))?))
+        Ok(Self(ManuallyDrop::new(Terminal::new(CrosstermBackend::new(io::stdout()))?)))
     }
 }
 
