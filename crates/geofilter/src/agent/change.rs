@@ -53,7 +53,8 @@ impl Engine {
             Reply::Changed(mut changed) => {
                 let exempt = (!kept.is_empty()).then(|| {
                     let kept: Vec<&Cut> = kept.iter().collect();
-                    format!("{} stay exempt for that time, also if this is undone: see `geofilter exempt list`", cli::render_preview::cut(&kept))
+                    let kept = cli::render_preview::cut(&kept);
+                    format!("exempt for that time, also if this is undone (`geofilter exempt list`): {kept}")
                 });
                 changed.warnings.extend(exempt);
                 // Who was asked for and did not answer may be cut unseen; where there is no PBX nobody is.
