@@ -1,5 +1,6 @@
 //! [`Desired`]: what a data plane is asked to hold, and [`Observed`]: what was read back from it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -118,6 +119,16 @@ pub struct Attachment {
     pub kind: AttachmentKind,
 }
 
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pass => "passing",
+            Self::Observe => "observing",
+            Self::Enforce => "enforcing",
+        })
+    }
+}
+
 /// What a data plane holds, read back from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
@@ -129,6 +140,23 @@ pub struct Observed {
     pub fallback: Option<(Generation, Action, BootTime)>,
     /// What keeps it from holding for every packet.
     pub warnings: Vec<String>,
+}
+
+/// For people: without what keeps it from holding.
+impl fmt::Display for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (generation, action) = self.active;
+        write!(f, "{action} (generation {})", generation.0)?;
+        if let Some((generation, action, _)) = self.fallback {
+            write!(f, ", after a deadline {action} (generation {})", generation.0)?;
+        }
+        let names: Vec<&str> =
+            self.attachments.iter().map(|attachment| attachment.interface.as_str()).collect();
+        match names.is_empty() {
+            true => f.write_str(", on no interface"),
+            false => write!(f, ", on {}", names.join(" ")),
+        }
+    }
 }
 
 impl Observed {

@@ -122,7 +122,7 @@ pub enum Error {
     #[error("still in the kernel after detaching: {0}")]
     Remains(String),
     /// What was read back is not what was written.
-    #[error("the kernel holds {observed:?}, which is not what was asked for")]
+    #[error("what the kernel holds is not what was asked for: {observed}")]
     Differs {
         /// What it holds.
         observed: Box<Observed>,

@@ -353,7 +353,10 @@ impl Engine {
         };
         match same {
             true => Ok(()),
-            false => Err(format!("it holds {observed:?}")),
+            false => Err(match observed {
+                Some(observed) => format!("it holds {observed}"),
+                None => "it holds nothing".to_owned(),
+            }),
         }
     }
 

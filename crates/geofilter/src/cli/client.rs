@@ -1,6 +1,6 @@
 //! The client's end of the agent's socket.
 
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +10,13 @@ use geofilter_core::wire::{Failure, FailureKind, Reply, Request};
 /// Detaching from a busy host may take a while; nothing takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Bytes of a reply: more than all the exemptions and bans that there is room for.
+const LONGEST: u64 = 1 << 28;
+
 /// The replies to one request.
 pub(crate) struct Replies {
     socket: PathBuf,
-    lines: Lines<BufReader<UnixStream>>,
+    reader: BufReader<UnixStream>,
 }
 
 /// Asks for one reply.
@@ -41,17 +44,20 @@ pub(crate) fn stream(
         Failure::new(FailureKind::Failed, format!("cannot write the request: {error}"))
     })?;
     writeln!(connection, "{line}").map_err(unreachable)?;
-    Ok(Replies { socket: socket.to_owned(), lines: BufReader::new(connection).lines() })
+    Ok(Replies { socket: socket.to_owned(), reader: BufReader::new(connection) })
 }
 
 impl Iterator for Replies {
     type Item = Result<Reply, Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let line = match self.lines.next()? {
-            Ok(line) => line,
+        let mut line = String::new();
+        match self.reader.by_ref().take(LONGEST).read_line(&mut line) {
+            Ok(0) => return None,
+            Ok(_) if line.ends_with('\n') => {}
+            Ok(_) => return Some(Err(silent(&self.socket, "its answer breaks off"))),
             Err(error) => return Some(Err(silent(&self.socket, &error.to_string()))),
-        };
+        }
         Some(match serde_json::from_str(&line) {
             Ok(Reply::Error(failure)) => Err(failure),
             Ok(reply) => Ok(reply),
