@@ -29,7 +29,7 @@ impl Trusted {
     pub fn of(pbxs: &[Pbx]) -> Option<(Self, bool)> {
         let pbxs: Vec<&Pbx> = pbxs.iter().filter(|pbx| !pbx.container).collect();
         let asked = pbxs.iter().all(|pbx| pbx.transports.is_some());
-        let mut trusted = Self::default();
+        let (mut trusted, mut private) = (Self::default(), BTreeSet::new());
         for pbx in &pbxs {
             let trunks = pbx.trunk_addresses().into_iter();
             trusted.trunks.extend(trunks.filter(|trunk| is_global(trunk.ip())));
@@ -38,9 +38,11 @@ impl Trusted {
             trusted.registered.extend(registered.filter(|address| is_global(*address)));
             let devices = pbx.devices.iter().filter(|device| is_global(device.address.ip()));
             trusted.devices.extend(devices.cloned());
-            let private = pbx.devices.iter().filter(|device| is_private(device.address.ip()));
-            trusted.private += private.count();
+            private.extend(pbx.devices.iter().filter_map(|device| {
+                is_private(device.address.ip()).then_some((&device.endpoint, device.address))
+            }));
         }
+        trusted.private = private.len();
         trusted.devices.sort_by(by_endpoint);
         trusted.devices.dedup();
         (!pbxs.is_empty()).then_some((trusted, asked))
