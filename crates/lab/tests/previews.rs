@@ -73,8 +73,11 @@ fn phones_in_a_country_about_to_be_blocked_are_named_and_kept_if_wanted() {
     assert_eq!(cut(&agent.json(&["preview", "block", "MA"]).unwrap()), expected);
     assert_eq!(cut(&agent.json(&["preview", "allow", "ES", "MA"]).unwrap()), []);
     let _v6 = register(&site, addresses.v6("MA"), 1003);
-    let both = cut(&agent.json(&["preview", "allow", "ES"]).unwrap());
-    assert_eq!(both.len(), 2, "it asks the PBX anew: {both:?}");
+    // A PBX on a busy machine may take its time; by itself the agent asks it again after 15 s.
+    let since = Instant::now();
+    while cut(&agent.json(&["preview", "allow", "ES"]).unwrap()).len() < 2 {
+        assert!(since.elapsed() < Duration::from_secs(8), "it asks the PBX anew");
+    }
 
     let said = refused(&agent.ask(&["allow", "ES", "--yes"]).unwrap());
     for told in [

@@ -22,7 +22,9 @@ use crate::detect::{self, Manager};
 /// How often the PBX is asked.
 const INTERVAL: Duration = Duration::from_secs(15);
 /// How long somebody waits for what it says now.
-pub(super) const AT_ONCE: Duration = Duration::from_secs(1);
+pub(super) const AT_ONCE: Duration = Duration::from_secs(2);
+/// The same where it has never said anything: longer than a PBX that hangs is asked.
+const FIRST: Duration = Duration::from_secs(5);
 /// How often in a row it must leave out an exemption before that is removed: an answer may be cut short.
 const PATIENCE: u8 = 4;
 
@@ -106,9 +108,10 @@ impl Ear {
 
     /// Asks, and waits for the answer as long as somebody who is waiting for ours can be kept waiting.
     fn listen_now(&mut self) -> Option<Heard> {
+        let patience = if self.trusted.is_none() { FIRST } else { AT_ONCE };
         let earlier = self.answers.try_iter().flatten().last();
         self.ask();
-        self.answers.recv_timeout(AT_ONCE).ok().flatten().or(earlier)
+        self.answers.recv_timeout(patience).ok().flatten().or(earlier)
     }
 
     /// What was said since the last time; asks again when it is time.
