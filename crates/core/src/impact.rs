@@ -40,15 +40,8 @@ pub struct Host<'a> {
 impl Host<'_> {
     fn judge(&self, policy: &Policy, party: &Party) -> Decision {
         let port = party.port.unwrap_or_else(|| first_port(policy, party.transport));
-        let source = party.address.ip().to_canonical();
-        let upper = Upper::Ports {
-            transport: party.transport,
-            source: party.address.port(),
-            destination: port,
-        };
-        let overrides = (self.overrides)(source);
-        let context = Context { overrides: &overrides, ..self.context };
-        decide(&Frame::Ip(Packet { source, upper }), policy, &context)
+        let overrides = (self.overrides)(party.address.ip().to_canonical());
+        self.judge_packet(policy, party.address, party.transport, port, &overrides)
     }
 
     /// Judges somebody of whom nothing is known but the address. If the PBX sent a request there, what comes
@@ -61,10 +54,20 @@ impl Host<'_> {
             (Some(peer), _) => (peer.value, Transport::Udp),
             (None, None) => (SocketAddr::new(source, 0), Transport::Udp),
         };
-        let (source, destination) = (address.ip(), first_port(policy, transport));
-        let upper = Upper::Ports { transport, source: address.port(), destination };
-        let context = Context { overrides: &overrides, ..self.context };
-        decide(&Frame::Ip(Packet { source, upper }), policy, &context)
+        self.judge_packet(policy, address, transport, first_port(policy, transport), &overrides)
+    }
+
+    fn judge_packet(
+        &self,
+        policy: &Policy,
+        from: SocketAddr,
+        transport: Transport,
+        destination: u16,
+        overrides: &Overrides,
+    ) -> Decision {
+        let upper = Upper::Ports { transport, source: from.port(), destination };
+        let packet = Packet { source: from.ip().to_canonical(), upper };
+        decide(&Frame::Ip(packet), policy, &Context { overrides, ..self.context })
     }
 
     fn country(&self, address: IpAddr) -> CountryId {

@@ -90,8 +90,7 @@ impl Engine {
         cut: &[Cut],
         accept: &[Risk],
     ) -> Result<(), Failure> {
-        let mut risks = self.risks(policy, cut);
-        risks.retain(|risk| !accept.contains(risk));
+        let risks = self.risks(policy, cut, accept);
         let dangers = risks.iter().map(|risk| danger(*risk, cut)).collect::<Vec<_>>();
         let accepting =
             risks.iter().map(|risk| format!(" --accept-risk {risk}")).collect::<String>();

@@ -38,8 +38,7 @@ impl Engine {
             exempted = cut.iter().filter(|cut| cut.can_be_kept()).count();
             cut.retain(|cut| !cut.can_be_kept());
         }
-        let mut risks = self.risks(&policy, &cut);
-        risks.retain(|risk| !accept.contains(risk));
+        let risks = self.risks(&policy, &cut, &accept);
         let kept = self.kept(phones, exempted);
         let warnings = self.doubts();
         let since = self.sources.seen.since().map(records::rfc3339);
@@ -63,13 +62,14 @@ impl Engine {
         self.with_host(|host| impact::cut(policy, in_force.as_ref(), &parties, host))
     }
 
-    /// What must be accepted before this policy is in force.
-    pub(super) fn risks(&self, policy: &Policy, cut: &[Cut]) -> Vec<Risk> {
+    /// What must still be accepted before this policy is in force.
+    pub(super) fn risks(&self, policy: &Policy, cut: &[Cut], accept: &[Risk]) -> Vec<Risk> {
         let in_force = &self.machine.current(clock::boot()).policy;
         let unknown = impact::risks_unknown_trunks(policy, in_force, self.trunks());
         let unknown = unknown.then_some(Risk::LoseTrunk);
         let mut risks: Vec<Risk> =
             unknown.into_iter().chain(cut.iter().filter_map(|cut| cut.risk)).collect();
+        risks.retain(|risk| !accept.contains(risk));
         risks.sort();
         risks.dedup();
         risks
