@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-#define GF_ABI 3
+#define GF_ABI 4
 
 /* Tables: DXR, for the world and for overrides by prefix, two slots each. A bucket is base:24 | n:24 | entry:16, low bits first. */
 #define GF_V4_BUCKETS (1 << 16)
@@ -201,8 +201,9 @@ struct gf_seen {
 	__u64 seed; /* odd */
 	__u32 turn; /* renewed by the agent about every second */
 	__u32 reserved[13];
-	__u64 budget[2]; /* drops that may be told of known and of new sources, renewed by the agent: 0 without one */
-	__u64 reserved_too[6];
+	__u64 budget[3]; /* drops that may be told of sources that are known, new and loud, renewed by the agent:
+			    0 without one */
+	__u64 reserved_too[5];
 	struct gf_source source[1 << GF_SOURCE_BITS];
 };
 

@@ -8,7 +8,8 @@
 #include "maps.h"
 #include "packet.h"
 
-enum gf_acquaintance { GF_SOURCE_KNOWN, GF_SOURCE_NEW };
+/* Each has a budget of its own: however many are loud in one turn, they take nothing from the quiet ones. */
+enum gf_acquaintance { GF_SOURCE_KNOWN, GF_SOURCE_NEW, GF_SOURCE_LOUD };
 
 static __always_inline int gf_gives_way(const struct gf_source *source,
 					const struct gf_source *other, __u32 turn)
@@ -48,7 +49,7 @@ static __always_inline struct gf_source *gf_source_of(struct gf_seen *seen,
 static __always_inline __u32 gf_take_turn(struct gf_seen *seen, struct gf_source *source,
 					  enum gf_acquaintance acquaintance, __u32 packets)
 {
-	__u64 *budget = &seen->budget[acquaintance];
+	__u64 *budget;
 	__u32 turn = seen->turn, rest = source->rest;
 
 	if ((__s32)(turn - source->next) >= 0) {
@@ -61,6 +62,7 @@ static __always_inline __u32 gf_take_turn(struct gf_seen *seen, struct gf_source
 	}
 	packets += source->untold;
 	source->untold = packets;
+	budget = &seen->budget[rest ? GF_SOURCE_LOUD : acquaintance];
 	if (!source->credit || !*budget)
 		return 0;
 	*budget -= 1;

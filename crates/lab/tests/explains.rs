@@ -71,6 +71,24 @@ fn by_source(log: &[Value]) -> BTreeMap<String, (u64, u64)> {
     sources
 }
 
+/// A flood ends, also if the test fails.
+const LONGEST_FLOOD: Duration = Duration::from_secs(30);
+
+/// Waits until the log shows every drop of these sources, so many of each.
+fn shown_each(agent: &Agent<'_>, sources: &[IpAddr], drops: u64) {
+    let since = Instant::now();
+    loop {
+        let shown = by_source(&log(agent, 0));
+        let of =
+            |source: &IpAddr| shown.get(&source.to_string()).map_or(0, |(entries, _)| *entries);
+        let hidden: Vec<_> = sources.iter().filter(|source| of(source) != drops).collect();
+        if hidden.is_empty() {
+            return;
+        }
+        assert!(since.elapsed() < Duration::from_secs(5), "not shown {drops} times: {hidden:?}");
+    }
+}
+
 #[test]
 fn a_flood_hides_nobody_and_what_is_not_told_is_counted() {
     let world = embedded::world().unwrap().world;
@@ -88,7 +106,8 @@ fn a_flood_hides_nobody_and_what_is_not_told_is_counted() {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
+                let since = Instant::now();
+                while !stop.load(Ordering::Relaxed) && since.elapsed() < LONGEST_FLOOD {
                     for socket in &flooding {
                         socket.send_to(REGISTER, (PBX_V4, SIP)).unwrap();
                     }
@@ -96,28 +115,23 @@ fn a_flood_hides_nobody_and_what_is_not_told_is_counted() {
             });
             // The flood is known by then.
             thread::sleep(Duration::from_secs(2));
-            for _ in 0..3 {
+            for round in 1..=3 {
                 for source in &quiet {
                     site.send(*source, SIP, REGISTER).unwrap();
                     thread::sleep(Duration::from_millis(10));
                 }
+                shown_each(&agent, &quiet, round);
             }
             stop.store(true, Ordering::Relaxed);
         });
         // The last ones are read within a tenth of a second.
         thread::sleep(Duration::from_millis(500));
         let sources = by_source(&log(&agent, quiet.len() * 3));
-        let shown: Vec<u64> =
-            quiet.iter().filter_map(|source| Some(sources.get(&source.to_string())?.0)).collect();
-        assert_eq!(shown.len(), quiet.len(), "{backend}: some are hidden");
-        // An agent that is late may have let a drop or two go by.
-        let entries: u64 = shown.iter().sum();
-        assert!(entries > 110, "{backend}: {entries} of 120");
         let dropped = agent.json(&["status"]).unwrap();
         let packets = dropped["dropped"]["packets"].as_u64().unwrap();
         let told: u64 = sources.values().map(|(entries, _)| entries).sum();
         assert!(packets > 20_000, "{backend}: the flood was none: {packets}");
-        assert!(told < 2_000, "{backend}: {told} entries of {packets} drops");
+        assert!(told < packets / 10, "{backend}: {told} entries of {packets} drops");
         assert_eq!(told + dropped["skipped_events"].as_u64().unwrap(), packets, "{backend}");
         let stands_for: u64 = floods.iter().map(|it| sources[&it.to_string()].1).sum();
         assert!(stands_for > packets / 10, "{backend}: entries say how much they stand for");

@@ -9,8 +9,9 @@ use geofilter_core::seen::Count;
 use super::abi::seen::{self, SeenTable};
 use super::mapped::Mapped;
 
-/// Drops that may be told between two renewals, of sources that are known and of new ones.
-const BUDGET: [(usize, u64); 2] = [(seen::BUDGET_KNOWN, 50), (seen::BUDGET_NEW, 50)];
+/// Drops that may be told between two renewals, of sources that are known, new and loud.
+const BUDGET: [(usize, u64); 3] =
+    [(seen::BUDGET_KNOWN, 40), (seen::BUDGET_NEW, 40), (seen::BUDGET_LOUD, 20)];
 /// How long a source's turn is.
 const TURN: u64 = 1_000_000_000;
 

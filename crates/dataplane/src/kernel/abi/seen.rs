@@ -15,6 +15,7 @@ pub(crate) const SEED: usize = 0;
 pub(crate) const TURN: usize = 1;
 pub(crate) const BUDGET_KNOWN: usize = 8;
 pub(crate) const BUDGET_NEW: usize = 9;
+pub(crate) const BUDGET_LOUD: usize = 10;
 const FIRST: usize = 16;
 
 /// `struct gf_source`: key, passed and dropped, and what only the programs use.
