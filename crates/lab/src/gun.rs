@@ -1,8 +1,8 @@
 //! [`Gun`]: sends prepared frames onto a wire as fast as it takes them, for benchmarks. [`Draw`] names their
-//! sources, and [`frame`] makes them.
+//! sources, [`frame`] and [`datagram`] make them.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
@@ -10,10 +10,12 @@ use geofilter_core::country::CountryId;
 use geofilter_core::world::World;
 
 use crate::namespace::Namespace;
-use crate::site::PBX_V4;
+use crate::site::{PBX_V4, PBX_V6, SIP};
 
 /// Frames handed over in one system call.
 const BATCH: usize = 64;
+const UDP: u8 = 17;
+const UDP_HEADER: usize = 8;
 const PACKET_QDISC_BYPASS: libc::c_int = 20;
 
 /// Addresses from all over the space that the world table knows, the same in every run.
@@ -49,16 +51,52 @@ impl<'a> Draw<'a> {
 
 /// A guess of 442 bytes from an address to the PBX of a site.
 pub fn frame(source: Ipv4Addr) -> Vec<u8> {
+    let mut guess =
+        b"REGISTER sip:pbx.example SIP/2.0\r\nUser-Agent: friendly-scanner\r\n\r\n".to_vec();
+    guess.resize(400, b' ');
+    datagram(source.into(), &guess)
+}
+
+/// A frame with a datagram from an address to the PBX of a site, such as a kernel takes for real.
+pub fn datagram(source: IpAddr, payload: &[u8]) -> Vec<u8> {
+    let length = (UDP_HEADER + payload.len()) as u16;
+    let (kind, mut header, addresses) = match source {
+        IpAddr::V4(source) => {
+            let total = (20 + length).to_be_bytes();
+            let header = vec![0x45, 0, total[0], total[1], 0, 1, 0, 0, 64, UDP, 0, 0];
+            ([8, 0], header, [source.octets(), PBX_V4.octets()].concat())
+        }
+        IpAddr::V6(source) => {
+            let length = length.to_be_bytes();
+            let header = vec![0x60, 0, 0, 0, length[0], length[1], UDP, 64];
+            ([0x86, 0xdd], header, [source.octets(), PBX_V6.octets()].concat())
+        }
+    };
+    if source.is_ipv4() {
+        let sum = checksum(&[&header, &addresses]);
+        header[10..].copy_from_slice(&sum);
+    }
+    let ports = [SIP.to_be_bytes(), SIP.to_be_bytes()].concat();
+    let length = length.to_be_bytes();
+    let sum = checksum(&[&addresses, &[0, UDP], &length, &ports, &length, payload]);
     // To everybody, so that no address has to be known.
-    let mut frame = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 2, 2, 2, 2, 2];
-    frame.extend([8, 0, 0x45, 0, 1, 172, 0, 1, 0, 0, 64, 17, 0, 0]);
-    frame.extend(source.octets());
-    frame.extend(PBX_V4.octets());
-    frame.extend([5060_u16.to_be_bytes(), 5060_u16.to_be_bytes()].concat());
-    frame.extend([1, 152, 0, 0]);
-    frame.extend(b"REGISTER sip:pbx.example SIP/2.0\r\nUser-Agent: friendly-scanner\r\n\r\n");
-    frame.resize(442, b' ');
-    frame
+    let ethernet = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 2, 2, 2, 2, 2];
+    [&ethernet[..], &kind, &header, &addresses, &ports, &length, &sum, payload].concat()
+}
+
+/// The checksum of the internet (RFC 1071) over parts of which all but the last are of even length.
+fn checksum(parts: &[&[u8]]) -> [u8; 2] {
+    let words = parts.iter().flat_map(|part| part.chunks(2));
+    let sum: u32 = words
+        .map(|word| u32::from(word[0]) << 8 | word.get(1).map_or(0, |low| u32::from(*low)))
+        .sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    // Zero would say that there is none.
+    match !(folded as u16) {
+        0 => [0xff, 0xff],
+        sum => sum.to_be_bytes(),
+    }
 }
 
 /// A packet socket on an interface.

@@ -2,7 +2,8 @@
 //! their own, [`phones`] what reaches the PBX there, [`neighbours`] others on that host, [`process`] the real
 //! binary, [`tmux`] a terminal for it, [`plane`] the data plane without an agent, [`addresses`] real addresses of real countries,
 //! [`nameserver`] what the host asks for names. [`standin`] answers as a PBX would,
-//! [`attack`] guesses, in the [`sip`] that takes; [`gun`] fires for benchmarks. [`asterisk`] and
+//! [`attack`] guesses, in the [`sip`] that takes; [`gun`] fires for benchmarks, [`rivals`] are
+//! other filters to compare with, [`verdicts`] asks any filter about thousands of sources. [`asterisk`] and
 //! [`kamailio`] are real PBXs and [`fail2ban`] a real fail2ban, fetched by [`pbx`]. [`images`] builds what the program embeds.
 
 pub mod addresses;
@@ -19,7 +20,9 @@ pub mod pbx;
 pub mod phones;
 pub mod plane;
 pub mod process;
+pub mod rivals;
 pub mod sip;
 pub mod site;
 pub mod standin;
 pub mod tmux;
+pub mod verdicts;

@@ -1,5 +1,6 @@
 //! [`Namespace`]: a network namespace that is gone when the test is.
 
+use std::io::{Seek, Write};
 use std::os::fd::AsFd;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,6 +64,19 @@ impl Namespace {
         command.args(words);
         let output = self.inside(move || succeed(&mut command))??;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs a command in the namespace that reads this text.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn feed(&self, program: &str, words: &[&str], text: &str) -> Result<()> {
+        let mut input = tempfile::tempfile()?;
+        input.write_all(text.as_bytes())?;
+        input.rewind()?;
+        let mut command = Command::new(program);
+        command.args(words).stdin(input);
+        self.inside(move || succeed(&mut command))?.map(drop)
     }
 
     /// Runs a closure on a thread inside of the namespace. Sockets it opens and processes it starts stay there.

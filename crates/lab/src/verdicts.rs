@@ -1,0 +1,63 @@
+//! [`Verdicts`]: asks whatever filters on a site's host about thousands of sources, with a real packet from
+//! each to a real socket.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, UdpSocket};
+
+use anyhow::{Context, Result};
+
+use crate::gun::{Gun, datagram};
+use crate::site::{PBX_V4, PBX_V6, SIP, Site};
+
+/// Fewer than a socket or a wire holds at the least.
+const BATCH: usize = 64;
+const PROBE: &[u8] = b"OPTIONS sip:pbx.example SIP/2.0\r\n\r\n";
+
+/// A wire to the PBX's port, for one family.
+#[derive(Debug)]
+pub struct Verdicts {
+    gun: Gun,
+    pbx: UdpSocket,
+    witness: IpAddr,
+}
+
+impl Verdicts {
+    /// Listens at the PBX's port for the family of `witness`, which has to be let in: it tells when all that
+    /// was sent before has arrived or been dropped.
+    ///
+    /// # Errors
+    /// If the port is taken or the kernel refuses.
+    pub fn new(site: &Site, witness: IpAddr) -> Result<Self> {
+        let pbx: IpAddr = if witness.is_ipv4() { PBX_V4.into() } else { PBX_V6.into() };
+        Ok(Self { gun: Gun::new(&site.internet, "net0")?, pbx: site.listen(pbx, SIP)?, witness })
+    }
+
+    /// Sends one datagram from each source and returns those that arrived.
+    ///
+    /// # Errors
+    /// If the filter drops the witness, too.
+    pub fn passing(&self, sources: &[IpAddr]) -> Result<HashSet<IpAddr>> {
+        let mut passing = HashSet::new();
+        for (number, batch) in sources.chunks(BATCH).enumerate() {
+            let end = format!("ACK sip:{number}@pbx.example SIP/2.0\r\n\r\n");
+            let frames = batch.iter().map(|source| datagram(*source, PROBE));
+            let frames = frames.chain([datagram(self.witness, end.as_bytes())]);
+            self.gun.fire(&frames.collect::<Vec<_>>())?;
+            self.receive(end.as_bytes(), &mut passing)?;
+        }
+        Ok(passing)
+    }
+
+    fn receive(&self, end: &[u8], passing: &mut HashSet<IpAddr>) -> Result<()> {
+        let mut buffer = [0; 512];
+        loop {
+            let (length, from) =
+                self.pbx.recv_from(&mut buffer).context("the witness is not let in")?;
+            match &buffer[..length] {
+                PROBE => passing.insert(from.ip()),
+                other if other == end => return Ok(()),
+                _ => continue,
+            };
+        }
+    }
+}
