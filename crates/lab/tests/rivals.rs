@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use geofilter_core::country::{CountryId, CountrySet, select};
+use geofilter_core::country::{CountryCode, CountrySet, select};
 use geofilter_core::decide::decide_source;
 use geofilter_core::geodata::embedded;
 use geofilter_core::policy::{Mode, Policy, Verdict};
@@ -42,7 +42,7 @@ fn wrong(site: &Site) -> Vec<IpAddr> {
         let sources = LISTS.sources(family, count);
         assert!(sources.len() > count * 9 / 10, "only {} sources", sources.len());
         let expected = oracle(&sources);
-        assert!(expected.len() > count / 50, "only {} may come in", expected.len());
+        assert!(expected.len() > count / 3, "only {} may come in", expected.len());
         let passing = Verdicts::new(site, witness).unwrap().passing(&sources).unwrap();
         passing.symmetric_difference(&expected).copied().collect::<Vec<_>>()
     });
@@ -106,10 +106,10 @@ fn tc_is_as_the_oracle() {
 fn a_site_that_lets_in_everybody_or_too_few_is_found_out() {
     let site = Site::new().unwrap();
     let open = wrong(&site).len();
-    assert!(open > 2_000, "only {open} wrong without a filter");
+    assert!(open > 1_000, "only {open} wrong without a filter");
 
     let mut fewer = *ALLOWED;
-    fewer.remove(select(["PT"]).unwrap().iter().next().unwrap_or(CountryId::UNKNOWN));
+    fewer.remove(CountryCode::parse("PT").unwrap().id());
     Rival::MergedSet.install(&site.host, &Lists::new(&WORLD, fewer)).unwrap();
     let closed = wrong(&site).len();
     assert!((1..500).contains(&closed), "{closed} wrong without Portugal");

@@ -100,18 +100,23 @@ impl Lists {
         spans.into_iter().filter(|(_, blocked)| *blocked).map(|(span, _)| span).collect()
     }
 
-    /// So many announced addresses, spread evenly over the ranges: by turns the first, one in the middle and
-    /// the last of a range. Without 6to4 and Teredo, where we judge another address than such tools see.
+    /// So many announced addresses, half of them of allowed countries, spread evenly over the ranges: by turns
+    /// the first, one in the middle and the last of a range. Without 6to4 and Teredo, where we judge another
+    /// address than such tools see.
     pub fn sources(&self, family: Family, count: usize) -> Vec<IpAddr> {
-        let announced = self.announced(family);
-        let step = (announced.len() / count).max(1);
-        let spread = announced.iter().step_by(step).enumerate();
-        let sources = spread.map(|(turn, (span, _))| match turn % 3 {
-            0 => span.first,
-            1 => span.middle(),
-            _ => span.last,
+        let allows = |(_, country): &(Span, CountryId)| self.allowed.contains(*country);
+        let (allowed, others): (Vec<_>, Vec<_>) =
+            self.announced(family).into_iter().partition(allows);
+        let halves = [allowed, others].map(|spans| {
+            let sources =
+                spread(spans, count / 2).enumerate().map(|(turn, (span, _))| match turn % 3 {
+                    0 => span.first,
+                    1 => span.middle(),
+                    _ => span.last,
+                });
+            sources.filter(|source| judged_address(*source) == *source).collect::<Vec<_>>()
         });
-        sources.filter(|source| judged_address(*source) == *source).take(count).collect()
+        halves.concat()
     }
 
     fn blocks(&self, country: CountryId) -> bool {
@@ -162,7 +167,10 @@ fn thinned<A: Address>(
     keep: impl Fn(CountryId) -> bool,
 ) -> Steps<A, CountryId> {
     let kept: Vec<_> = steps.ranges().filter(|(_, country)| keep(*country)).collect();
-    let step = (kept.len() / count).max(1);
-    let spread = kept.into_iter().step_by(step).take(count).collect();
-    Steps::from_ranges(CountryId::UNKNOWN, spread)
+    Steps::from_ranges(CountryId::UNKNOWN, spread(kept, count).collect())
+}
+
+fn spread<T>(all: Vec<T>, count: usize) -> impl Iterator<Item = T> {
+    let step = (all.len() / count).max(1);
+    all.into_iter().step_by(step).take(count)
 }

@@ -1,7 +1,8 @@
 //! [`Rival`]: other ways to keep countries out of a Linux host, each as its own documentation says, so that
 //! they can be compared with ours. [`lists`] is what they are given; [`nft`], [`geoip_shell`] and [`ipset`]
 //! write what their tools load. Each blocks at least as early and with at least as little work as its
-//! documentation advises, so that none is slower here than on a host.
+//! documentation advises, so that none is slower here than on a host. Space that no source knows is in no list: all but
+//! [`geoip_shell::allowing`] let it in.
 
 pub mod geoip_shell;
 pub mod ipset;
