@@ -15,7 +15,7 @@ pub fn merged_set(lists: &Lists) -> String {
     let mut script = "add table inet merged\n".to_owned();
     for family in Family::ALL {
         let set = format!("merged blocked{}", family.number());
-        script += &add_set(&set, family, "flags interval; auto-merge;", &lists.blocked(family));
+        script += &add_set(&set, family, "flags interval; auto-merge;", lists.blocked(family));
     }
     script
         + "add chain inet merged prerouting { type filter hook prerouting priority raw; policy accept; }
