@@ -61,7 +61,7 @@ fn main() {
     println!("the agent takes {:.2} % of a core while nothing comes", idle * 100.0);
     for count in SOURCES {
         let mut draw = Draw::new(&world);
-        let mut frames: Vec<Vec<u8>> = (0..count).map(|_| frame(draw.address())).collect();
+        let mut frames: Vec<Vec<u8>> = (0..count).map(|_| frame(draw.v4().into())).collect();
         while frames.len() < 4_096 {
             frames.extend_from_within(..);
         }

@@ -37,11 +37,11 @@ struct Known<'a>(Draw<'a>);
 
 impl Known<'_> {
     fn peer(&mut self) -> Timed<SocketAddr> {
-        Timed { value: SocketAddr::new(self.0.address().into(), 5060), until: None }
+        Timed { value: SocketAddr::new(self.0.v4().into(), 5060), until: None }
     }
 
     fn timed(&mut self, length: u8) -> Timed<IpNet> {
-        let prefix = IpNet::new_assert(IpAddr::V4(self.0.address()), length).trunc();
+        let prefix = IpNet::new_assert(IpAddr::V4(self.0.v4()), length).trunc();
         Timed { value: prefix, until: Some(BootTime(u64::MAX - 1)) }
     }
 }
@@ -101,7 +101,7 @@ fn main() {
         exemptions: (0..EXEMPTIONS).map(|at| known.timed([20, 22, 24, 28][at % 4])).collect(),
         peers: (0..PEERS).map(|_| known.peer()).collect(),
     };
-    let frames: Vec<Vec<u8>> = (0..SOURCES).map(|_| frame(known.0.address())).collect();
+    let frames: Vec<Vec<u8>> = (0..SOURCES).map(|_| frame(known.0.v4().into())).collect();
     let _counting = count_run_time().unwrap();
     let kinds =
         [(Preference::Xdp, AttachmentKind::XdpNative), (Preference::Tc, AttachmentKind::Tc)];

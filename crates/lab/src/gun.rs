@@ -2,7 +2,7 @@
 //! sources, [`frame`] and [`datagram`] make them.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use anyhow::{Context, Result};
@@ -38,23 +38,37 @@ impl<'a> Draw<'a> {
         self.state
     }
 
-    /// The next one.
-    pub fn address(&mut self) -> Ipv4Addr {
+    /// The next one of IPv4.
+    pub fn v4(&mut self) -> Ipv4Addr {
         loop {
             let address = Ipv4Addr::from(self.bits() as u32);
-            if self.world.lookup(address.into()).primary != CountryId::UNKNOWN {
+            if self.is_known(address.into()) {
                 return address;
             }
         }
     }
+
+    /// The next one of IPv6, the first of a /64 within 2000::/3.
+    pub fn v6(&mut self) -> Ipv6Addr {
+        loop {
+            let address = Ipv6Addr::from_bits(u128::from(self.bits() >> 3 | 1 << 61) << 64 | 1);
+            if self.is_known(address.into()) {
+                return address;
+            }
+        }
+    }
+
+    fn is_known(&self, address: IpAddr) -> bool {
+        self.world.lookup(address).primary != CountryId::UNKNOWN
+    }
 }
 
 /// A guess of 442 bytes from an address to the PBX of a site.
-pub fn frame(source: Ipv4Addr) -> Vec<u8> {
+pub fn frame(source: IpAddr) -> Vec<u8> {
     let mut guess =
         b"REGISTER sip:pbx.example SIP/2.0\r\nUser-Agent: friendly-scanner\r\n\r\n".to_vec();
     guess.resize(400, b' ');
-    datagram(source.into(), &guess)
+    datagram(source, &guess)
 }
 
 /// A frame with a datagram from an address to the PBX of a site, such as a kernel takes for real.

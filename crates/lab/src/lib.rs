@@ -2,7 +2,7 @@
 //! their own, [`phones`] what reaches the PBX there, [`neighbours`] others on that host, [`process`] the real
 //! binary, [`tmux`] a terminal for it, [`plane`] the data plane without an agent, [`addresses`] real addresses of real countries,
 //! [`nameserver`] what the host asks for names. [`standin`] answers as a PBX would,
-//! [`attack`] guesses, in the [`sip`] that takes; [`gun`] fires for benchmarks, [`rivals`] are
+//! [`attack`] guesses, in the [`sip`] that takes; [`gun`] and [`generator`] fire for benchmarks, [`rivals`] are
 //! other filters to compare with, [`verdicts`] asks any filter about thousands of sources. [`asterisk`] and
 //! [`kamailio`] are real PBXs and [`fail2ban`] a real fail2ban, fetched by [`pbx`]. [`images`] builds what the program embeds.
 
@@ -10,6 +10,7 @@ pub mod addresses;
 pub mod asterisk;
 pub mod attack;
 pub mod fail2ban;
+pub mod generator;
 pub mod gun;
 pub mod images;
 pub mod kamailio;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
+use rustix::net::{self, AddressFamily, SocketType, netdevice};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -77,6 +78,18 @@ impl Namespace {
         let mut command = Command::new(program);
         command.args(words).stdin(input);
         self.inside(move || succeed(&mut command))?.map(drop)
+    }
+
+    /// The index of an interface.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn interface_index(&self, name: &str) -> Result<u32> {
+        let index = self.inside(|| {
+            let socket = net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+            netdevice::name_to_index(&socket, name)
+        })?;
+        index.with_context(|| format!("no interface {name}"))
     }
 
     /// Runs a closure on a thread inside of the namespace. Sockets it opens and processes it starts stay there.

@@ -1,0 +1,5 @@
+//! Compiles the packet generator.
+
+fn main() {
+    bpf_compile::compile("generator");
+}
