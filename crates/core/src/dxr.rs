@@ -1,6 +1,7 @@
 //! [`Dxr`]: a table over both address spaces as the kernel searches it, for the world and for overrides
-//! by prefix. The top bits of an address name a bucket; a bucket knows its own entry and where its borders
-//! lie in a chunk; a binary search finds the last border not after the address.
+//! by prefix. The top bits of an address name a bucket. Most buckets lie within one range and have its entry;
+//! the others know where their borders lie in a chunk, and a binary search finds the last one not after the
+//! address.
 //!
 //! After "DXR: Towards a Billion Routing Lookups per Second in Software" (Zec, Rizzo, Mikuc, 2012). IPv6
 //! is searched by the upper 64 bits; a /64 with borders inside has a bucket of its own in [`Fine`].
@@ -15,7 +16,9 @@ pub const CHUNK: usize = 1 << 18;
 /// Chunks a family may have.
 pub const MAX_CHUNKS: usize = 8;
 /// Bits of an IPv6 address, after those of 2000::/3, that name a bucket.
-pub const V6_BITS: u32 = 18;
+pub const V6_BITS: u32 = 19;
+/// A bucket's number of borders is a multiple of this, or less: larger numbers have less room.
+pub const MANY: usize = 512;
 /// An entry id with this bit names a bucket of [`Fine`].
 pub const FINE: EntryId = 1 << 15;
 /// How many /64s may have borders inside.
@@ -38,18 +41,22 @@ pub struct CapacityExceeded {
     pub limit: usize,
 }
 
-/// The borders of one bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Bucket {
-    /// Index of the first border, over all chunks of the family.
-    pub base: u32,
-    /// How many borders there are.
-    pub borders: u32,
-    /// The entry from the bucket's start to its first border.
-    pub entry: EntryId,
+/// What holds for the addresses that share their top bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bucket {
+    /// One entry for all of them.
+    Entry(EntryId),
+    /// Borders.
+    Borders {
+        /// Index of the first border, over all chunks of the family. It is at the bucket's start.
+        base: u32,
+        /// How many borders there are, at least one; from [`MANY`] on a multiple of it.
+        count: u32,
+    },
 }
 
-/// Borders, ascending within a bucket: from `suffixes[i]` on, `entries[i]` holds.
+/// Borders, ascending within a bucket: from `suffixes[i]` on, `entries[i]` holds. The last one of a bucket may
+/// be repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk<S> {
     /// The low bits of each border's address.
@@ -160,7 +167,11 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
             let end = start + (1 << suffix_bits);
             let borders =
                 self.borders(*bucket).map(move |(suffix, id)| (start + suffix.into(), id));
-            let steps = std::iter::once((start, bucket.entry)).chain(borders);
+            let entry = match *bucket {
+                Bucket::Entry(entry) => Some((start, entry)),
+                Bucket::Borders { .. } => None,
+            };
+            let steps = entry.into_iter().chain(borders);
             let ends = steps.clone().skip(1).map(|(at, _)| at).chain([end]);
             let occupied = steps.zip(ends).filter(|((at, id), end)| *id != 0 && at < end);
             occupied
@@ -170,26 +181,26 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
 
     /// The borders of a bucket, ascending.
     fn borders(&self, bucket: Bucket) -> impl Iterator<Item = (S, EntryId)> + Clone {
-        let at = bucket.base as usize % CHUNK;
-        let chunk = self.chunks.get(bucket.base as usize / CHUNK);
-        let range = at..at + bucket.borders as usize;
-        chunk.into_iter().flat_map(move |chunk| {
+        let (base, count) = match bucket {
+            Bucket::Entry(_) => (0, 0),
+            Bucket::Borders { base, count } => (base as usize, count as usize),
+        };
+        let range = base % CHUNK..base % CHUNK + count;
+        self.chunks.get(base / CHUNK).into_iter().flat_map(move |chunk| {
             let suffixes = chunk.suffixes[range.clone()].iter().copied();
             suffixes.zip(chunk.entries[range.clone()].iter().copied())
         })
     }
 
     fn find(&self, bucket: usize, suffix: S) -> EntryId {
-        let Bucket { base, borders, entry } = self.buckets[bucket];
-        if borders == 0 {
-            return entry;
-        }
-        let (chunk, base) = (&self.chunks[base as usize / CHUNK], base as usize % CHUNK);
-        let of_bucket = &chunk.suffixes[base..base + borders as usize];
-        match of_bucket.partition_point(|border| *border <= suffix) {
-            0 => entry,
-            after => chunk.entries[base + after - 1],
-        }
+        let (base, count) = match self.buckets[bucket] {
+            Bucket::Entry(entry) => return entry,
+            Bucket::Borders { base, count } => (base as usize, count as usize),
+        };
+        let (chunk, base) = (&self.chunks[base / CHUNK], base % CHUNK);
+        let of_bucket = &chunk.suffixes[base..base + count];
+        let after = of_bucket.partition_point(|border| *border <= suffix);
+        chunk.entries[base + after - 1]
     }
 
     /// Packs steps into buckets by their bits above `suffix_bits`. The first step starts at 0.
@@ -211,25 +222,30 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
                 debug_assert!(at <= start);
                 current = id;
             }
-            let entry = current;
+            borders.push((suffix(0), current));
             while let Some((at, id)) = steps.next_if(|(at, _)| *at < end) {
                 borders.push((suffix(at - start), id));
                 current = id;
             }
-            family.push(entry, &borders, what)?;
+            family.push(&mut borders, what)?;
         }
         Ok(family)
     }
 
+    /// Adds a bucket. The first of its borders is at its start.
     fn push(
         &mut self,
-        entry: EntryId,
-        borders: &[(S, EntryId)],
+        borders: &mut Vec<(S, EntryId)>,
         what: &'static str,
     ) -> Result<(), CapacityExceeded> {
-        if borders.is_empty() {
-            self.buckets.push(Bucket { base: 0, borders: 0, entry });
+        if let [(_, entry)] = borders[..]
+            && entry & FINE == 0
+        {
+            self.buckets.push(Bucket::Entry(entry));
             return Ok(());
+        }
+        if borders.len() > MANY {
+            borders.resize(borders.len().next_multiple_of(MANY), borders[borders.len() - 1]);
         }
         if self.chunks.last().is_none_or(|chunk| chunk.entries.len() + borders.len() > CHUNK) {
             self.chunks.push(Chunk { suffixes: Vec::new(), entries: Vec::new() });
@@ -240,7 +256,7 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
         }
         let chunk = &mut self.chunks[index];
         let base = (index * CHUNK + chunk.entries.len()) as u32;
-        self.buckets.push(Bucket { base, borders: borders.len() as u32, entry });
+        self.buckets.push(Bucket::Borders { base, count: borders.len() as u32 });
         chunk.suffixes.extend(borders.iter().map(|(suffix, _)| *suffix));
         chunk.entries.extend(borders.iter().map(|(_, id)| *id));
         Ok(())
@@ -263,6 +279,7 @@ fn split(v6: &Steps<u128, EntryId>) -> Result<(Vec<(u64, EntryId)>, Fine), Capac
     while let Some((host, lower, id)) = within.next() {
         borders.clear();
         let own = if lower == 0 { id } else { current };
+        borders.push((0, own));
         if lower > 0 {
             borders.push((lower, id));
         }
@@ -271,12 +288,12 @@ fn split(v6: &Steps<u128, EntryId>) -> Result<(Vec<(u64, EntryId)>, Fine), Capac
             borders.push((lower, id));
             current = id;
         }
-        if borders.is_empty() {
+        if let [_] = borders[..] {
             push_upper(&mut upper, host, own);
             continue;
         }
         push_upper(&mut upper, host, FINE | fine.buckets.len() as EntryId);
-        fine.push(own, &borders, "borders finer than /64")?;
+        fine.push(&mut borders, "borders finer than /64")?;
         check_fine(&fine)?;
         if host + 1 < GLOBAL_V6 {
             push_upper(&mut upper, host + 1, current);

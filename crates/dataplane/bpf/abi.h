@@ -11,9 +11,10 @@
 
 #define GF_ABI 4
 
-/* Tables: DXR, for the world and for overrides by prefix, two slots each. A bucket is base:24 | n:24 | entry:16, low bits first. */
+/* Tables: DXR, for the world and for overrides by prefix, two slots each. What they take is kept small: it
+ * is the cache that a verdict waits for. */
 #define GF_V4_BUCKETS (1 << 16)
-#define GF_V6_BITS 18 /* after the three bits of 2000::/3 */
+#define GF_V6_BITS 19 /* after the three bits of 2000::/3 */
 #define GF_V6_BUCKETS (1 << GF_V6_BITS)
 #define GF_V6_SUFFIX (61 - GF_V6_BITS)
 #define GF_CHUNK_BITS 18
@@ -24,27 +25,33 @@
 #define GF_FINE_HOSTS (1 << 14)
 #define GF_FINE_BORDERS (1 << 15)
 
+/* A bucket: base:21 | count:10 | 0, low bits first, of its borders, the first of which is at its start; or what
+ * is said of all of it, and the last bit set. Counts from GF_MANY on are in units of it, one more than said
+ * beyond GF_MANY. */
+#define GF_BUCKET_BASE_BITS 21
+#define GF_BUCKET_ENTRY (1U << 31)
+#define GF_MANY 512
+
 struct gf_index {
-	__u64 v4[GF_V4_BUCKETS];
-	__u64 v6[GF_V6_BUCKETS];
-	__u64 fine[GF_FINE_HOSTS];	     /* buckets over the two arrays below */
+	__u32 v4[GF_V4_BUCKETS];
+	__u32 v6[GF_V6_BUCKETS];
+	__u32 fine[GF_FINE_HOSTS];	     /* buckets over the two arrays below */
 	__u64 fine_suffix[GF_FINE_BORDERS];  /* low 64 bits */
 	__u16 fine_entry[GF_FINE_BORDERS];
-	__u32 entry[GF_ENTRIES]; /* primary:8 | second:8 | flags:8 */
+	__u32 entry[GF_ENTRIES]; /* what is said: primary:8 | second:8 | flags:8, or an override's own number */
 };
 
-#define GF_ENTRY_HOSTING (1 << 16) /* of the world; an override's entry is its own number */
+#define GF_ENTRY_HOSTING (1 << 16)
 #define GF_SLOTS 4
 #define GF_OVERRIDES_SLOT 2 /* the first of the two */
 
+/* A border: entry id:16 | low bits of its address. */
 struct gf_v4_chunk {
-	__u16 suffix[GF_CHUNK];
-	__u16 entry[GF_CHUNK];
+	__u32 border[GF_CHUNK];
 };
 
 struct gf_v6_chunk {
-	__u64 suffix[GF_CHUNK];
-	__u16 entry[GF_CHUNK];
+	__u64 border[GF_CHUNK];
 };
 
 /* Overrides. The end of one is in CLOCK_BOOTTIME, ns: 0 for none, all ones for never. */
@@ -53,9 +60,9 @@ struct gf_spans {
 	__u64 ban;
 };
 
-/* By prefix: a bit for each value of the top 20 bits below which there is an override, and what the entries
+/* By prefix: a bit for each value of the top 18 bits below which there is an override, and what the entries
  * stand for. */
-#define GF_COARSE_BITS 20
+#define GF_COARSE_BITS 18
 struct gf_prefixes {
 	__u64 v4[(1 << GF_COARSE_BITS) / 64];
 	__u64 v6[(1 << GF_COARSE_BITS) / 64]; /* after the three bits of 2000::/3 */
@@ -72,7 +79,7 @@ struct gf_address {
 #define GF_ADDRESSES (1 << 18)
 
 /* A Bloom filter of the addresses that have an override: three bits of one word each. */
-#define GF_KNOWN_BITS 16
+#define GF_KNOWN_BITS 14
 struct gf_known {
 	__u64 words[1 << GF_KNOWN_BITS];
 };
@@ -181,6 +188,8 @@ struct gf_counters {
  * one that was seen longest ago goes. Two CPUs may count one source at once and lose a packet: what is exact
  * is gf_counters. */
 #define GF_SOURCE_BITS 13
+#define GF_TAG_SHIFT 16	  /* to the part of a source's hash that is its tag */
+#define GF_TAG_SET 1	  /* every tag has this bit: no source has none of them */
 #define GF_SOURCE_V4 0xffffffff00000000ULL /* no source of IPv6 has these bits */
 #define GF_BURST 4     /* drops of a source that are told in a turn */
 #define GF_MUCH 16     /* drops of a source untold when its next turn comes: its turns become rarer */
@@ -204,6 +213,7 @@ struct gf_seen {
 	__u64 budget[3]; /* drops that may be told of sources that are known, new and loud, renewed by the agent:
 			    0 without one */
 	__u64 reserved_too[5];
+	__u32 tag[1 << GF_SOURCE_BITS]; /* of each source below: a flood from others reads no more than these */
 	struct gf_source source[1 << GF_SOURCE_BITS];
 };
 
@@ -230,18 +240,18 @@ struct gf_event {
 	__u8 payload[GF_PAYLOAD];
 };
 
-_Static_assert(sizeof(struct gf_index) == 3211264, "gf_index");
+_Static_assert(sizeof(struct gf_index) == 2883584, "gf_index");
 _Static_assert(sizeof(struct gf_v4_chunk) == 1048576, "gf_v4_chunk");
-_Static_assert(sizeof(struct gf_v6_chunk) == 2621440, "gf_v6_chunk");
-_Static_assert(sizeof(struct gf_prefixes) == 786432, "gf_prefixes");
+_Static_assert(sizeof(struct gf_v6_chunk) == 2097152, "gf_v6_chunk");
+_Static_assert(sizeof(struct gf_prefixes) == 589824, "gf_prefixes");
 _Static_assert(sizeof(struct gf_address) == 16, "gf_address");
-_Static_assert(sizeof(struct gf_known) == 524288, "gf_known");
+_Static_assert(sizeof(struct gf_known) == 131072, "gf_known");
 _Static_assert(sizeof(struct gf_peer_key) == 24, "gf_peer_key");
 _Static_assert(sizeof(struct gf_bank) == 17688, "gf_bank");
 _Static_assert(sizeof(struct gf_control) == 16, "gf_control");
 _Static_assert(sizeof(struct gf_counters) == 12784, "gf_counters");
 _Static_assert(sizeof(struct gf_source) == 32, "gf_source");
-_Static_assert(sizeof(struct gf_seen) == 262272, "gf_seen");
+_Static_assert(sizeof(struct gf_seen) == 295040, "gf_seen");
 _Static_assert(sizeof(struct gf_event) == 568, "gf_event");
 
 #endif

@@ -28,21 +28,25 @@ static __always_inline struct gf_source *gf_source_of(struct gf_seen *seen,
 						      enum gf_acquaintance *acquaintance)
 {
 	__u64 key = packet->family == 4 ? GF_SOURCE_V4 | packet->v4 : packet->high;
-	__u64 place = (key * seen->seed) >> (64 - GF_SOURCE_BITS);
-	struct gf_source *source = &seen->source[place & ~1ULL], *other = source + 1;
+	__u64 hash = key * seen->seed, place = hash >> (64 - GF_SOURCE_BITS) & ~1ULL;
+	__u32 tag = hash >> GF_TAG_SHIFT | GF_TAG_SET, *tags = &seen->tag[place];
+	struct gf_source *sources = &seen->source[place];
 
 	*acquaintance = GF_SOURCE_KNOWN;
-	if (source->key == key)
-		return source;
-	if (other->key == key)
-		return other;
+	if (tags[0] == tag && sources[0].key == key)
+		return &sources[0];
+	if (tags[1] == tag && sources[1].key == key)
+		return &sources[1];
 	if (drop && !seen->budget[GF_SOURCE_NEW])
 		return NULL;
-	if (gf_gives_way(other, source, seen->turn))
-		source = other;
-	*source = (struct gf_source){ .key = key };
+	if (gf_gives_way(&sources[1], &sources[0], seen->turn)) {
+		sources++;
+		tags++;
+	}
+	*tags = tag;
+	*sources = (struct gf_source){ .key = key };
 	*acquaintance = GF_SOURCE_NEW;
-	return source;
+	return sources;
 }
 
 /* Counts a drop of the source; how many this one stands for if it is to be told, else 0. */

@@ -8,7 +8,7 @@ use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 use geofilter_core::dxr::{Chunk, Dxr, Family};
 
 use crate::Error;
-use crate::kernel::abi::{self, CHUNKS, ChunkTable, IndexTable};
+use crate::kernel::abi::{self, Border, CHUNKS, ChunkTable, IndexTable};
 use crate::kernel::mapped::Mapped;
 use crate::kernel::pins::Pins;
 use crate::kernel::sys;
@@ -24,7 +24,7 @@ pub(crate) struct Outer<T: Pod> {
 /// The maps of maps that hold the table slots.
 pub(crate) struct Slots {
     index: Outer<IndexTable>,
-    v4_chunks: Outer<ChunkTable<u16>>,
+    v4_chunks: Outer<ChunkTable<u32>>,
     v6_chunks: Outer<ChunkTable<u64>>,
 }
 
@@ -82,37 +82,38 @@ impl<T: Pod> Outer<T> {
 }
 
 fn fill_index<E: Copy>(index: &mut IndexTable, dxr: &Dxr<E>, pack: impl Fn(usize, &E) -> u32) {
-    fill_buckets(&mut index.v4, &dxr.v4);
-    fill_buckets(&mut index.v6, &dxr.v6);
-    fill_buckets(&mut index.fine, &dxr.fine);
+    for (number, (into, from)) in index.entry.iter_mut().zip(&dxr.entries).enumerate() {
+        *into = pack(number, from);
+    }
+    fill_buckets(&mut index.v4, &dxr.v4, &index.entry);
+    fill_buckets(&mut index.v6, &dxr.v6, &index.entry);
+    fill_buckets(&mut index.fine, &dxr.fine, &index.entry);
     if let Some(Chunk { suffixes, entries }) = dxr.fine.chunks.first() {
         index.fine_suffix[..suffixes.len()].copy_from_slice(suffixes);
         index.fine_entry[..entries.len()].copy_from_slice(entries);
     }
-    for (number, (into, from)) in index.entry.iter_mut().zip(&dxr.entries).enumerate() {
-        *into = pack(number, from);
-    }
 }
 
-fn fill_buckets<S>(into: &mut [u64], family: &Family<S>) {
+fn fill_buckets<S>(into: &mut [u32], family: &Family<S>, entries: &[u32]) {
     for (into, from) in into.iter_mut().zip(&family.buckets) {
-        *into = abi::pack_bucket(from);
+        *into = abi::pack_bucket(*from, |id| entries[usize::from(id)]);
     }
 }
 
-fn fill_chunks<S: Copy + 'static>(
-    chunks: &mut Outer<ChunkTable<S>>,
+fn fill_chunks<B: Border>(
+    chunks: &mut Outer<ChunkTable<B>>,
     slot: usize,
-    family: &Family<S>,
+    family: &Family<B::Suffix>,
 ) -> Result<(), Error>
 where
-    ChunkTable<S>: Pod,
+    ChunkTable<B>: Pod,
 {
     for (number, Chunk { suffixes, entries }) in family.chunks.iter().enumerate() {
-        let (map, mut mapped) = create::<ChunkTable<S>>()?;
-        let table = mapped.fill(0);
-        table.suffix[..suffixes.len()].copy_from_slice(suffixes);
-        table.entry[..entries.len()].copy_from_slice(entries);
+        let (map, mut mapped) = create::<ChunkTable<B>>()?;
+        let borders = suffixes.iter().zip(entries);
+        for (into, (suffix, entry)) in mapped.fill(0).border.iter_mut().zip(borders) {
+            *into = B::pack(*suffix, *entry);
+        }
         chunks.put(slot * CHUNKS + number, &map)?;
     }
     Ok(())

@@ -15,7 +15,7 @@ use geofilter_core::desired::{Action, Bank, BootTime, Generation};
 use geofilter_core::dxr::{self, Bucket};
 use geofilter_core::event::DropEvent;
 use geofilter_core::policy::{Disputed, MAX_TIME_BOXES, Policy, Transport, Verdict};
-use geofilter_core::world::{Entry, MAX_ENTRIES};
+use geofilter_core::world::{Entry, EntryId, MAX_ENTRIES};
 
 /// Version of this layout.
 pub(crate) const ABI: u64 = 4;
@@ -29,7 +29,10 @@ pub(crate) const CHUNKS: usize = dxr::MAX_CHUNKS;
 /// Time boxes a bank holds; the first stands for none.
 const BOXES: usize = 64;
 const _: () = assert!(MAX_TIME_BOXES == BOXES - 1);
+const _: () = assert!(dxr::MAX_CHUNKS * dxr::CHUNK == 1 << BUCKET_BASE_BITS);
 const ENTRY_HOSTING: u32 = 1 << 16;
+const BUCKET_ENTRY: u32 = 1 << 31;
+const BUCKET_BASE_BITS: u32 = 21;
 const PAYLOAD: usize = 512;
 /// Bytes of `struct gf_event` before its payload.
 const EVENT_HEAD: usize = 56;
@@ -39,9 +42,9 @@ const REASONS: usize = Reason::ALL.len();
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct IndexTable {
-    pub(crate) v4: [u64; 1 << 16],
-    pub(crate) v6: [u64; 1 << dxr::V6_BITS],
-    pub(crate) fine: [u64; dxr::MAX_FINE_BUCKETS],
+    pub(crate) v4: [u32; 1 << 16],
+    pub(crate) v6: [u32; 1 << dxr::V6_BITS],
+    pub(crate) fine: [u32; dxr::MAX_FINE_BUCKETS],
     pub(crate) fine_suffix: [u64; dxr::MAX_FINE_BORDERS],
     pub(crate) fine_entry: [u16; dxr::MAX_FINE_BORDERS],
     pub(crate) entry: [u32; MAX_ENTRIES],
@@ -50,9 +53,8 @@ pub(crate) struct IndexTable {
 /// `struct gf_v4_chunk` and `struct gf_v6_chunk`
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(crate) struct ChunkTable<S> {
-    pub(crate) suffix: [S; dxr::CHUNK],
-    pub(crate) entry: [u16; dxr::CHUNK],
+pub(crate) struct ChunkTable<B> {
+    pub(crate) border: [B; dxr::CHUNK],
 }
 
 /// `struct gf_bank`
@@ -105,9 +107,9 @@ pub(crate) struct CounterTable {
 }
 
 const _: () = {
-    assert!(size_of::<IndexTable>() == 3_211_264);
-    assert!(size_of::<ChunkTable<u16>>() == 1_048_576);
-    assert!(size_of::<ChunkTable<u64>>() == 2_621_440);
+    assert!(size_of::<IndexTable>() == 2_883_584);
+    assert!(size_of::<ChunkTable<u32>>() == 1_048_576);
+    assert!(size_of::<ChunkTable<u64>>() == 2_097_152);
     assert!(size_of::<BankTable>() == 17_688);
     assert!(size_of::<Control>() == 16);
     assert!(size_of::<CounterTable>() == 12_784);
@@ -118,7 +120,7 @@ mod pod {
     use super::{BankTable, ChunkTable, Control, CounterTable, IndexTable, Pod};
 
     unsafe impl Pod for IndexTable {}
-    unsafe impl Pod for ChunkTable<u16> {}
+    unsafe impl Pod for ChunkTable<u32> {}
     unsafe impl Pod for ChunkTable<u64> {}
     unsafe impl Pod for BankTable {}
     unsafe impl Pod for Control {}
@@ -240,8 +242,38 @@ fn is_drop(verdict: Verdict) -> u8 {
     u8::from(verdict == Verdict::Drop)
 }
 
-pub(crate) fn pack_bucket(bucket: &Bucket) -> u64 {
-    u64::from(bucket.base) | u64::from(bucket.borders) << 24 | u64::from(bucket.entry) << 48
+/// A bucket as the programs read it; `entry` says what an entry id stands for.
+pub(crate) fn pack_bucket(bucket: Bucket, entry: impl FnOnce(EntryId) -> u32) -> u32 {
+    let many = dxr::MANY as u32;
+    match bucket {
+        Bucket::Entry(id) => BUCKET_ENTRY | entry(id),
+        Bucket::Borders { base, count } if count < many => base | count << BUCKET_BASE_BITS,
+        Bucket::Borders { base, count } => base | (many - 1 + count / many) << BUCKET_BASE_BITS,
+    }
+}
+
+/// A border as the programs read it: what they compare comes first.
+pub(crate) trait Border: Sized {
+    /// The low bits of its address.
+    type Suffix: Copy;
+
+    fn pack(suffix: Self::Suffix, entry: EntryId) -> Self;
+}
+
+impl Border for u32 {
+    type Suffix = u16;
+
+    fn pack(suffix: u16, entry: EntryId) -> Self {
+        u32::from(suffix) << 16 | u32::from(entry)
+    }
+}
+
+impl Border for u64 {
+    type Suffix = u64;
+
+    fn pack(suffix: u64, entry: EntryId) -> Self {
+        suffix << 16 | u64::from(entry)
+    }
 }
 
 pub(crate) fn pack_entry(entry: &Entry) -> u32 {

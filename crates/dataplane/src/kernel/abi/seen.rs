@@ -16,7 +16,8 @@ pub(crate) const TURN: usize = 1;
 pub(crate) const BUDGET_KNOWN: usize = 8;
 pub(crate) const BUDGET_NEW: usize = 9;
 pub(crate) const BUDGET_LOUD: usize = 10;
-const FIRST: usize = 16;
+const TAGS: usize = 16;
+const FIRST: usize = TAGS + SOURCES / 2;
 
 /// `struct gf_source`: key, passed and dropped, and what only the programs use.
 type Source = [u64; 4];
@@ -25,11 +26,12 @@ type Source = [u64; 4];
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct SeenTable {
-    head: [u64; FIRST],
+    head: [u64; TAGS],
+    tags: [u32; SOURCES],
     sources: [Source; SOURCES],
 }
 
-const _: () = assert!(size_of::<SeenTable>() == 262_272);
+const _: () = assert!(size_of::<SeenTable>() == 295_040);
 
 #[expect(unsafe_code, reason = "plain integers in C layout, without padding")]
 unsafe impl Pod for SeenTable {}
