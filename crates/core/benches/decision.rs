@@ -15,10 +15,11 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use geofilter_core::clock::Clock;
 use geofilter_core::country::select;
-use geofilter_core::decide::{Context, LocalSources, Overrides, Timed, decide, decide_source};
+use geofilter_core::decide::{Context, LocalSources, Overrides, Timed, decide};
 use geofilter_core::desired::BootTime;
 use geofilter_core::dxr::Dxr;
 use geofilter_core::geodata::embedded;
+use geofilter_core::impact::list::{Answers, Tally};
 use geofilter_core::overrides::Table;
 use geofilter_core::packet::{Frame, Packet, Upper};
 use geofilter_core::policy::{Mode, Policy, Transport};
@@ -69,11 +70,31 @@ fn judge(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("judge {family}"));
         ask(&mut group, "lookup in the world", &sources, |source| world.lookup(source));
         ask(&mut group, "lookup in the kernel's table", &sources, |source| dxr.lookup(source));
-        ask(&mut group, "verdict on a source", &sources, |source| {
-            decide_source(source, &policy, &world)
-        });
         ask(&mut group, "verdict on a request", &sources, |source| {
             decide(&request(source), &policy, &context)
+        });
+    }
+}
+
+/// A list of addresses, on one core.
+fn preview(criterion: &mut Criterion) {
+    let world = embedded::world().unwrap().world;
+    let mut announced = Announced::by(&embedded::asns().unwrap());
+    let policy = Policy::new(Mode::AllowSelected, select(["ES", "PT", "FR"]).unwrap());
+    let mut group = criterion.benchmark_group("preview");
+    group.bench_function("a policy made ready", |bench| {
+        bench.iter_with_large_drop(|| Answers::new(&policy, &world).unwrap());
+    });
+    let answers = Answers::new(&policy, &world).unwrap();
+    group.throughput(Throughput::Elements(SOURCES as u64));
+    for (family, sources) in [("v4", announced.v4(SOURCES)), ("v6", announced.v6(SOURCES))] {
+        let list: String = sources.iter().map(|address| format!("{address}\n")).collect();
+        group.bench_function(format!("a list, {family}"), |bench| {
+            bench.iter(|| {
+                let mut tally = Tally::default();
+                tally.count(black_box(list.as_bytes()), 1, &answers);
+                tally
+            });
         });
     }
 }
@@ -105,5 +126,5 @@ fn overrides(criterion: &mut Criterion) {
     ask(&mut group, "lookup", &announced.v4(SOURCES), |source| table.lookup(source));
 }
 
-criterion_group!(name = benches; config = support::criterion(); targets = judge, overrides);
+criterion_group!(name = benches; config = support::criterion(); targets = judge, preview, overrides);
 criterion_main!(benches);

@@ -115,6 +115,12 @@ impl<E: Copy> Dxr<E> {
         self.occupied_v4(0).next().is_none() && self.occupied_v6(0).next().is_none()
     }
 
+    /// The same borders with other entries.
+    pub fn map<T>(self, entry: impl FnMut(E) -> T) -> Dxr<T> {
+        let Self { entries, v4, v6, fine } = self;
+        Dxr { entries: entries.into_iter().map(entry).collect(), v4, v6, fine }
+    }
+
     /// Looks an address up the way the kernel does.
     pub fn lookup(&self, address: IpAddr) -> E {
         let id = match address {
