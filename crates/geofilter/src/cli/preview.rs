@@ -10,7 +10,7 @@ use std::path::Path;
 use geofilter_core::change::{Change, Risk};
 use geofilter_core::impact::list::Answers;
 use geofilter_core::policy::{Policy, Scope};
-use geofilter_core::wire::{Failure, Preview, PreviewAddresses, Reply, Request};
+use geofilter_core::wire::{Failure, Preview, Reply, Request};
 
 use super::args::{self, Global};
 use super::{Outcome, client, confused, countries, failed, invalid, render_preview, show};
