@@ -61,7 +61,8 @@ pub struct Chunk<S> {
 /// The table of one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Family<S> {
-    /// A bucket for every value of the top bits.
+    /// A bucket for every value of the top bits; none if entry 0 holds everywhere, as it mostly does where
+    /// only overrides are looked up.
     pub buckets: Vec<Bucket>,
     /// At most [`MAX_CHUNKS`].
     pub chunks: Vec<Chunk<S>>,
@@ -186,7 +187,7 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
     }
 
     fn find(&self, bucket: usize, suffix: S) -> EntryId {
-        let Bucket { base, borders, entry } = self.buckets[bucket];
+        let Bucket { base, borders, entry } = self.buckets.get(bucket).copied().unwrap_or_default();
         if borders == 0 {
             return entry;
         }
@@ -223,6 +224,9 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
                 current = id;
             }
             family.push(entry, &borders, what)?;
+        }
+        if family.buckets.iter().all(|bucket| *bucket == Bucket::default()) {
+            family.buckets = Vec::new();
         }
         Ok(family)
     }
