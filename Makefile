@@ -15,7 +15,7 @@ endif
 
 GEOFILTER := target/release/geofilter
 
-.PHONY: help up demo test bench build deps data lint
+.PHONY: help up demo test bench benches build deps data lint
 .NOTPARALLEL:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo 'make demo               see it work between network namespaces of its own'
 	@echo 'make test               run all tests'
 	@echo 'make bench              measure what a verdict and the log cost'
+	@echo 'make benches            criterion benches of the pure parts, without root'
 	@echo 'make build              build $(GEOFILTER)'
 	@echo 'make lint               check format and lints'
 	@echo 'make deps               install the Debian packages that are missing'
@@ -50,6 +51,10 @@ test: require-root
 bench: require-root build
 	@scripts/deps lab
 	@cargo bench --locked --quiet -p geofilter-lab --bench verdict --bench log
+
+benches:
+	@scripts/deps build
+	@cargo bench --locked --quiet -p geofilter-core --bench '*'
 
 lint:
 	@scripts/deps build

@@ -100,7 +100,8 @@ pub fn decide(frame: &Frame, policy: &Policy, context: &Context<'_>) -> Decision
         .or_else(|| decide_override(packet, context))
         .unwrap_or_else(|| {
             let verdict = |country| policy.country_verdict_at(country, context);
-            decide_by_world(packet.source, policy, context.world, verdict)
+            let entry = context.world.lookup(judged_address(packet.source));
+            decide_by_world(entry, policy, verdict)
         })
 }
 
@@ -183,18 +184,16 @@ fn decide_override(packet: &Packet, context: &Context<'_>) -> Option<Decision> {
     bans.iter().any(covers).then(|| Decision::drop(Reason::Ban))
 }
 
-/// Judges a source by the world table alone (step 7), and by what is selected for good.
-pub fn decide_source(source: IpAddr, policy: &Policy, world: &World) -> Decision {
-    decide_by_world(source, policy, world, |country| policy.country_verdict(country))
+/// Judges an entry of the world table alone (step 7), and by what is selected for good.
+pub fn decide_entry(entry: Entry, policy: &Policy) -> Decision {
+    decide_by_world(entry, policy, |country| policy.country_verdict(country))
 }
 
 fn decide_by_world(
-    source: IpAddr,
+    entry: Entry,
     policy: &Policy,
-    world: &World,
     verdict: impl Fn(CountryId) -> Verdict,
 ) -> Decision {
-    let entry = world.lookup(judged_address(source));
     let by_country = by_country(entry, policy.disputed, verdict);
     let (verdict, reason) = match by_country {
         Verdict::Pass if entry.hosting && policy.hosting == Verdict::Drop => {

@@ -68,7 +68,8 @@ pub struct Chunk<S> {
 /// The table of one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Family<S> {
-    /// A bucket for every value of the top bits.
+    /// A bucket for every value of the top bits; none if entry 0 holds everywhere, as it mostly does where
+    /// only overrides are looked up.
     pub buckets: Vec<Bucket>,
     /// At most [`MAX_CHUNKS`].
     pub chunks: Vec<Chunk<S>>,
@@ -120,6 +121,12 @@ impl<E: Copy> Dxr<E> {
     /// Whether it says the same everywhere: entry 0.
     pub fn is_empty(&self) -> bool {
         self.occupied_v4(0).next().is_none() && self.occupied_v6(0).next().is_none()
+    }
+
+    /// The same borders with other entries.
+    pub fn map<T>(self, entry: impl FnMut(E) -> T) -> Dxr<T> {
+        let Self { entries, v4, v6, fine } = self;
+        Dxr { entries: entries.into_iter().map(entry).collect(), v4, v6, fine }
     }
 
     /// Looks an address up the way the kernel does.
@@ -193,9 +200,10 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
     }
 
     fn find(&self, bucket: usize, suffix: S) -> EntryId {
-        let (base, count) = match self.buckets[bucket] {
-            Bucket::Entry(entry) => return entry,
-            Bucket::Borders { base, count } => (base as usize, count as usize),
+        let (base, count) = match self.buckets.get(bucket) {
+            None => return 0,
+            Some(Bucket::Entry(entry)) => return *entry,
+            Some(Bucket::Borders { base, count }) => (*base as usize, *count as usize),
         };
         let (chunk, base) = (&self.chunks[base / CHUNK], base % CHUNK);
         let of_bucket = &chunk.suffixes[base..base + count];
@@ -228,6 +236,9 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
                 current = id;
             }
             family.push(&mut borders, what)?;
+        }
+        if family.buckets.iter().all(|bucket| *bucket == Bucket::Entry(0)) {
+            family.buckets = Vec::new();
         }
         Ok(family)
     }

@@ -1,5 +1,7 @@
-//! [`preview`]: what a policy would do to those whom a host knows, before it is in force. It judges by
-//! [`decide`], as the data plane will.
+//! [`preview`]: what a policy would do to those whom a host knows, before it is in force, and [`list`] to a
+//! list of addresses. It judges by [`decide`], as the data plane will.
+
+pub mod list;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -164,7 +166,7 @@ pub fn preview(policy: &Policy, seen: &Seen, host: &Host<'_>) -> Preview {
     preview.addresses = PreviewAddresses {
         total: preview.by_country.iter().map(|row| row.total).sum(),
         dropped: preview.by_country.iter().map(|row| row.dropped).sum(),
-        invalid: 0,
+        ..PreviewAddresses::default()
     };
     preview
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::country::CountryId;
-use crate::steps::{self, Range, Steps};
+use crate::steps::{self, Address, Range, Steps};
 
 /// Index into [`World::entries`]; 0 is the entry of unknown space.
 pub type EntryId = u16;
@@ -70,11 +70,22 @@ impl World {
         v6: &Steps<u128, V>,
         entry: impl Fn(V) -> Entry,
     ) -> Result<Self, TooManyEntries> {
-        let mut numbering = Numbering::new();
-        let v4 = v4.map(|value| numbering.id(entry(value)));
-        let v6 = v6.map_between(GLOBAL_V6, numbering.id(Entry::UNKNOWN), |value| {
-            numbering.id(entry(value))
-        });
+        let (mut half_v4, mut half_v6) = (Half::v4(), Half::v6());
+        v4.iter().for_each(|(start, value)| half_v4.push(start, entry(value)));
+        v6.iter().for_each(|(start, value)| half_v6.push(start, entry(value)));
+        Self::join(half_v4, half_v6)
+    }
+
+    /// Puts the two families together.
+    ///
+    /// # Errors
+    /// [`TooManyEntries`] if more than [`MAX_ENTRIES`] distinct entries occur.
+    pub(crate) fn join(v4: Half<u32>, v6: Half<u128>) -> Result<Self, TooManyEntries> {
+        let (mut numbering, v4) = v4.finish();
+        let (numbering_v6, mut v6) = v6.finish();
+        let ids: Vec<EntryId> =
+            numbering_v6.entries.iter().map(|entry| numbering.id(*entry)).collect();
+        v6.relabel(|id| ids[usize::from(id)]);
         match numbering.entries {
             entries if entries.len() > MAX_ENTRIES => Err(TooManyEntries { found: entries.len() }),
             entries => Ok(Self { entries, v4, v6 }),
@@ -90,6 +101,14 @@ impl World {
         self.entries[usize::from(id)]
     }
 
+    /// The entry of an address of which the sources say this.
+    pub fn entry_of(address: IpAddr, entry: Entry) -> Entry {
+        match address {
+            IpAddr::V6(v6) if !GLOBAL_V6.contains(steps::v6(v6)) => Entry::UNKNOWN,
+            IpAddr::V4(_) | IpAddr::V6(_) => entry,
+        }
+    }
+
     /// Every distinct entry; index 0 is [`Entry::UNKNOWN`].
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -103,6 +122,51 @@ impl World {
     /// The IPv6 table; unknown outside 2000::/3.
     pub fn v6(&self) -> &Steps<u128, EntryId> {
         &self.v6
+    }
+}
+
+/// A family of the table while it is built. Its entries have numbers of their own until it is joined to the
+/// other.
+pub(crate) struct Half<A> {
+    within: Range<A>,
+    numbering: Numbering,
+    steps: Steps<A, EntryId>,
+}
+
+impl Half<u32> {
+    /// All of IPv4.
+    pub(crate) fn v4() -> Self {
+        Self::new(Range { first: u32::MIN, last: u32::MAX })
+    }
+}
+
+impl Half<u128> {
+    /// IPv6, of which only 2000::/3 is kept.
+    pub(crate) fn v6() -> Self {
+        Self::new(GLOBAL_V6)
+    }
+}
+
+impl<A: Address> Half<A> {
+    fn new(within: Range<A>) -> Self {
+        let mut half = Self { within, numbering: Numbering::new(), steps: Steps::with_capacity(0) };
+        half.steps.push(A::MIN, half.numbering.id(Entry::UNKNOWN));
+        half
+    }
+
+    /// Appends a step, in ascending order.
+    pub(crate) fn push(&mut self, start: A, entry: Entry) {
+        if start <= self.within.last {
+            self.steps.push(start.max(self.within.first), self.numbering.id(entry));
+        }
+    }
+
+    fn finish(mut self) -> (Numbering, Steps<A, EntryId>) {
+        if let Some(after) = self.within.last.next() {
+            self.steps.push(after, self.numbering.id(Entry::UNKNOWN));
+        }
+        self.steps.shrink_to_fit();
+        (self.numbering, self.steps)
     }
 }
 

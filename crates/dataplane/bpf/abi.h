@@ -25,11 +25,12 @@
 #define GF_FINE_HOSTS (1 << 14)
 #define GF_FINE_BORDERS (1 << 15)
 
-/* A bucket: base:21 | count:10 | 0, low bits first, of its borders, the first of which is at its start; or what
- * is said of all of it, and the last bit set. Counts from GF_MANY on are in units of it, one more than said
- * beyond GF_MANY. */
+/* A bucket is what is said of all of it; or base:21 | count:10 | 1, low bits first, of its borders, the first of
+ * which is at its start. A count from GF_MANY on stands for one more than it is beyond that, in units of
+ * GF_MANY. */
 #define GF_BUCKET_BASE_BITS 21
-#define GF_BUCKET_ENTRY (1U << 31)
+#define GF_BUCKET_COUNT_BITS 10
+#define GF_BUCKET_BORDERS (1U << 31)
 #define GF_MANY 512
 
 struct gf_index {

@@ -19,7 +19,7 @@ static __always_inline __u32 gf_bucket_base(__u32 bucket)
 
 static __always_inline __u32 gf_bucket_count(__u32 bucket)
 {
-	__u32 count = bucket >> GF_BUCKET_BASE_BITS;
+	__u32 count = (bucket >> GF_BUCKET_BASE_BITS) & ((1 << GF_BUCKET_COUNT_BITS) - 1);
 
 	return count < GF_MANY ? count : (count - GF_MANY + 1) * GF_MANY;
 }
@@ -85,8 +85,8 @@ __noinline __u32 gf_entry_v4(__u32 table, __u32 address)
 	if (!index)
 		return 0;
 	bucket = index->v4[address >> 16];
-	if (bucket & GF_BUCKET_ENTRY)
-		return bucket & ~GF_BUCKET_ENTRY;
+	if (!(bucket & GF_BUCKET_BORDERS))
+		return bucket;
 	slot = gf_chunk_slot(table, bucket);
 	inner = bpf_map_lookup_elem(&gf_v4_chunks, &slot);
 	chunk = inner ? bpf_map_lookup_elem(inner, &zero) : NULL;
@@ -120,8 +120,8 @@ __noinline __u32 gf_entry_v6(__u32 table, __u64 high, __u64 low)
 	if (!index || high >> 61 != 1) /* 2000::/3 is all that is allocated */
 		return 0;
 	bucket = index->v6[(high >> GF_V6_SUFFIX) & (GF_V6_BUCKETS - 1)];
-	if (bucket & GF_BUCKET_ENTRY)
-		return bucket & ~GF_BUCKET_ENTRY;
+	if (!(bucket & GF_BUCKET_BORDERS))
+		return bucket;
 	slot = gf_chunk_slot(table, bucket);
 	inner = bpf_map_lookup_elem(&gf_v6_chunks, &slot);
 	chunk = inner ? bpf_map_lookup_elem(inner, &zero) : NULL;

@@ -1,42 +1,46 @@
-//! [`Geo`]: the world data as this process uses it.
+//! [`Geo`]: the world data as this process uses it, and [`lookup`], which needs no more of it than concerns
+//! one address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 
 use anyhow::Context;
+use geofilter_core::country::CountryId;
 use geofilter_core::decide::judged_address;
-use geofilter_core::geodata::{AsTable, SourceInfo, WorldData, embedded};
+use geofilter_core::geodata::{AsTable, Edition, SourceInfo, embedded};
 use geofilter_core::wire::{Data, DataSource, Lookup, Opinion};
 use geofilter_core::world::World;
 
-/// The world table, and the autonomous systems once somebody asks for one.
+const UNREADABLE: &str = "cannot read the world data built into this binary";
+
+/// The world table, and the autonomous systems once somebody asks for one. What each source says is left in
+/// the image, where [`lookup`] finds it: as a table it would be larger than the world.
 #[derive(Debug)]
 pub(crate) struct Geo {
-    data: WorldData,
+    edition: Edition,
+    world: World,
     systems: OnceLock<Option<AsTable>>,
 }
 
 impl Geo {
     /// The data built into this binary.
     pub(crate) fn embedded() -> anyhow::Result<Self> {
-        let data =
-            embedded::world().context("cannot read the world data built into this binary")?;
-        Ok(Self { data, systems: OnceLock::new() })
+        let image = embedded::world_image().context(UNREADABLE)?;
+        let world = image.world().context(UNREADABLE)?;
+        Ok(Self { edition: image.edition().clone(), world, systems: OnceLock::new() })
     }
 
     /// The table.
     pub(crate) fn world(&self) -> &World {
-        &self.data.world
+        &self.world
     }
 
     /// What the data is, and whose.
     pub(crate) fn data(&self) -> Data {
-        let edition = &self.data.edition;
-        let sources = [&edition.primary, &edition.registry].into_iter().chain(&edition.hosting);
         Data {
-            sources: sources.map(source).collect(),
-            ipv4_ranges: self.world().v4().len(),
-            ipv6_ranges: self.world().v6().len(),
+            sources: self.edition.sources().map(source).collect(),
+            ipv4_ranges: self.world.v4().len(),
+            ipv6_ranges: self.world.v6().len(),
         }
     }
 
@@ -57,34 +61,36 @@ impl Geo {
         let announcement = self.systems()?.lookup(judged_address(address))?;
         Some((announcement.number.get(), announcement.name.to_owned()))
     }
+}
 
-    /// What the data says of an address.
-    pub(crate) fn lookup(&self, address: IpAddr) -> Lookup {
-        let judged = judged_address(address);
-        let entry = self.world().lookup(judged);
-        let (first, last, says) = self.data.says(judged);
-        let announced = self.announced_by(judged);
-        let opinion = |source: &SourceInfo, country: geofilter_core::country::CountryId| Opinion {
-            source: source.name.clone(),
-            country: country.code(),
-        };
-        let edition = &self.data.edition;
-        Lookup {
-            address,
-            judged_as: (judged != address).then_some(judged),
-            country: entry.primary.code(),
-            sources: vec![
-                opinion(&edition.primary, says.primary),
-                opinion(&edition.registry, says.registry),
-            ],
-            prefix: prefix(judged, first, last),
-            asn: announced.as_ref().map(|(asn, _)| *asn),
-            as_name: announced.map(|(_, name)| name).filter(|name| !name.is_empty()),
-            hosting: entry.hosting,
-            disputed: entry.disputed(),
-            reserved: says.masked,
-        }
-    }
+/// What the data built into this binary says of an address.
+pub(crate) fn lookup(address: IpAddr) -> anyhow::Result<Lookup> {
+    let judged = judged_address(address);
+    let image = embedded::world_image().context(UNREADABLE)?;
+    let (first, last, says) = image.says(judged).context(UNREADABLE)?;
+    let entry = World::entry_of(judged, says.entry());
+    let announced = embedded::as_image().and_then(|systems| systems.announced_by(judged));
+    let announced = announced.context("cannot read the AS data built into this binary")?;
+    let opinion = |source: &SourceInfo, country: CountryId| Opinion {
+        source: source.name.clone(),
+        country: country.code(),
+    };
+    let edition = image.edition();
+    Ok(Lookup {
+        address,
+        judged_as: (judged != address).then_some(judged),
+        country: entry.primary.code(),
+        sources: vec![
+            opinion(&edition.primary, says.primary),
+            opinion(&edition.registry, says.registry),
+        ],
+        prefix: prefix(judged, first, last),
+        asn: announced.as_ref().map(|(number, _)| number.get()),
+        as_name: announced.map(|(_, name)| name).filter(|name| !name.is_empty()),
+        hosting: entry.hosting,
+        disputed: entry.disputed(),
+        reserved: says.masked,
+    })
 }
 
 fn source(source: &SourceInfo) -> DataSource {
@@ -134,11 +140,23 @@ mod tests {
 
     #[test]
     fn a_tunnel_is_looked_through() {
-        let geo = Geo::embedded().unwrap();
-        let inside = geo.lookup("80.58.61.250".parse().unwrap());
-        let tunnel = geo.lookup("2002:503a:3dfa::1".parse().unwrap());
+        let inside = lookup("80.58.61.250".parse().unwrap()).unwrap();
+        let tunnel = lookup("2002:503a:3dfa::1".parse().unwrap()).unwrap();
         assert_eq!(tunnel.country, inside.country);
         assert_eq!(tunnel.judged_as, Some(inside.address));
         assert_eq!(inside.judged_as, None);
+    }
+
+    #[test]
+    fn one_address_is_looked_up_as_in_the_table() {
+        let geo = Geo::embedded().unwrap();
+        let addresses =
+            ["80.58.61.250", "51.254.0.1", "10.0.0.1", "2001:41d0::1", "4000::1", "::1"];
+        for address in addresses.map(|address| address.parse().unwrap()) {
+            let (found, entry) = (lookup(address).unwrap(), geo.world().lookup(address));
+            assert_eq!(found.country, entry.primary.code(), "{address}");
+            assert_eq!((found.hosting, found.disputed), (entry.hosting, entry.disputed()));
+            assert_eq!(found.asn, geo.announced_by(address).map(|(number, _)| number), "{address}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The images that come with the program, so that it works without a network.
 
 use super::asn::AsTable;
-use super::image::ImageError;
+use super::image::{AsImage, ImageError, WorldImage};
 use super::world_data::WorldData;
 
 /// The image of the world, built from `data/sources`.
@@ -9,6 +9,22 @@ pub const WORLD: &[u8] = include_bytes!("../../../../data/world.img");
 
 /// The image of the autonomous systems, built from `data/sources`.
 pub const ASNS: &[u8] = include_bytes!("../../../../data/as.img");
+
+/// Opens the image of the world, to read only what is asked for.
+///
+/// # Errors
+/// None with the images that are committed: a test decodes them.
+pub fn world_image() -> Result<WorldImage<'static>, ImageError> {
+    WorldImage::open(WORLD)
+}
+
+/// Opens the image of the autonomous systems, to read only what is asked for.
+///
+/// # Errors
+/// None with the images that are committed: a test decodes them.
+pub fn as_image() -> Result<AsImage<'static>, ImageError> {
+    AsImage::open(ASNS)
+}
 
 /// Decodes the embedded world.
 ///

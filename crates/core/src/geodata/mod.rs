@@ -19,7 +19,7 @@ pub mod range_csv;
 mod world_data;
 
 pub use asn::{Announcement, AsNumber, AsTable};
-pub use image::ImageError;
+pub use image::{AsImage, ImageError, WorldImage};
 pub use listing::{Layer, Listing};
 pub use merge::Says;
 pub use world_data::{Edition, SourceInfo, WorldData};

@@ -28,6 +28,9 @@ pub struct PreviewAddresses {
     /// Lines of a list that are no address.
     #[serde(default)]
     pub invalid: u64,
+    /// The number of the first of these, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_invalid: Option<u64>,
 }
 
 /// A part of a whole.

@@ -11,6 +11,7 @@ mod engine;
 mod journal;
 mod ledger;
 mod log;
+mod memory;
 mod names;
 mod overrides;
 mod pbx;

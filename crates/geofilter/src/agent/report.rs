@@ -13,6 +13,8 @@ use geofilter_core::wire::{Counts, DecidedBy, POLICY_LOST, Reply, Status, Tally,
 use super::engine::Engine;
 use super::overrides::peer_report;
 use super::{clock, ledger, plane, records};
+use crate::cli::failed;
+use crate::geo;
 
 /// The source port of a packet changes no verdict unless it is that of a peer.
 const SOURCE_PORT: u16 = 5060;
@@ -76,6 +78,10 @@ impl Engine {
         port: Option<u16>,
         protocol: Option<Transport>,
     ) -> Reply {
+        let lookup = match geo::lookup(address) {
+            Ok(lookup) => lookup,
+            Err(error) => return Reply::Error(failed(format!("{error:#}"))),
+        };
         let now = clock::boot();
         let observed = self.observed(&mut Vec::new());
         self.ask_for_sources();
@@ -101,7 +107,7 @@ impl Engine {
         let known = !self.machine.policy_lost();
         let reason = known.then_some(decision.reason);
         Reply::Why(Box::new(Why {
-            lookup: self.geo.lookup(address),
+            lookup,
             verdict: known.then_some(decision.verdict),
             reason,
             port: Some(port),

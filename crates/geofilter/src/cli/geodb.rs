@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::args::Global;
 use super::{Outcome, failed, render, show};
-use crate::geo::Geo;
+use crate::geo::{self, Geo};
 
 pub(super) fn status(global: &Global) -> Outcome {
     let geo = Geo::embedded().map_err(|error| failed(format!("{error:#}")))?;
@@ -12,6 +12,6 @@ pub(super) fn status(global: &Global) -> Outcome {
 }
 
 pub(super) fn lookup(address: IpAddr, global: &Global) -> Outcome {
-    let geo = Geo::embedded().map_err(|error| failed(format!("{error:#}")))?;
-    show(global, geo.lookup(address), render::lookup)
+    let found = geo::lookup(address).map_err(|error| failed(format!("{error:#}")))?;
+    show(global, found, render::lookup)
 }

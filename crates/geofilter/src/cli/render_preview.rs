@@ -56,7 +56,10 @@ fn seen(preview: &Preview, style: Style) -> String {
     };
     if addresses.invalid > 0 {
         let invalid = number(addresses.invalid);
-        let _ = writeln!(text, "{invalid} lines were no address and were skipped.");
+        let first =
+            addresses.first_invalid.map(|line| format!("; the first is line {}", number(line)));
+        let first = first.unwrap_or_default();
+        let _ = writeln!(text, "{invalid} lines were no address and were skipped{first}.");
     }
     text
 }

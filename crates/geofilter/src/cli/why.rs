@@ -9,7 +9,7 @@ use geofilter_core::wire::{Failure, FailureKind, Reply, Request, Why, WhyName};
 use super::args::{self, Global, Subject};
 use super::{Outcome, client, confused, failed, render, show};
 use crate::agent::resolve;
-use crate::geo::Geo;
+use crate::geo;
 
 pub(super) fn run(args: &args::Why, global: &Global) -> Outcome {
     match &args.subject {
@@ -42,9 +42,9 @@ fn why(address: IpAddr, args: &args::Why, global: &Global) -> Result<Why, Failur
         Ok(Reply::Why(why)) => Ok(*why),
         Ok(_) => Err(confused()),
         Err(failure) if failure.kind == FailureKind::Unreachable => {
-            let geo = Geo::embedded().map_err(|error| failed(format!("{error:#}")))?;
+            let lookup = geo::lookup(address).map_err(|error| failed(format!("{error:#}")))?;
             Ok(Why {
-                lookup: geo.lookup(address),
+                lookup,
                 verdict: None,
                 reason: None,
                 port,

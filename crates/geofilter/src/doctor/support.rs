@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use geofilter_core::book::Kind;
 use geofilter_core::country::CountryCode;
+use geofilter_core::decide::judged_address;
 use geofilter_core::doctor::bundle::{Bundle, InterfaceSummary, PbxSummary, kind_of, names};
 use geofilter_core::pbx::printable;
 use geofilter_core::wire::{RecordReport, Reply, Request};
@@ -43,7 +44,9 @@ const PACKAGES: [&str; 12] = [
 pub(crate) fn bundle(examined: &Examined, place: &Where) -> Result<serde_json::Value> {
     let Examined { facts, report } = examined;
     let geo = Geo::embedded()?;
-    let country = |address: IpAddr| -> CountryCode { geo.lookup(address).country };
+    let country = |address: IpAddr| -> CountryCode {
+        geo.world().lookup(judged_address(address)).primary.code()
+    };
     let records = [Kind::Exemption, Kind::Ban].map(|kind| (kind, records(place, kind)));
     let bundle = Bundle {
         made: now().to_string(),

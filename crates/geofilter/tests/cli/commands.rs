@@ -250,7 +250,10 @@ fn preview_reads_files_and_standard_input() {
     std::fs::write(&file, "80.58.61.250\n193.136.134.1\n2001:41d0::1\nnonsense\n").unwrap();
     let file = file.to_str().unwrap();
     let preview = place.json(&["preview", "allow", "ES", "--addresses", file]);
-    assert_eq!(preview["addresses"], json!({"total": 3, "dropped": 2, "invalid": 1}));
+    assert_eq!(
+        preview["addresses"],
+        json!({"total": 3, "dropped": 2, "invalid": 1, "first_invalid": 4})
+    );
     let row = json!({"country": "ES", "total": 1, "dropped": 0});
     assert!(preview["by_country"].as_array().unwrap().contains(&row), "{preview}");
     let hosting = place.json(&["preview", "allow", "FR", "--hosting", "drop", "--addresses", file]);

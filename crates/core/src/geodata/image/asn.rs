@@ -1,15 +1,93 @@
-//! The image of the autonomous systems: their numbers and names, then for each family the borders and
-//! the system after each.
+//! The image of the autonomous systems: their numbers and names in pieces, then for each family blocks of
+//! the borders and the system after each.
 
+use std::net::IpAddr;
+
+use super::blocks::{self, Block, Blocks};
 use super::borders::{BorderReader, BorderWriter};
-use super::frame::{ImageError, ImageKind, Reader, Writer, pack, unpack};
+use super::frame::{ImageError, ImageKind, Piece, Reader, Unpacker, Writer, pack, unpack};
 use super::values::Recent;
 use crate::geodata::asn::{AsNumber, AsTable};
 use crate::geodata::listing::Layer;
-use crate::steps::{Address, Steps};
+use crate::steps::{self, Address, Steps};
 
-/// How many systems are remembered as recent; the next rank means that an index follows.
+/// How many systems are remembered as recent; the next rank means that a place follows.
 const REMEMBERED: usize = 32;
+/// How many systems have their numbers and names in one piece.
+const NAMED: usize = 1 << 11;
+
+/// Where a system stands among the numbers, from 1; 0 for space that nobody announces.
+type Place = u32;
+
+/// An image of the autonomous systems, of which only what is asked for is decompressed.
+#[derive(Debug)]
+pub struct AsImage<'a> {
+    systems: usize,
+    names: Vec<Piece<'a>>,
+    v4: Blocks<'a, u32>,
+    v6: Blocks<'a, u128>,
+}
+
+impl<'a> AsImage<'a> {
+    /// Reads what the image says of itself.
+    ///
+    /// # Errors
+    /// [`ImageError`] if the bytes are not an image.
+    pub fn open(image: &'a [u8]) -> Result<Self, ImageError> {
+        let mut pieces = unpack(ImageKind::Asns, image)?.into_iter();
+        let mut unpacker = Unpacker::new()?;
+        let head = unpacker.unpack(&pieces.next().ok_or(ImageError::Corrupt)?)?;
+        let mut head = Reader(head);
+        let systems = head.length()?;
+        let names: Vec<Piece<'a>> = pieces.by_ref().take(systems.div_ceil(NAMED)).collect();
+        let v4 = Blocks::new(&mut head, &mut pieces)?;
+        let v6 = Blocks::new(&mut head, &mut pieces)?;
+        head.end()?;
+        match pieces.next() {
+            None => Ok(Self { systems, names, v4, v6 }),
+            Some(_) => Err(ImageError::Corrupt),
+        }
+    }
+
+    /// The system that announces an address, and its name, which is empty if the source has none.
+    ///
+    /// # Errors
+    /// [`ImageError`] if that part of the image is damaged.
+    pub fn announced_by(&self, address: IpAddr) -> Result<Option<(AsNumber, String)>, ImageError> {
+        let place = match address {
+            IpAddr::V4(address) => self.v4.step(&Places, steps::v4(address))?.2,
+            IpAddr::V6(address) => self.v6.step(&Places, steps::v6(address))?.2,
+        };
+        let Some(index) = (place as usize).checked_sub(1) else { return Ok(None) };
+        let unnamed = || ImageError::Malformed("a system is not named");
+        let piece = self.names.get(index / NAMED).ok_or_else(unnamed)?;
+        let mut unpacker = Unpacker::new()?;
+        let (numbers, names) = read_names(unpacker.unpack(piece)?)?;
+        let number = numbers.get(index % NAMED).ok_or_else(unnamed)?;
+        let name = names.split('\n').nth(index % NAMED).unwrap_or_default();
+        Ok(Some((*number, name.to_owned())))
+    }
+
+    /// The whole table.
+    ///
+    /// # Errors
+    /// [`ImageError`] if the image is damaged.
+    pub fn table(&self) -> Result<AsTable, ImageError> {
+        let mut unpacker = Unpacker::new()?;
+        let (mut numbers, mut names) = (Vec::new(), String::new());
+        for piece in &self.names {
+            let (more, named) = read_names(unpacker.unpack(piece)?)?;
+            numbers.extend(more);
+            names.push_str(named);
+        }
+        if numbers.len() != self.systems || !numbers.is_sorted_by(|one, two| one < two) {
+            return Err(ImageError::Malformed("the numbers of the systems do not ascend"));
+        }
+        let layer =
+            Layer { v4: read_steps(&self.v4, &numbers)?, v6: read_steps(&self.v6, &numbers)? };
+        Ok(AsTable::new(layer, numbers.iter().copied().zip(names.split_terminator('\n'))))
+    }
+}
 
 impl AsTable {
     /// The compact form; the same data always gives the same bytes.
@@ -18,21 +96,21 @@ impl AsTable {
     /// [`ImageError::Malformed`] if the data is larger than an image may be, or has a system that the
     /// table does not name.
     pub fn encode(&self) -> Result<Vec<u8>, ImageError> {
-        let mut content = Writer::default();
-        let mut names = Vec::new();
-        content.number(self.names().len() as u128);
-        let mut last = 0;
-        for (number, name) in self.names() {
-            content.number(u128::from(number.get() - last));
-            last = number.get();
-            names.extend(name.bytes().filter(|byte| *byte != b'\n'));
-            names.push(b'\n');
-        }
-        content.bytes(&names);
-        let numbers: Vec<AsNumber> = self.names().map(|(number, _)| number).collect();
-        write_steps(&self.layer().v4, &numbers, &mut content)?;
-        write_steps(&self.layer().v6, &numbers, &mut content)?;
-        pack(ImageKind::Asns, &content.0)
+        let named: Vec<(AsNumber, &str)> = self.names().collect();
+        let mut head = Writer::default();
+        head.number(named.len() as u128);
+        let mut pieces: Vec<Vec<u8>> = named.chunks(NAMED).map(write_names).collect();
+        let place = |number: Option<AsNumber>| -> Result<Place, ImageError> {
+            let Some(number) = number else { return Ok(0) };
+            let place = named.binary_search_by_key(&number, |(number, _)| *number);
+            place
+                .map(|place| place as Place + 1)
+                .map_err(|_| ImageError::Malformed("a system is not named"))
+        };
+        blocks::write(&Places, &places(&self.layer().v4, place)?, &mut head, &mut pieces)?;
+        blocks::write(&Places, &places(&self.layer().v6, place)?, &mut head, &mut pieces)?;
+        pieces.insert(0, head.0);
+        pack(ImageKind::Asns, &pieces)
     }
 
     /// Reads the compact form.
@@ -40,99 +118,124 @@ impl AsTable {
     /// # Errors
     /// [`ImageError`] if the bytes are not an image, or a damaged one.
     pub fn decode(image: &[u8]) -> Result<Self, ImageError> {
-        let content = unpack(ImageKind::Asns, image)?;
-        let mut content = Reader(&content);
-        let numbers = read_numbers(&mut content)?;
-        let names = content.text()?;
-        if names.split_terminator('\n').count() != numbers.len() {
-            return Err(ImageError::Malformed("there are not as many names as systems"));
-        }
-        let layer = Layer {
-            v4: read_steps(&numbers, &mut content)?,
-            v6: read_steps(&numbers, &mut content)?,
-        };
-        content.end()?;
-        Ok(Self::new(layer, numbers.iter().copied().zip(names.split_terminator('\n'))))
+        AsImage::open(image)?.table()
     }
 }
 
-fn read_numbers(content: &mut Reader<'_>) -> Result<Vec<AsNumber>, ImageError> {
-    let wrong = ImageError::Malformed("the numbers of the systems do not ascend");
-    let mut numbers = Vec::new();
-    let mut last = 0_u32;
-    for _ in 0..content.length()? {
-        let number = u32::try_from(content.number()?)
-            .ok()
-            .filter(|distance| *distance > 0)
-            .and_then(|distance| last.checked_add(distance));
-        last = number.ok_or(wrong.clone())?;
-        numbers.extend(AsNumber::new(last));
-    }
-    Ok(numbers)
-}
-
-fn write_steps<A: Address>(
+fn places<A: Address>(
     steps: &Steps<A, Option<AsNumber>>,
-    numbers: &[AsNumber],
-    content: &mut Writer,
-) -> Result<(), ImageError> {
-    let mut borders = BorderWriter::default();
-    let mut recent = Recent::new([None; REMEMBERED]);
-    let (mut ranks, mut low, mut high) = (Vec::new(), Vec::new(), Vec::new());
-    for (start, value) in steps.iter() {
-        if start > A::MIN {
-            borders.push(start.widen());
-        }
-        let rank = recent.rank(value);
-        ranks.push(rank.unwrap_or(REMEMBERED) as u8);
-        if rank.is_none() {
-            let index = index(numbers, value)?;
-            low.push(index as u8);
-            high.extend([(index >> 8) as u8, (index >> 16) as u8]);
-            recent.replace_oldest(value);
-        }
+    place: impl Fn(Option<AsNumber>) -> Result<Place, ImageError>,
+) -> Result<Steps<A, Place>, ImageError> {
+    let mut places = Steps::with_capacity(steps.len());
+    for (start, number) in steps.iter() {
+        places.push(start, place(number)?);
     }
-    borders.finish(content);
-    [ranks, low, high].iter().for_each(|stream| content.bytes(stream));
-    Ok(())
+    Ok(places)
 }
 
 fn read_steps<A: Address>(
+    blocks: &Blocks<'_, A>,
     numbers: &[AsNumber],
-    content: &mut Reader<'_>,
 ) -> Result<Steps<A, Option<AsNumber>>, ImageError> {
-    let mut borders = BorderReader::new(content)?;
-    let mut ranks = Reader(content.bytes()?);
-    let (mut low, mut high) = (Reader(content.bytes()?), Reader(content.bytes()?));
-    let mut recent = Recent::new([None; REMEMBERED]);
-    let mut steps = Steps::with_capacity(borders.len() + 1);
-    let mut start = Some(A::MIN);
-    while let Some(at) = start {
-        let value = match recent.value(usize::from(ranks.byte()?)) {
-            Some(value) => value,
-            None => {
-                let bytes = [low.byte()?, high.byte()?, high.byte()?, 0];
-                let value = at_index(numbers, u32::from_le_bytes(bytes) as usize)?;
-                recent.replace_oldest(value);
-                value
-            }
-        };
-        steps.push(at, value);
-        start = borders.next()?;
+    let mut steps = Steps::with_capacity(0);
+    let mut all_named = true;
+    blocks.read(&Places, |start, place| {
+        let number = (place as usize).checked_sub(1).map(|index| numbers.get(index).copied());
+        all_named &= number != Some(None);
+        steps.push(start, number.flatten());
+    })?;
+    if all_named { Ok(steps) } else { Err(ImageError::Malformed("a system is not named")) }
+}
+
+/// The distances between ascending numbers, then the names.
+fn write_names(named: &[(AsNumber, &str)]) -> Vec<u8> {
+    let mut content = Writer::default();
+    let mut names = Vec::new();
+    let mut last = 0;
+    content.number(named.len() as u128);
+    for (number, name) in named {
+        content.number(u128::from(number.get() - last));
+        last = number.get();
+        names.extend(name.bytes().filter(|byte| *byte != b'\n'));
+        names.push(b'\n');
     }
-    [ranks, low, high].iter().try_for_each(Reader::end)?;
-    Ok(steps)
+    content.bytes(&names);
+    content.0
 }
 
-/// 0 for space that nobody announces, else the place among the numbers, from 1.
-fn index(numbers: &[AsNumber], value: Option<AsNumber>) -> Result<usize, ImageError> {
-    let Some(number) = value else { return Ok(0) };
-    let place = numbers.binary_search(&number);
-    place.map(|place| place + 1).map_err(|_| ImageError::Malformed("a system is not named"))
+/// The numbers, and as many names with a line feed after each.
+fn read_names(piece: &[u8]) -> Result<(Vec<AsNumber>, &str), ImageError> {
+    let mut content = Reader(piece);
+    let mut numbers = Vec::new();
+    let mut last = 0_u32;
+    for _ in 0..content.length()? {
+        let distance = u32::try_from(content.number()?).ok().filter(|distance| *distance > 0);
+        let number = distance.and_then(|distance| last.checked_add(distance));
+        last = number.ok_or(ImageError::Malformed("the numbers of the systems do not ascend"))?;
+        numbers.extend(AsNumber::new(last));
+    }
+    let names = content.text()?;
+    content.end()?;
+    match names.matches('\n').count() == numbers.len()
+        && (names.is_empty() || names.ends_with('\n'))
+    {
+        true => Ok((numbers, names)),
+        false => Err(ImageError::Malformed("there are not as many names as systems")),
+    }
 }
 
-fn at_index(numbers: &[AsNumber], index: usize) -> Result<Option<AsNumber>, ImageError> {
-    let Some(place) = index.checked_sub(1) else { return Ok(None) };
-    let number = numbers.get(place).copied();
-    number.map(Some).ok_or(ImageError::Malformed("a system is not named"))
+/// A block as the place of the system at each step.
+struct Places;
+
+impl<A: Address> Block<A> for Places {
+    type Value = Place;
+
+    fn write(&self, steps: &[(A, Place)], content: &mut Writer) -> Result<(), ImageError> {
+        let mut borders = BorderWriter::new(steps[0].0.widen());
+        let mut recent = Recent::new([0; REMEMBERED]);
+        let (mut ranks, mut low, mut high) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (start, place)) in steps.iter().enumerate() {
+            if index > 0 {
+                borders.push(start.widen());
+            }
+            let rank = recent.rank(*place);
+            ranks.push(rank.unwrap_or(REMEMBERED) as u8);
+            if rank.is_none() {
+                let [first, second, third, _] = place.to_le_bytes();
+                low.push(first);
+                high.extend([second, third]);
+                recent.replace_oldest(*place);
+            }
+        }
+        borders.finish(content);
+        [ranks, low, high].iter().for_each(|stream| content.bytes(stream));
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        first: A,
+        content: &mut Reader<'_>,
+        mut take: impl FnMut(A, Place),
+    ) -> Result<(), ImageError> {
+        let mut borders = BorderReader::new(first.widen(), content)?;
+        let mut ranks = Reader(content.bytes()?);
+        let (mut low, mut high) = (Reader(content.bytes()?), Reader(content.bytes()?));
+        let mut recent = Recent::new([0; REMEMBERED]);
+        let mut start = Some(first);
+        while let Some(at) = start {
+            let place = match recent.value(usize::from(ranks.byte()?)) {
+                Some(place) => place,
+                None => {
+                    let bytes = [low.byte()?, high.byte()?, high.byte()?, 0];
+                    let place = Place::from_le_bytes(bytes);
+                    recent.replace_oldest(place);
+                    place
+                }
+            };
+            take(at, place);
+            start = borders.next()?;
+        }
+        [ranks, low, high].iter().try_for_each(Reader::end)
+    }
 }

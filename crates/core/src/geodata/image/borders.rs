@@ -4,8 +4,7 @@
 use super::frame::{ImageError, Reader, Writer};
 use crate::steps::Address;
 
-/// The borders of one family, after the first, which is always the lowest address.
-#[derive(Default)]
+/// The borders of a block, after its first.
 pub(super) struct BorderWriter {
     last: u128,
     zeros: Vec<u8>,
@@ -13,6 +12,10 @@ pub(super) struct BorderWriter {
 }
 
 impl BorderWriter {
+    pub(super) fn new(first: u128) -> Self {
+        Self { last: first, zeros: Vec::new(), odds: Writer::default() }
+    }
+
     pub(super) fn push(&mut self, start: u128) {
         let distance = start - self.last;
         let zeros = distance.trailing_zeros();
@@ -27,7 +30,7 @@ impl BorderWriter {
     }
 }
 
-/// Reads the borders of one family.
+/// Reads the borders of a block.
 pub(super) struct BorderReader<'a> {
     last: u128,
     zeros: std::slice::Iter<'a, u8>,
@@ -35,13 +38,9 @@ pub(super) struct BorderReader<'a> {
 }
 
 impl<'a> BorderReader<'a> {
-    pub(super) fn new(content: &mut Reader<'a>) -> Result<Self, ImageError> {
+    pub(super) fn new(first: u128, content: &mut Reader<'a>) -> Result<Self, ImageError> {
         let zeros = content.bytes()?.iter();
-        Ok(Self { last: 0, zeros, odds: Reader(content.bytes()?) })
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.zeros.len()
+        Ok(Self { last: first, zeros, odds: Reader(content.bytes()?) })
     }
 
     /// The next border; `None` after the last.

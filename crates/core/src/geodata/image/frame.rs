@@ -1,16 +1,18 @@
-//! The file around an image: a header, then the streams, compressed together.
+//! The file around an image: a header, then pieces, each compressed by itself, so that one can be read
+//! without the others.
 //!
-//! Header: 4 bytes of magic, a byte for the kind, a byte for the version, and the length of the content
-//! as a little-endian `u32`. The rest is one zstd frame with a checksum.
+//! Header: 4 bytes of magic, a byte for the kind, a byte for the version. Before each piece the length of its
+//! content and that of the piece, as little-endian `u32`; a piece is one zstd frame with a checksum.
 
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::CParameter;
 
 const MAGIC: [u8; 4] = *b"GeoF";
-const VERSION: u8 = 1;
-const HEADER: usize = 10;
+const VERSION: u8 = 2;
+const HEADER: usize = 6;
+const LENGTHS: usize = 8;
 
-/// More than any image has: a header that claims more is not believed.
+/// More than all pieces of any image have: lengths that claim more are not believed.
 const MAX_CONTENT: usize = 1 << 24;
 
 /// What an image holds.
@@ -38,7 +40,7 @@ pub enum ImageError {
     /// Written by a newer or older program.
     #[error("the image has version {0}, this program reads version {VERSION}")]
     Version(u8),
-    /// Its content is cut short, changed, or of another length than its header says.
+    /// Its content is cut short, changed, or of another length than it says.
     #[error("the image is truncated or corrupt")]
     Corrupt,
     /// Its content is what was written, but makes no sense.
@@ -49,14 +51,19 @@ pub enum ImageError {
     TooManyEntries(#[from] crate::world::TooManyEntries),
 }
 
-/// Puts the content of an image into its file.
-pub(super) fn pack(kind: ImageKind, content: &[u8]) -> Result<Vec<u8>, ImageError> {
-    let length = u32::try_from(content.len()).ok().filter(|_| content.len() <= MAX_CONTENT);
-    let length = length.ok_or(ImageError::Malformed("too long"))?;
+/// Puts the pieces of an image into its file.
+pub(super) fn pack(kind: ImageKind, pieces: &[Vec<u8>]) -> Result<Vec<u8>, ImageError> {
+    if pieces.iter().map(Vec::len).sum::<usize>() > MAX_CONTENT {
+        return Err(ImageError::Malformed("too long"));
+    }
     let mut file = Vec::from(MAGIC);
     file.extend([kind.letter(), VERSION]);
-    file.extend(length.to_le_bytes());
-    file.extend(compress(content).map_err(|_| ImageError::Malformed("not compressible"))?);
+    for content in pieces {
+        let piece = compress(content).map_err(|_| ImageError::Malformed("not compressible"))?;
+        file.extend((content.len() as u32).to_le_bytes());
+        file.extend((piece.len() as u32).to_le_bytes());
+        file.extend(piece);
+    }
     Ok(file)
 }
 
@@ -66,26 +73,66 @@ fn compress(content: &[u8]) -> std::io::Result<Vec<u8>> {
     compressor.compress(content)
 }
 
-/// Takes the content of an image out of its file.
-pub(super) fn unpack(kind: ImageKind, file: &[u8]) -> Result<Vec<u8>, ImageError> {
-    let (header, compressed) = file.split_at_checked(HEADER).ok_or(ImageError::Foreign)?;
+/// A piece of an image, as it is in the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece<'a> {
+    length: usize,
+    compressed: &'a [u8],
+}
+
+/// Takes the pieces of an image out of its file.
+pub(super) fn unpack(kind: ImageKind, file: &[u8]) -> Result<Vec<Piece<'_>>, ImageError> {
+    let (header, mut rest) = file.split_at_checked(HEADER).ok_or(ImageError::Foreign)?;
     if header[..4] != MAGIC || header[4] != kind.letter() {
         return Err(ImageError::Foreign);
     }
     if header[5] != VERSION {
         return Err(ImageError::Version(header[5]));
     }
-    let length = u32::from_le_bytes([header[6], header[7], header[8], header[9]]) as usize;
-    if length > MAX_CONTENT {
-        return Err(ImageError::Corrupt);
+    let mut pieces = Vec::new();
+    while !rest.is_empty() {
+        let (piece, after) = split_piece(rest).ok_or(ImageError::Corrupt)?;
+        pieces.push(piece);
+        rest = after;
     }
-    let content = Decompressor::new()
-        .and_then(|mut decompressor| decompressor.decompress(compressed, length))
-        .map_err(|_| ImageError::Corrupt)?;
-    if content.len() == length { Ok(content) } else { Err(ImageError::Corrupt) }
+    match pieces.iter().map(|piece| piece.length).sum::<usize>() {
+        ..=MAX_CONTENT => Ok(pieces),
+        _ => Err(ImageError::Corrupt),
+    }
 }
 
-/// Writes the content of an image.
+fn split_piece(file: &[u8]) -> Option<(Piece<'_>, &[u8])> {
+    let ([a, b, c, d, e, f, g, h], rest) = file.split_first_chunk::<LENGTHS>()?;
+    let length = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+    let (compressed, rest) = rest.split_at_checked(u32::from_le_bytes([*e, *f, *g, *h]) as usize)?;
+    Some((Piece { length, compressed }, rest))
+}
+
+/// Decompresses pieces, one after the other.
+pub(super) struct Unpacker {
+    decompressor: Decompressor<'static>,
+    content: Vec<u8>,
+}
+
+impl Unpacker {
+    pub(super) fn new() -> Result<Self, ImageError> {
+        let decompressor = Decompressor::new().map_err(|_| ImageError::Corrupt)?;
+        Ok(Self { decompressor, content: Vec::new() })
+    }
+
+    /// The content of a piece.
+    pub(super) fn unpack(&mut self, piece: &Piece<'_>) -> Result<&[u8], ImageError> {
+        self.content.clear();
+        self.content.reserve(piece.length);
+        let unpacked = self.decompressor.decompress_to_buffer(piece.compressed, &mut self.content);
+        match unpacked {
+            Ok(length) if length == piece.length => Ok(&self.content),
+            Ok(_) | Err(_) => Err(ImageError::Corrupt),
+        }
+    }
+}
+
+/// Writes the content of a piece.
 #[derive(Default)]
 pub(super) struct Writer(pub(super) Vec<u8>);
 
@@ -106,7 +153,7 @@ impl Writer {
     }
 }
 
-/// Reads the content of an image.
+/// Reads the content of a piece.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {

@@ -1,6 +1,9 @@
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 
-use super::frame::{ImageKind, pack, unpack};
+use super::frame::{ImageError, ImageKind, Unpacker, pack, unpack};
+use super::{AsImage, WorldImage};
 use crate::country::CountryId;
 use crate::geodata::{AsNumber, AsTable, Edition, Layer, Says, SourceInfo, WorldData, embedded};
 use crate::steps::{Address, Range, Steps};
@@ -60,9 +63,46 @@ fn as_table() -> impl Strategy<Value = AsTable> {
     })
 }
 
+/// The contents of the pieces of an image.
+fn contents(kind: ImageKind, image: &[u8]) -> Result<Vec<Vec<u8>>, ImageError> {
+    let mut unpacker = Unpacker::new()?;
+    let pieces = unpack(kind, image)?;
+    pieces.iter().map(|piece| unpacker.unpack(piece).map(<[u8]>::to_vec)).collect()
+}
+
 /// Damage to a file: where, and to what.
 fn damage() -> impl Strategy<Value = (prop::sample::Index, u8)> {
     (any::<prop::sample::Index>(), 1..=255_u8)
+}
+
+fn spoil(pieces: &mut [Vec<u8>], damage: &[(prop::sample::Index, u8)]) {
+    for (at, change) in damage {
+        let piece = at.index(pieces.len());
+        let piece = &mut pieces[piece];
+        let at = at.index(piece.len());
+        piece[at] ^= change;
+    }
+}
+
+/// Of the embedded images, whose families have many blocks.
+#[test]
+fn the_first_and_the_last_of_every_step_are_found() {
+    let (world, asns) = (embedded::world().unwrap(), embedded::asns().unwrap());
+    let (worlds, systems) = (embedded::world_image().unwrap(), embedded::as_image().unwrap());
+    assert!(worlds.world().unwrap() == world.world);
+    let v4 =
+        world.sources.v4.ranges().step_by(1_021).flat_map(|(range, _)| {
+            [range.first, range.last].map(|address| IpAddr::V4(address.into()))
+        });
+    let v6 =
+        world.sources.v6.ranges().step_by(1_021).flat_map(|(range, _)| {
+            [range.first, range.last].map(|address| IpAddr::V6(address.into()))
+        });
+    for address in v4.chain(v6) {
+        assert_eq!(worlds.says(address), Ok(world.says(address)), "{address}");
+        let announced = asns.lookup(address).map(|by| (by.number, by.name.to_owned()));
+        assert_eq!(systems.announced_by(address), Ok(announced), "{address}");
+    }
 }
 
 proptest! {
@@ -99,19 +139,43 @@ proptest! {
         world in world(),
         table in as_table(),
         damage in prop::collection::vec(damage(), 1..4),
+        addresses: [IpAddr; 2],
     ) {
-        let mut content = unpack(ImageKind::World, &world.encode().unwrap()).unwrap();
-        damage.iter().for_each(|(at, change)| {
-            let at = at.index(content.len());
-            content[at] ^= change;
-        });
-        let _ = WorldData::decode(&pack(ImageKind::World, &content).unwrap());
-        let mut content = unpack(ImageKind::Asns, &table.encode().unwrap()).unwrap();
-        damage.iter().for_each(|(at, change)| {
-            let at = at.index(content.len());
-            content[at] ^= change;
-        });
-        let _ = AsTable::decode(&pack(ImageKind::Asns, &content).unwrap());
+        let mut pieces = contents(ImageKind::World, &world.encode().unwrap()).unwrap();
+        spoil(&mut pieces, &damage);
+        let image = pack(ImageKind::World, &pieces).unwrap();
+        let _ = WorldData::decode(&image);
+        if let Ok(image) = WorldImage::open(&image) {
+            let _ = (image.world(), image.says(addresses[0]), image.says(addresses[1]));
+        }
+        let mut pieces = contents(ImageKind::Asns, &table.encode().unwrap()).unwrap();
+        spoil(&mut pieces, &damage);
+        let image = pack(ImageKind::Asns, &pieces).unwrap();
+        let _ = AsTable::decode(&image);
+        if let Ok(image) = AsImage::open(&image) {
+            let _ = (image.announced_by(addresses[0]), image.announced_by(addresses[1]));
+        }
+    }
+
+    #[test]
+    fn an_image_says_of_one_address_what_the_whole_does(
+        world in world(),
+        table in as_table(),
+        v4 in any::<[u32; 8]>(),
+        v6 in any::<[u128; 8]>(),
+    ) {
+        let image = world.encode().unwrap();
+        let worlds = WorldImage::open(&image).unwrap();
+        prop_assert_eq!(worlds.world(), Ok(world.world.clone()));
+        prop_assert_eq!(worlds.edition(), &world.edition);
+        let image = table.encode().unwrap();
+        let systems = AsImage::open(&image).unwrap();
+        let v4 = v4.map(|bits| IpAddr::V4(bits.into())).into_iter();
+        for address in v4.chain(v6.map(|bits| IpAddr::V6(bits.into()))) {
+            prop_assert_eq!(worlds.says(address), Ok(world.says(address)));
+            let announced = table.lookup(address).map(|by| (by.number, by.name.to_owned()));
+            prop_assert_eq!(systems.announced_by(address), Ok(announced));
+        }
     }
 
     #[test]
@@ -134,7 +198,7 @@ fn errors_say_what_is_wrong() {
     assert_eq!(error(&world[..world.len() / 2]), "the image is truncated or corrupt");
     let mut newer = world.to_vec();
     newer[5] = 200;
-    assert_eq!(error(&newer), "the image has version 200, this program reads version 1");
+    assert_eq!(error(&newer), "the image has version 200, this program reads version 2");
     let mut large = world.to_vec();
     large[9] = 0xff;
     assert_eq!(error(&large), "the image is truncated or corrupt");

@@ -1,14 +1,20 @@
-//! The image of the world: the edition, then for each family the borders at which any source changes,
-//! which sources change there, and to what.
+//! The image of the world: the edition, then for each family blocks of the borders at which any source
+//! changes, which sources change there, and to what.
 
+use std::net::IpAddr;
+use std::panic::resume_unwind;
+use std::thread;
+
+use super::blocks::{self, Block, Blocks};
 use super::borders::{BorderReader, BorderWriter};
-use super::frame::{ImageError, ImageKind, Reader, Writer, pack, unpack};
+use super::frame::{ImageError, ImageKind, Reader, Unpacker, Writer, pack, unpack};
 use super::values::Recent;
 use crate::country::CountryId;
 use crate::geodata::listing::Layer;
 use crate::geodata::merge::Says;
 use crate::geodata::world_data::{Edition, SourceInfo, WorldData};
-use crate::steps::{Address, Steps};
+use crate::steps::{self, Address, Steps};
+use crate::world::{Half, World};
 
 /// Bits of the byte that says what changes at a border.
 const REGISTRY: u8 = 1;
@@ -18,17 +24,92 @@ const MASKED: u8 = 1 << 3;
 /// The primary source changes to what the registries say.
 const AGREES: u8 = 1 << 4;
 
+/// An image of the world, of which only what is asked for is decompressed.
+#[derive(Debug)]
+pub struct WorldImage<'a> {
+    edition: Edition,
+    v4: Blocks<'a, u32>,
+    v6: Blocks<'a, u128>,
+}
+
+impl<'a> WorldImage<'a> {
+    /// Reads what the image says of itself.
+    ///
+    /// # Errors
+    /// [`ImageError`] if the bytes are not an image.
+    pub fn open(image: &'a [u8]) -> Result<Self, ImageError> {
+        let mut pieces = unpack(ImageKind::World, image)?.into_iter();
+        let mut unpacker = Unpacker::new()?;
+        let head = unpacker.unpack(&pieces.next().ok_or(ImageError::Corrupt)?)?;
+        let mut head = Reader(head);
+        let edition = read_edition(&mut head)?;
+        let v4 = Blocks::new(&mut head, &mut pieces)?;
+        let v6 = Blocks::new(&mut head, &mut pieces)?;
+        head.end()?;
+        match pieces.next() {
+            None => Ok(Self { edition, v4, v6 }),
+            Some(_) => Err(ImageError::Corrupt),
+        }
+    }
+
+    /// Where the data comes from.
+    pub fn edition(&self) -> &Edition {
+        &self.edition
+    }
+
+    /// What the sources say of an address, and the first and last address around it of which they say
+    /// the same.
+    ///
+    /// # Errors
+    /// [`ImageError`] if that part of the image is damaged.
+    pub fn says(&self, address: IpAddr) -> Result<(IpAddr, IpAddr, Says), ImageError> {
+        Ok(match address {
+            IpAddr::V4(address) => {
+                let (first, last, says) = self.v4.step(&Changes, steps::v4(address))?;
+                (IpAddr::V4(first.into()), IpAddr::V4(last.into()), says)
+            }
+            IpAddr::V6(address) => {
+                let (first, last, says) = self.v6.step(&Changes, steps::v6(address))?;
+                (IpAddr::V6(first.into()), IpAddr::V6(last.into()), says)
+            }
+        })
+    }
+
+    /// What the sources say of every address.
+    ///
+    /// # Errors
+    /// [`ImageError`] if the image is damaged.
+    pub fn sources(&self) -> Result<Layer<Says>, ImageError> {
+        Ok(Layer { v4: read_steps(&self.v4)?, v6: read_steps(&self.v6)? })
+    }
+
+    /// The table made of it, the two families side by side.
+    ///
+    /// # Errors
+    /// [`ImageError`] if the image is damaged.
+    pub fn world(&self) -> Result<World, ImageError> {
+        let (v4, v6) = thread::scope(|scope| {
+            let v6 = scope.spawn(|| read_half(&self.v6, Half::v6()));
+            let v4 = read_half(&self.v4, Half::v4());
+            (v4, v6.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        Ok(World::join(v4?, v6?)?)
+    }
+}
+
 impl WorldData {
     /// The compact form; the same data always gives the same bytes.
     ///
     /// # Errors
     /// [`ImageError::Malformed`] if the data is larger than an image may be.
     pub fn encode(&self) -> Result<Vec<u8>, ImageError> {
-        let mut content = Writer::default();
-        write_edition(&self.edition, &mut content);
-        write_steps(&self.sources.v4, &mut content);
-        write_steps(&self.sources.v6, &mut content);
-        pack(ImageKind::World, &content.0)
+        let mut head = Writer::default();
+        write_edition(&self.edition, &mut head);
+        let mut pieces = Vec::new();
+        blocks::write(&Changes, &self.sources.v4, &mut head, &mut pieces)?;
+        blocks::write(&Changes, &self.sources.v6, &mut head, &mut pieces)?;
+        pieces.insert(0, head.0);
+        pack(ImageKind::World, &pieces)
     }
 
     /// Reads the compact form.
@@ -36,40 +117,88 @@ impl WorldData {
     /// # Errors
     /// [`ImageError`] if the bytes are not an image, or a damaged one.
     pub fn decode(image: &[u8]) -> Result<Self, ImageError> {
-        let content = unpack(ImageKind::World, image)?;
-        let mut content = Reader(&content);
-        let edition = read_edition(&mut content)?;
-        let sources = Layer { v4: read_steps(&mut content)?, v6: read_steps(&mut content)? };
-        content.end()?;
-        Ok(Self::new(edition, sources)?)
+        let image = WorldImage::open(image)?;
+        let sources = image.sources()?;
+        Ok(Self::new(image.edition, sources)?)
     }
 }
 
-fn write_steps<A: Address>(steps: &Steps<A, Says>, content: &mut Writer) {
-    let mut borders = BorderWriter::default();
-    let mut changes = Vec::new();
-    let (mut registry, mut primary) = (countries(), countries());
-    let (mut registries, mut primaries) = (Vec::new(), Vec::new());
-    let mut last = Says::NOTHING;
-    for (start, says) in steps.iter() {
-        if start > A::MIN {
-            borders.push(start.widen());
+fn read_steps<A: Address>(blocks: &Blocks<'_, A>) -> Result<Steps<A, Says>, ImageError> {
+    let mut steps = Steps::with_capacity(0);
+    blocks.read(&Changes, |start, says| steps.push(start, says))?;
+    Ok(steps)
+}
+
+fn read_half<A: Address>(blocks: &Blocks<'_, A>, mut half: Half<A>) -> Result<Half<A>, ImageError> {
+    blocks.read(&Changes, |start, says| half.push(start, says.entry()))?;
+    Ok(half)
+}
+
+/// A block as what changes at each step.
+struct Changes;
+
+impl<A: Address> Block<A> for Changes {
+    type Value = Says;
+
+    fn write(&self, steps: &[(A, Says)], content: &mut Writer) -> Result<(), ImageError> {
+        let mut borders = BorderWriter::new(steps[0].0.widen());
+        let mut changes = Vec::new();
+        let (mut registry, mut primary) = (countries(), countries());
+        let (mut registries, mut primaries) = (Vec::new(), Vec::new());
+        let mut last = Says::NOTHING;
+        for (index, (start, says)) in steps.iter().enumerate() {
+            if index > 0 {
+                borders.push(start.widen());
+            }
+            let change = change(last, *says);
+            changes.push(change);
+            if change & REGISTRY != 0 {
+                registries.extend(registry.rank(says.registry).map(|rank| rank as u8));
+            }
+            if change & PRIMARY != 0 && change & AGREES == 0 {
+                primaries.extend(primary.rank(says.primary).map(|rank| rank as u8));
+            }
+            if change & AGREES != 0 {
+                primary.rank(says.primary);
+            }
+            last = *says;
         }
-        let change = change(last, says);
-        changes.push(change);
-        if change & REGISTRY != 0 {
-            registries.extend(registry.rank(says.registry).map(|rank| rank as u8));
-        }
-        if change & PRIMARY != 0 && change & AGREES == 0 {
-            primaries.extend(primary.rank(says.primary).map(|rank| rank as u8));
-        }
-        if change & AGREES != 0 {
-            primary.rank(says.primary);
-        }
-        last = says;
+        borders.finish(content);
+        [changes, registries, primaries].iter().for_each(|stream| content.bytes(stream));
+        Ok(())
     }
-    borders.finish(content);
-    [changes, registries, primaries].iter().for_each(|stream| content.bytes(stream));
+
+    fn read(
+        &self,
+        first: A,
+        content: &mut Reader<'_>,
+        mut take: impl FnMut(A, Says),
+    ) -> Result<(), ImageError> {
+        let mut borders = BorderReader::new(first.widen(), content)?;
+        let mut changes = Reader(content.bytes()?);
+        let mut registry = Countries { recent: countries(), ranks: Reader(content.bytes()?) };
+        let mut primary = Countries { recent: countries(), ranks: Reader(content.bytes()?) };
+        let mut says = Says::NOTHING;
+        let mut start = Some(first);
+        while let Some(at) = start {
+            let change = changes.byte()?;
+            if change & REGISTRY != 0 {
+                says.registry = registry.next()?;
+            }
+            if change & AGREES != 0 {
+                says.primary = primary.recall(says.registry);
+            } else if change & PRIMARY != 0 {
+                says.primary = primary.next()?;
+            }
+            says.hosting ^= change & HOSTING != 0;
+            says.masked ^= change & MASKED != 0;
+            take(at, says);
+            start = borders.next()?;
+        }
+        changes.end()?;
+        registry.ranks.end()?;
+        primary.ranks.end()
+    }
 }
 
 fn change(last: Says, says: Says) -> u8 {
@@ -80,35 +209,6 @@ fn change(last: Says, says: Says) -> u8 {
         | bit(primary && says.primary == says.registry, AGREES)
         | bit(last.hosting != says.hosting, HOSTING)
         | bit(last.masked != says.masked, MASKED)
-}
-
-fn read_steps<A: Address>(content: &mut Reader<'_>) -> Result<Steps<A, Says>, ImageError> {
-    let mut borders = BorderReader::new(content)?;
-    let mut changes = Reader(content.bytes()?);
-    let mut registry = Countries { recent: countries(), ranks: Reader(content.bytes()?) };
-    let mut primary = Countries { recent: countries(), ranks: Reader(content.bytes()?) };
-    let mut steps = Steps::with_capacity(borders.len() + 1);
-    let mut says = Says::NOTHING;
-    let mut start = Some(A::MIN);
-    while let Some(at) = start {
-        let change = changes.byte()?;
-        if change & REGISTRY != 0 {
-            says.registry = registry.next()?;
-        }
-        if change & AGREES != 0 {
-            says.primary = primary.recall(says.registry);
-        } else if change & PRIMARY != 0 {
-            says.primary = primary.next()?;
-        }
-        says.hosting ^= change & HOSTING != 0;
-        says.masked ^= change & MASKED != 0;
-        steps.push(at, says);
-        start = borders.next()?;
-    }
-    changes.end()?;
-    registry.ranks.end()?;
-    primary.ranks.end()?;
-    Ok(steps)
 }
 
 fn countries() -> Recent<CountryId> {

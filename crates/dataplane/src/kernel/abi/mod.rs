@@ -31,7 +31,7 @@ const BOXES: usize = 64;
 const _: () = assert!(MAX_TIME_BOXES == BOXES - 1);
 const _: () = assert!(dxr::MAX_CHUNKS * dxr::CHUNK == 1 << BUCKET_BASE_BITS);
 const ENTRY_HOSTING: u32 = 1 << 16;
-const BUCKET_ENTRY: u32 = 1 << 31;
+const BUCKET_BORDERS: u32 = 1 << 31;
 const BUCKET_BASE_BITS: u32 = 21;
 const PAYLOAD: usize = 512;
 /// Bytes of `struct gf_event` before its payload.
@@ -246,9 +246,11 @@ fn is_drop(verdict: Verdict) -> u8 {
 pub(crate) fn pack_bucket(bucket: Bucket, entry: impl FnOnce(EntryId) -> u32) -> u32 {
     let many = dxr::MANY as u32;
     match bucket {
-        Bucket::Entry(id) => BUCKET_ENTRY | entry(id),
-        Bucket::Borders { base, count } if count < many => base | count << BUCKET_BASE_BITS,
-        Bucket::Borders { base, count } => base | (many - 1 + count / many) << BUCKET_BASE_BITS,
+        Bucket::Entry(id) => entry(id),
+        Bucket::Borders { base, count } => {
+            let count = if count < many { count } else { many - 1 + count / many };
+            BUCKET_BORDERS | count << BUCKET_BASE_BITS | base
+        }
     }
 }
 
