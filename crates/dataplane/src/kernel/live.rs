@@ -139,6 +139,8 @@ impl Live {
     pub(crate) fn load(pins: &Pins) -> Result<Self, Error> {
         let fail = |source: aya::EbpfError| Error::Load(Box::new(source));
         let mut loader = EbpfLoader::new();
+        // The programs read no types of the kernel's, whose description takes megabytes.
+        loader.btf(None);
         for name in MAPS {
             loader.map_pin_path(name, pins.map(name));
         }
