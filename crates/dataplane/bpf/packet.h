@@ -20,8 +20,8 @@
 #define GF_EXTENSION_HEADERS 8
 #define GF_MAX_OFFSET 0x7fff
 
-/* Where a frame lies: in a linear buffer (XDP) or behind a socket buffer (TC). Always inlined with one
- * of them constant, so that each program keeps only its own way of reading. */
+/* Where a frame lies: in a linear buffer, and what of it is not behind a socket buffer (TC). Always inlined
+ * with one of xdp and skb constant, so that each program keeps only its own way of reading. */
 struct gf_frame {
 	struct xdp_md *xdp;
 	struct __sk_buff *skb;
@@ -80,6 +80,8 @@ static __always_inline struct gf_frame gf_describe_skb(struct __sk_buff *skb)
 {
 	return (struct gf_frame){
 		.skb = skb,
+		.data = (void *)(long)skb->data,
+		.data_end = (void *)(long)skb->data_end,
 		.length = skb->len,
 		.interface = skb->ifindex,
 		.segments = skb->gso_segs ?: 1,
@@ -89,13 +91,12 @@ static __always_inline struct gf_frame gf_describe_skb(struct __sk_buff *skb)
 /* Copies `size` bytes at `offset`; 0 if the frame has them. */
 static __always_inline int gf_read(const struct gf_frame *frame, __u32 offset, void *to, __u32 size)
 {
-	if (frame->skb)
-		return bpf_skb_load_bytes(frame->skb, offset, to, size);
 	offset &= GF_MAX_OFFSET;
-	if (frame->data + offset + size > frame->data_end)
-		return -1;
-	__builtin_memcpy(to, frame->data + offset, size);
-	return 0;
+	if (frame->data + offset + size <= frame->data_end) {
+		__builtin_memcpy(to, frame->data + offset, size);
+		return 0;
+	}
+	return frame->skb ? bpf_skb_load_bytes(frame->skb, offset, to, size) : -1;
 }
 
 static __always_inline __u64 gf_find_transport(const struct gf_frame *frame, __u32 network,
