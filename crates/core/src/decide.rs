@@ -184,7 +184,12 @@ fn decide_override(packet: &Packet, context: &Context<'_>) -> Option<Decision> {
     bans.iter().any(covers).then(|| Decision::drop(Reason::Ban))
 }
 
-/// Judges an entry of the world table alone (step 7), and by what is selected for good.
+/// Judges a source by the world table alone (step 7), and by what is selected for good.
+pub fn decide_source(source: IpAddr, policy: &Policy, world: &World) -> Decision {
+    decide_entry(world.lookup(judged_address(source)), policy)
+}
+
+/// The same of what the table says.
 pub fn decide_entry(entry: Entry, policy: &Policy) -> Decision {
     decide_by_world(entry, policy, |country| policy.country_verdict(country))
 }
