@@ -1,0 +1,42 @@
+//! `make bench`: measures what GeoFilter promises of its speed and size, beside others, and writes
+//! `bench/RESULTS.md` and the plots of `docs/performance.md`. Needs root, and the release binary.
+//!
+//! `ROUNDS=3` makes it shorter, `SKIP_BUILD=1` leaves out the build from a clean clone.
+//!
+//! Reading order: [`report`] holds the rows; [`host`] is a host under fire, [`compare`] measures several of
+//! them side by side, [`cost`] says which.
+
+mod compare;
+mod cost;
+mod data;
+mod host;
+mod machine;
+mod report;
+mod statistics;
+
+use std::env;
+use std::path::Path;
+
+use anyhow::Result;
+
+use data::Data;
+use machine::Machine;
+use report::Report;
+
+/// Fewer say nothing of the spread.
+const FEWEST: usize = 3;
+
+/// How often everything is measured.
+fn rounds() -> usize {
+    let asked = env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    asked.unwrap_or(7).max(FEWEST)
+}
+
+fn main() -> Result<()> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let machine = Machine::read()?;
+    let mut report = Report::default();
+    let data = Data::full()?;
+    cost::measure_all(&data, &mut report)?;
+    report.write(&machine, &repository.join("bench/RESULTS.md"))
+}
