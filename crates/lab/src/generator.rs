@@ -171,7 +171,7 @@ fn fill<T: Pod + Default>(
     for (place, source) in table.0.iter_mut().zip(sources.iter().cycle()) {
         *place = number(*source);
     }
-    Ok(array::<Sources<T>>(programs, name)?.set(0, &*table, 0)?)
+    Ok(array::<Sources<T>>(programs, name)?.set(0, *table, 0)?)
 }
 
 fn array<'a, T: Pod>(programs: &'a mut Ebpf, name: &str) -> Result<Array<&'a mut MapData, T>> {

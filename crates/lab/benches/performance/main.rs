@@ -6,12 +6,20 @@
 //! Reading order: [`report`] holds the rows; [`host`] is a host under fire, [`compare`] measures several of
 //! them side by side, [`cost`] says which.
 
+mod change;
+mod commands;
 mod compare;
 mod cost;
 mod data;
+mod features;
+mod flood;
 mod host;
+mod latency;
 mod machine;
+mod memory;
+mod plots;
 mod report;
+mod sizes;
 mod statistics;
 
 use std::env;
@@ -37,6 +45,19 @@ fn main() -> Result<()> {
     let machine = Machine::read()?;
     let mut report = Report::default();
     let data = Data::full()?;
-    cost::measure_all(&data, &mut report)?;
+    let costs = cost::measure_all(&data, &mut report)?;
+    features::measure(&data, &mut report)?;
+    latency::measure(&data, &mut report)?;
+    change::measure(&data, &mut report)?;
+    memory::measure(&mut report)?;
+    flood::measure(&data, &mut report)?;
+    commands::measure(&data, &mut report)?;
+    if env::var_os("SKIP_BUILD").is_none() {
+        commands::measure_build(&repository, &mut report)?;
+    }
+    let (sizes, lines) = sizes::measure_all(&data)?;
+    let plots = repository.join("docs/plots");
+    plots::by_rival(&plots.join("rivals.svg"), &costs)?;
+    plots::by_size(&plots.join("sizes.svg"), &sizes, &lines)?;
     report.write(&machine, &repository.join("bench/RESULTS.md"))
 }
