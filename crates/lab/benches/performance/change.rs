@@ -75,6 +75,7 @@ fn from_store(plane: &mut Plane<'_>, data: &Data, report: &mut Report) -> Result
     let mut times = Vec::new();
     for source in sources {
         plane.allow(more)?;
+        plane.with(|kernel| kernel.drain_events(now(), &mut drop))?;
         let fewer = || plane.allow(data.allowed);
         under_fire(&judge, source.into(), fewer)?;
         let stored = plane.with(|kernel| Ok(kernel.stored_at()))?.context("nothing was stored")?;

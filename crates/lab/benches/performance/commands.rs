@@ -10,7 +10,8 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use geofilter_lab::gun::Draw;
 use geofilter_lab::namespace::succeed;
-use geofilter_lab::process::binary;
+use geofilter_lab::process::{Agent, binary};
+use geofilter_lab::site::{Site, WAN};
 
 use crate::data::{ALLOWED, Data};
 use crate::report::{Bound, Goal, Report, Unit};
@@ -57,7 +58,9 @@ pub(crate) fn measure(data: &Data, report: &mut Report) -> Result<()> {
         let mut why = Command::new(&binary);
         starts.push(timed(why.args(["why", &PUBLIC.to_string(), "--socket", "/nowhere"]))?);
     }
-    report.add(START, Spread::of(starts), format!("{STARTS} times, without an agent"));
+    let asked = Unit::Seconds.write(with_agent()?.median);
+    let from = format!("{STARTS} times, without an agent; {asked} with one");
+    report.add(START, Spread::of(starts), from);
 
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("addresses");
@@ -73,6 +76,20 @@ pub(crate) fn measure(data: &Data, report: &mut Report) -> Result<()> {
         "announced addresses in no order, a quarter of them IPv6; the file is in the page cache";
     report.add(PREVIEW, Spread::of(rates), from);
     Ok(())
+}
+
+/// Seconds that the same question takes where an agent answers.
+fn with_agent() -> Result<Spread> {
+    let site = Site::new()?;
+    let agent = Agent::start(&site.host, &["--backend", "xdp", "--interface", WAN])?;
+    agent.json(&[&["allow"][..], &ALLOWED, &["--yes"]].concat())?;
+    let ask = |_| {
+        let began = Instant::now();
+        let output = agent.ask(&["why", &PUBLIC.to_string()])?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(began.elapsed().as_secs_f64())
+    };
+    Ok(Spread::of((0..STARTS).map(ask).collect::<Result<Vec<_>>>()?))
 }
 
 /// Measures the build, of what is committed.

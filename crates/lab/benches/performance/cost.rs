@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use geofilter_dataplane::Preference;
+use geofilter_lab::gun::Draw;
 use geofilter_lab::rivals::Rival;
 use geofilter_lab::rivals::lists::Family;
 
@@ -13,7 +14,7 @@ use crate::report::{Bound, Goal, Report, Unit};
 const XDP: Filter = Filter::Ours(Preference::Xdp);
 const TC: Filter = Filter::Ours(Preference::Tc);
 /// Exemptions, bans and peers that ours knows.
-const FEATURES: [usize; 3] = [1_000, 10_000, 1_000];
+const FEATURES: [usize; 3] = [100, 10_000, 1_000];
 /// Ranges of the small world.
 const FEW: u32 = 100;
 
@@ -41,8 +42,9 @@ const FAMILIES: Goal = times("IPv6 : IPv4", Bound::AtMost(1.5), Bound::AtMost(1.
 /// Measures all of it, and returns what ours by XDP costs beside each other filter.
 pub(crate) fn measure_all(data: &Data, report: &mut Report) -> Result<Vec<Costs>> {
     let few = Data::coarse(FEW)?;
-    let [v4, v6] = Family::ALL.map(|family| data.senders(family));
-    let known = overrides(&data.world, &v4, FEATURES);
+    let mut draw = Draw::new(&data.world);
+    let [v4, v6] = Family::ALL.map(|family| data.senders(&mut draw, family));
+    let known = overrides(&mut draw, &v4, FEATURES);
     let on = |filter: Filter| Case {
         name: filter.name().to_owned(),
         filter,

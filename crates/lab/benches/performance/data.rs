@@ -63,8 +63,8 @@ impl Data {
     }
 
     /// Sources that the policy drops, from all over the space that the world knows.
-    pub(crate) fn senders(&self, family: Family) -> Vec<IpAddr> {
-        let (policy, mut draw) = (self.policy(), Draw::new(&self.world));
+    pub(crate) fn senders(&self, draw: &mut Draw<'_>, family: Family) -> Vec<IpAddr> {
+        let policy = self.policy();
         let next = || match family {
             Family::V4 => draw.v4().into(),
             Family::V6 => draw.v6().into(),
@@ -75,16 +75,16 @@ impl Data {
     }
 }
 
-/// So many exemptions, bans and peers; a hundredth of bans and peers are senders.
+/// So many exemptions, bans and peers; a hundredth of bans and peers are senders. What was drawn for the senders
+/// must not be drawn again.
 pub(crate) fn overrides(
-    world: &World,
+    draw: &mut Draw<'_>,
     senders: &[IpAddr],
     [exemptions, bans, peers]: [usize; 3],
 ) -> Overrides {
     let until = Some(BootTime(u64::MAX - 1));
-    let mut draw = Draw::new(world);
     let mut source = |number: usize| match number % 100 {
-        0 => senders[number],
+        0 => senders[number % senders.len()],
         _ => draw.v4().into(),
     };
     let bans = (0..bans).map(|number| Timed { value: IpNet::from(source(number)), until });

@@ -9,6 +9,7 @@ use geofilter_core::desired::AttachmentKind;
 use geofilter_dataplane::Preference;
 use geofilter_dataplane::kernel::{Judge, count_run_time};
 use geofilter_lab::generator::Generator;
+use geofilter_lab::gun::Draw;
 use geofilter_lab::rivals::lists::Family;
 use geofilter_lab::site::Site;
 
@@ -28,8 +29,9 @@ const fn goal(measure: &'static str) -> Goal {
 
 /// Measures it on hosts that are set up side by side.
 pub(crate) fn measure(data: &Data, report: &mut Report) -> Result<()> {
-    let senders = data.senders(Family::V4);
-    let many = overrides(&data.world, &senders, MANY);
+    let mut draw = Draw::new(&data.world);
+    let senders = data.senders(&mut draw, Family::V4);
+    let many = overrides(&mut draw, &senders, MANY);
     let _counting = count_run_time()?;
     for (preference, kind, measure) in [
         (

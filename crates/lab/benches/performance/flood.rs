@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use geofilter_lab::generator::{Generator, SOURCES};
+use geofilter_lab::gun::Draw;
 use geofilter_lab::process::Agent;
 use geofilter_lab::rivals::lists::Family;
 use geofilter_lab::site::{Site, WAN};
@@ -36,7 +37,7 @@ pub(crate) fn measure(data: &Data, report: &mut Report) -> Result<()> {
     let agent = Agent::start(&site.host, &["--backend", "xdp", "--interface", WAN])?;
     agent.json(&[&["allow"][..], &ALLOWED, &["--yes"]].concat())?;
     let pid = agent.pid().context("no agent runs")?;
-    let senders = data.senders(Family::V4);
+    let senders = data.senders(&mut Draw::new(&data.world), Family::V4);
     thread::sleep(TIME);
     let (began, since) = (Instant::now(), computed(pid)?);
     thread::sleep(TIME);

@@ -18,7 +18,7 @@ use crate::statistics::{Spread, quantile};
 
 /// Pairs of a round, and of a turn: so many with each host before the next has its turn.
 const PAIRS: usize = 50_000;
-const TURN: usize = 2_500;
+const TURN: usize = 500;
 const LENGTH: usize = 400;
 /// Where the phone runs, and where the PBX.
 const PHONE: usize = 0;

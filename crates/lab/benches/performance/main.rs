@@ -3,8 +3,10 @@
 //!
 //! `ROUNDS=3` makes it shorter, `SKIP_BUILD=1` leaves out the build from a clean clone.
 //!
-//! Reading order: [`report`] holds the rows; [`host`] is a host under fire, [`compare`] measures several of
-//! them side by side, [`cost`] says which.
+//! Reading order: [`report`] holds the rows, and what should come out stands beside what measures it. [`host`] is
+//! a host under fire, [`compare`] measures several of them side by side, [`cost`] and [`sizes`] say which;
+//! [`features`], [`latency`], [`change`], [`memory`], [`flood`] and [`commands`] are the other rows. [`data`] is
+//! who sends and what is filtered by.
 
 mod change;
 mod commands;
@@ -22,8 +24,8 @@ mod report;
 mod sizes;
 mod statistics;
 
-use std::env;
 use std::path::Path;
+use std::{env, fs};
 
 use anyhow::Result;
 
@@ -57,6 +59,7 @@ fn main() -> Result<()> {
     }
     let (sizes, lines) = sizes::measure_all(&data)?;
     let plots = repository.join("docs/plots");
+    fs::create_dir_all(&plots)?;
     plots::by_rival(&plots.join("rivals.svg"), &costs)?;
     plots::by_size(&plots.join("sizes.svg"), &sizes, &lines)?;
     report.write(&machine, &repository.join("bench/RESULTS.md"))

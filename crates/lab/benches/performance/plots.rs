@@ -13,7 +13,8 @@ const SIZE: (u32, u32) = (900, 480);
 const INK: RGBColor = RGBColor(60, 60, 60);
 const OURS: RGBColor = RGBColor(20, 110, 180);
 const COLOURS: [RGBColor; 3] = [OURS, RGBColor(200, 90, 20), RGBColor(110, 110, 110)];
-const FONT: (&str, i32) = ("sans-serif", 16);
+/// Its size comes out a fifth smaller.
+const FONT: (&str, i32) = ("sans-serif", 19);
 
 /// A line of the first plot: its name, and nanoseconds a packet at each size.
 pub(crate) struct Line {
@@ -36,10 +37,11 @@ pub(crate) fn by_size(file: &Path, sizes: &[String], lines: &[Line]) -> Result<(
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .max_light_lines(1)
         .x_labels(sizes.len())
         .x_label_formatter(&|at| name_of(sizes, *at))
         .y_desc("ns a packet")
-        .label_style((FONT.0, 14, &INK))
+        .label_style((FONT.0, 16, &INK))
         .draw()
         .map_err(drawing)?;
     for (line, colour) in lines.iter().zip(COLOURS) {
@@ -57,7 +59,7 @@ pub(crate) fn by_size(file: &Path, sizes: &[String], lines: &[Line]) -> Result<(
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperLeft)
         .background_style(WHITE)
-        .label_font((FONT.0, 14, &INK))
+        .label_font((FONT.0, 16, &INK))
         .draw()
         .map_err(drawing)?;
     root.present().map_err(drawing)
@@ -82,7 +84,7 @@ pub(crate) fn by_rival(file: &Path, costs: &[Costs]) -> Result<()> {
         .disable_mesh()
         .disable_y_axis()
         .x_label_formatter(&|ns| format!("{ns:.0}"))
-        .label_style((FONT.0, 14, &INK))
+        .label_style((FONT.0, 16, &INK))
         .draw()
         .map_err(drawing)?;
     for (at, (name, cost)) in bars.into_iter().enumerate() {
@@ -92,10 +94,10 @@ pub(crate) fn by_rival(file: &Path, costs: &[Costs]) -> Result<()> {
         chart.draw_series([Rectangle::new(corners, colour.filled())]).map_err(drawing)?;
         let text = format!(" {cost:.0}");
         chart
-            .draw_series([Text::new(text, (cost, at + 0.68), (FONT.0, 14).into_font().color(&INK))])
+            .draw_series([Text::new(text, (cost, at + 0.68), (FONT.0, 16).into_font().color(&INK))])
             .map_err(drawing)?;
         let place = chart.backend_coord(&(scale.start, at + 0.68));
-        root.draw(&Text::new(name.to_owned(), (24, place.1), (FONT.0, 14).into_font().color(&INK)))
+        root.draw(&Text::new(name.to_owned(), (24, place.1), (FONT.0, 16).into_font().color(&INK)))
             .map_err(drawing)?;
     }
     root.present().map_err(drawing)

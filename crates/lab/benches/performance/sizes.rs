@@ -3,6 +3,7 @@
 use anyhow::Result;
 use geofilter_core::decide::Overrides;
 use geofilter_dataplane::Preference;
+use geofilter_lab::gun::Draw;
 use geofilter_lab::rivals::Rival;
 use geofilter_lab::rivals::lists::Family;
 
@@ -25,7 +26,7 @@ pub(crate) fn measure_all(full: &Data) -> Result<(Vec<String>, Vec<Line>)> {
         FILTERS.map(|filter| Line { name: filter.name().to_owned(), costs: Vec::new() });
     let nothing = Overrides::default();
     for data in worlds.iter().chain([full]) {
-        let senders = data.senders(Family::V4);
+        let senders = data.senders(&mut Draw::new(&data.world), Family::V4);
         let case = |filter: Filter| Case {
             name: filter.name().to_owned(),
             filter,
