@@ -26,8 +26,8 @@ use crate::statistics::Spread;
 const FLIPS: usize = 200;
 const CHANGES: usize = 25;
 const SWAPS: usize = 11;
-/// Packets that are judged in one system call.
-const CALL: u32 = 10_000;
+/// Packets that are judged in one system call: so many that hardly a change falls between two.
+const CALL: u32 = 200_000;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Where the selection is changed, while packets are judged on the other.
 const CHANGING: usize = 1;

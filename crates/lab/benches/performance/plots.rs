@@ -40,6 +40,7 @@ pub(crate) fn by_size(file: &Path, sizes: &[String], lines: &[Line]) -> Result<(
         .max_light_lines(1)
         .x_labels(sizes.len())
         .x_label_formatter(&|at| name_of(sizes, *at))
+        .y_label_formatter(&|ns| format!("{ns:.0}"))
         .y_desc("ns a packet")
         .label_style((FONT.0, 16, &INK))
         .draw()
