@@ -85,7 +85,7 @@ fn from_store(plane: &mut Plane<'_>, data: &Data, report: &mut Report) -> Result
     let times: Vec<f64> = times.into_iter().map(|time| time / 1e9).collect();
     let from = format!(
         "clock just before the store, and of the first drop's event, while another processor judges packet \
-         after packet; {FLIPS} changes"
+         after packet: an upper bound, with what it takes to tell of the drop; {FLIPS} changes"
     );
     report.add(STORE, Spread::of(times), from);
     Ok(())

@@ -40,7 +40,7 @@ impl Unit {
                 scaled(&[(60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")])
             }
             Self::Bytes => format!("{} MB", digits(value / 1e6)),
-            Self::Rate => format!("{} M/s", digits(value / 1e6)),
+            Self::Rate => scaled(&[(1e6, "M/s"), (1e3, "k/s"), (1.0, "/s")]),
         }
     }
 
