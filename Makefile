@@ -24,7 +24,7 @@ help:
 	@echo '                        ACCEPT="lose-phones" accepts a danger that it names'
 	@echo 'make demo               see it work between network namespaces of its own'
 	@echo 'make test               run all tests'
-	@echo 'make bench              measure what a verdict and the log cost'
+	@echo 'make bench              measure speed and size beside others, into bench/RESULTS.md'
 	@echo 'make benches            criterion benches of the pure parts, without root'
 	@echo 'make build              build $(GEOFILTER)'
 	@echo 'make lint               check format and lints'
@@ -50,7 +50,7 @@ test: require-root
 
 bench: require-root build
 	@scripts/deps lab
-	@cargo bench --locked --quiet -p geofilter-lab --bench verdict --bench log
+	@cargo bench --workspace --locked --quiet --bench performance
 
 benches:
 	@scripts/deps build

@@ -58,6 +58,15 @@ impl<'a> Plane<'a> {
         self.with(|kernel| kernel.apply(&desired, Clock::default())).map(drop)
     }
 
+    /// Has it drop who is not of these countries, from now on.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn allow(&mut self, countries: CountrySet) -> Result<()> {
+        self.allowed = countries;
+        self.enforce()
+    }
+
     /// Does something with the data plane, inside of the namespace.
     ///
     /// # Errors

@@ -30,12 +30,15 @@ pub(crate) struct Control {
     written: [Option<Content>; BANKS],
     /// Banks that a packet may still be judged by, although the word no longer names them.
     cooling: [bool; BANKS],
+    /// When this process stored the word last.
+    stored: Option<BootTime>,
 }
 
 impl Control {
     /// Takes over the banks; whatever the word does not name may still be in use.
     pub(crate) fn new(control: Mapped<abi::Control>, banks: Mapped<BankTable>) -> Self {
-        Self { control, banks, written: Default::default(), cooling: [true; BANKS] }
+        let (written, cooling) = (Default::default(), [true; BANKS]);
+        Self { control, banks, written, cooling, stored: None }
     }
 
     /// Version of the layout that the maps were filled with; 0 if they are new.
@@ -51,6 +54,11 @@ impl Control {
     /// The word in force.
     pub(crate) fn word(&self) -> Word {
         Word::unpack(self.read_word(WORD))
+    }
+
+    /// When this process stored the word last: the moment before it did.
+    pub(crate) fn stored_at(&self) -> Option<BootTime> {
+        self.stored
     }
 
     /// Puts a policy in force.
@@ -157,7 +165,9 @@ impl Control {
     }
 
     fn publish(&mut self, word: Word, before: Word) {
-        self.control.publish(0, WORD, word.pack());
+        let packed = word.pack();
+        self.stored = Some(sys::boot_time());
+        self.control.publish(0, WORD, packed);
         for bank in [before.active, before.fallback] {
             self.cooling[bank] = bank != word.active && bank != word.fallback;
         }

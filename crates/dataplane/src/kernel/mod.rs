@@ -81,6 +81,12 @@ impl Kernel {
         Judge::new(&live.programs).map_err(|source| Error::Load(source.into()))
     }
 
+    /// When a change of policy, table or overrides was put in force last, just before the store that did;
+    /// for who measures how soon packets meet it.
+    pub fn stored_at(&self) -> Option<BootTime> {
+        self.live.as_ref()?.control.stored_at()
+    }
+
     /// Says what source addresses are local on an interface.
     ///
     /// # Errors

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use aya::maps::MapError;
 use aya::sys::SyscallError;
+use geofilter_core::desired::BootTime;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_OBJ_GET: libc::c_long = 7;
@@ -130,6 +132,12 @@ fn visit_every_cpu() -> io::Result<()> {
         sched_setaffinity(None, &only)?;
     }
     Ok(sched_setaffinity(None, &home)?)
+}
+
+/// Now, as the programs count it.
+pub(crate) fn boot_time() -> BootTime {
+    let time = clock_gettime(ClockId::Boottime);
+    BootTime(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
 /// Whether the kernel believes that something keeps its clock right.

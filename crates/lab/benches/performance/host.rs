@@ -1,0 +1,216 @@
+//! [`Host`]: a PBX's host with something that filters, under fire.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::{IpAddr, UdpSocket};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use geofilter_core::decide::{Overrides, decide_source};
+use geofilter_core::desired::BootTime;
+use geofilter_core::overrides::Table;
+use geofilter_core::policy::Verdict;
+use geofilter_dataplane::kernel::Judge;
+use geofilter_dataplane::{Backend, Preference};
+use geofilter_lab::addresses::Addresses;
+use geofilter_lab::generator::{DropAll, Generator, Meter};
+use geofilter_lab::plane::{Plane, now};
+use geofilter_lab::rivals::Rival;
+use geofilter_lab::rivals::lists::Family;
+use geofilter_lab::site::{PBX_V4, PBX_V6, SIP, Site, WAN};
+use geofilter_lab::verdicts::Verdicts;
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::data::Data;
+
+/// Where the packets are made, and where they are received.
+pub(crate) const RECEIVING: usize = 0;
+
+/// What filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filter {
+    /// Every packet goes to the PBX.
+    Nothing,
+    /// XDP drops every packet at once.
+    DropAtOnce,
+    /// GeoFilter.
+    Ours(Preference),
+    /// What others do.
+    Rival(Rival),
+}
+
+impl Filter {
+    /// Whether it tells sources apart.
+    pub(crate) fn judges(self) -> bool {
+        match self {
+            Self::Nothing | Self::DropAtOnce => false,
+            Self::Ours(_) | Self::Rival(_) => true,
+        }
+    }
+
+    /// What tables call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "no filter",
+            Self::DropAtOnce => "XDP that drops at once",
+            Self::Ours(Preference::Tc) => "GeoFilter, TC ingress",
+            Self::Ours(_) => "GeoFilter, XDP",
+            Self::Rival(rival) => rival.name(),
+        }
+    }
+}
+
+/// What holds the filter on its host.
+enum Held<'a> {
+    /// The namespace.
+    Namespace,
+    Program(#[expect(dead_code, reason = "holds the program on the interface")] DropAll),
+    Plane(Box<Plane<'a>>),
+}
+
+/// A site with a filter, and sockets where the PBX's would be.
+pub(crate) struct Host<'a> {
+    site: &'a Site,
+    held: Held<'a>,
+    _sockets: Option<[UdpSocket; 2]>,
+}
+
+impl<'a> Host<'a> {
+    /// Sets the filter up.
+    pub(crate) fn new(site: &'a Site, filter: Filter, data: &Data) -> Result<Self> {
+        let held = match filter {
+            Filter::Nothing => Held::Namespace,
+            Filter::DropAtOnce => Held::Program(DropAll::attach(&site.host, WAN)?),
+            Filter::Ours(preference) => {
+                let mut plane = Plane::observe(&site.host, preference, &data.world, data.allowed)?;
+                plane.enforce()?;
+                Held::Plane(Box::new(plane))
+            }
+            Filter::Rival(rival) => {
+                rival.install(&site.host, &data.lists)?;
+                Held::Namespace
+            }
+        };
+        // Without XDP a veth has a receiver of its own, as a card has, only where it merges packets.
+        site.host.command("ethtool", &["-K", WAN, "gro", "on"])?;
+        Ok(Self { site, held, _sockets: None })
+    }
+
+    /// Asks it about addresses all over the announced space, and errs if one is judged otherwise than by the
+    /// oracle.
+    pub(crate) fn check(&self, data: &Data) -> Result<usize> {
+        let (policy, addresses) = (data.policy(), Addresses::new(&data.world));
+        let families = [
+            (Family::V4, 20_000, addresses.v4("ES").into()),
+            (Family::V6, 5_000, addresses.v6("ES").into()),
+        ];
+        let mut asked = 0;
+        for (family, count, witness) in families {
+            let sources = data.lists.sources(family, count);
+            let passes = |source: &IpAddr| {
+                decide_source(*source, &policy, &data.world).verdict == Verdict::Pass
+            };
+            let expected: HashSet<IpAddr> = sources.iter().copied().filter(passes).collect();
+            let found = Verdicts::new(self.site, witness)?.passing(&sources)?;
+            let wrong: Vec<_> = found.symmetric_difference(&expected).collect();
+            ensure!(wrong.is_empty(), "{} wrong verdicts, such as {:?}", wrong.len(), wrong[0]);
+            asked += sources.len();
+        }
+        Ok(asked)
+    }
+
+    /// Lets our filter know of overrides; others have none.
+    pub(crate) fn tell(&mut self, overrides: &Overrides) -> Result<()> {
+        let Held::Plane(plane) = &mut self.held else { return Ok(()) };
+        let table = Table::compile(overrides)?;
+        plane.with(|kernel| {
+            kernel.set_overrides(&table)?;
+            let end = BootTime(u64::MAX - 1);
+            overrides.peers.iter().try_for_each(|peer| kernel.set_peer(peer.value, end))
+        })
+    }
+
+    /// Listens at the PBX's port, and reads nothing: the sockets fill, and what comes after is dropped there,
+    /// which costs less than a PBX that reads.
+    pub(crate) fn listen(&mut self) -> Result<()> {
+        self._sockets = Some([self.site.listen(PBX_V4, SIP)?, self.site.listen(PBX_V6, SIP)?]);
+        Ok(())
+    }
+
+    /// Lets our filter tell of drops again, as an agent does.
+    pub(crate) fn renew(&mut self) -> Result<()> {
+        match &mut self.held {
+            Held::Plane(plane) => plane.with(|kernel| kernel.drain_events(now(), &mut drop)),
+            Held::Namespace | Held::Program(_) => Ok(()),
+        }
+    }
+
+    /// Our data plane.
+    pub(crate) fn plane(&mut self) -> Result<&mut Plane<'a>> {
+        match &mut self.held {
+            Held::Plane(plane) => Ok(plane),
+            Held::Namespace | Held::Program(_) => anyhow::bail!("GeoFilter is not there"),
+        }
+    }
+
+    /// A handle on our programs.
+    pub(crate) fn judge(&mut self) -> Result<Judge> {
+        self.plane()?.with(|kernel| kernel.judge())
+    }
+
+    /// Who sends to it.
+    pub(crate) fn generator(&self, senders: &[IpAddr]) -> Result<Generator<'a>> {
+        Generator::new(&self.site.internet, "net0", senders)
+    }
+
+    /// Seconds a packet, while it is fired at for this long.
+    pub(crate) fn cost(
+        &self,
+        meter: &Meter,
+        generator: &mut Generator<'_>,
+        time: Duration,
+    ) -> Result<f64> {
+        let (spent, packets) = (meter.spent(RECEIVING)?, self.received()?);
+        fire(generator, time)?;
+        // What is on the wire still arrives.
+        thread::sleep(Duration::from_millis(20));
+        let (spent, packets) = (meter.spent(RECEIVING)? - spent, self.received()? - packets);
+        ensure!(packets > 0, "no packet arrived");
+        Ok(spent.as_secs_f64() / packets as f64)
+    }
+
+    /// Packets that it took off its wire.
+    fn received(&self) -> Result<u64> {
+        let devices =
+            self.site.host.inside(|| fs::read_to_string("/proc/thread-self/net/dev"))??;
+        let prefix = format!("{WAN}:");
+        let line = devices.lines().find_map(|line| line.trim_start().strip_prefix(&prefix));
+        let packets = line.and_then(|line| line.split_whitespace().nth(1));
+        Ok(packets.context("no interface")?.parse()?)
+    }
+}
+
+/// Sends from the processor that receives, so that what a packet costs there can be told from what it costs
+/// to make it.
+pub(crate) fn fire(generator: &mut Generator<'_>, time: Duration) -> Result<()> {
+    pinned(RECEIVING, || generator.run(time))?
+}
+
+/// Does something on one processor.
+pub(crate) fn pinned<T: Send>(cpu: usize, work: impl FnOnce() -> T + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            pin(cpu)?;
+            Ok(work())
+        });
+        thread.join().map_err(|_| anyhow::anyhow!("a pinned thread panicked"))?
+    })
+}
+
+/// Keeps this thread on one processor.
+pub(crate) fn pin(cpu: usize) -> Result<()> {
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    Ok(sched_setaffinity(None, &only)?)
+}
