@@ -30,7 +30,10 @@ static __always_inline __u32 gf_bucket_count(__u32 bucket)
 /* 1 if border <= key over all 64 bits: no borrow in key - border. */
 static __always_inline __u64 gf_not_after_64(__u64 border, __u64 key)
 {
-	return ~(((~key & border) | ((~key | border) & (key - border))) >> 63) & 1;
+	__u64 borrow = ((~key & border) | ((~key | border) & (key - border))) >> 63;
+
+	barrier_var(borrow); /* or newer clangs make a branch of it */
+	return borrow ^ 1;
 }
 
 #define GF_WAYS 8
