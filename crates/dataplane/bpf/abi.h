@@ -61,9 +61,9 @@ struct gf_spans {
 	__u64 ban;
 };
 
-/* By prefix: a bit for each value of the top 18 bits below which there is an override, and what the entries
+/* By prefix: a bit for each value of the top 20 bits below which there is an override, and what the entries
  * stand for. */
-#define GF_COARSE_BITS 18
+#define GF_COARSE_BITS 20
 struct gf_prefixes {
 	__u64 v4[(1 << GF_COARSE_BITS) / 64];
 	__u64 v6[(1 << GF_COARSE_BITS) / 64]; /* after the three bits of 2000::/3 */
@@ -80,7 +80,7 @@ struct gf_address {
 #define GF_ADDRESSES (1 << 18)
 
 /* A Bloom filter of the addresses that have an override: three bits of one word each. */
-#define GF_KNOWN_BITS 14
+#define GF_KNOWN_BITS 15
 struct gf_known {
 	__u64 words[1 << GF_KNOWN_BITS];
 };
@@ -244,9 +244,9 @@ struct gf_event {
 _Static_assert(sizeof(struct gf_index) == 2883584, "gf_index");
 _Static_assert(sizeof(struct gf_v4_chunk) == 1048576, "gf_v4_chunk");
 _Static_assert(sizeof(struct gf_v6_chunk) == 2097152, "gf_v6_chunk");
-_Static_assert(sizeof(struct gf_prefixes) == 589824, "gf_prefixes");
+_Static_assert(sizeof(struct gf_prefixes) == 786432, "gf_prefixes");
 _Static_assert(sizeof(struct gf_address) == 16, "gf_address");
-_Static_assert(sizeof(struct gf_known) == 131072, "gf_known");
+_Static_assert(sizeof(struct gf_known) == 262144, "gf_known");
 _Static_assert(sizeof(struct gf_peer_key) == 24, "gf_peer_key");
 _Static_assert(sizeof(struct gf_bank) == 17688, "gf_bank");
 _Static_assert(sizeof(struct gf_control) == 16, "gf_control");

@@ -10,8 +10,8 @@ use geofilter_core::overrides::{AddressKey, MAX_ADDRESSES, Spans};
 use geofilter_core::tracker;
 use geofilter_core::world::MAX_ENTRIES;
 
-const COARSE_BITS: u32 = 18;
-const KNOWN_BITS: u32 = 14;
+const COARSE_BITS: u32 = 20;
+const KNOWN_BITS: u32 = 15;
 const PEER_BITS: u32 = 16;
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Room for single addresses and for peers.
@@ -79,9 +79,9 @@ pub(crate) struct PeerFilter {
 }
 
 const _: () = {
-    assert!(size_of::<PrefixTable>() == 589_824);
+    assert!(size_of::<PrefixTable>() == 786_432);
     assert!(size_of::<Address>() == 16);
-    assert!(size_of::<KnownTable>() == 131_072);
+    assert!(size_of::<KnownTable>() == 262_144);
     assert!(size_of::<PeerKey>() == 24);
 };
 
