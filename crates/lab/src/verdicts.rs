@@ -1,12 +1,17 @@
 //! [`Verdicts`]: asks whatever filters on a site's host about thousands of sources, with a real packet from
-//! each to a real socket.
+//! each to a real socket. [`Comparison`] holds it against the oracle.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, UdpSocket};
 
 use anyhow::{Context, Result};
+use geofilter_core::decide::decide_source;
+use geofilter_core::policy::{Mode, Policy, Verdict};
+use geofilter_core::world::World;
 
+use crate::addresses::Addresses;
 use crate::gun::{Gun, datagram};
+use crate::rivals::lists::{Family, Lists};
 use crate::site::{PBX_V4, PBX_V6, SIP, Site};
 
 /// Fewer than a socket or a wire holds at the least.
@@ -59,5 +64,44 @@ impl Verdicts {
                 _ => continue,
             };
         }
+    }
+}
+
+/// What a filter says of many sources, beside what the oracle says.
+#[derive(Debug)]
+pub struct Comparison {
+    /// How many sources were asked about.
+    pub asked: usize,
+    /// How many of them may come in.
+    pub allowed: usize,
+    /// Those that came in and may not, or the other way round.
+    pub wrong: Vec<IpAddr>,
+}
+
+impl Comparison {
+    /// Asks about so many sources of a family, all over the space that the lists announce. A source in Spain must
+    /// be let in.
+    ///
+    /// # Errors
+    /// As [`Verdicts`].
+    pub fn of(
+        site: &Site,
+        world: &World,
+        lists: &Lists,
+        family: Family,
+        count: usize,
+    ) -> Result<Self> {
+        let witness = match family {
+            Family::V4 => Addresses::new(world).v4("ES").into(),
+            Family::V6 => Addresses::new(world).v6("ES").into(),
+        };
+        let policy = Policy::new(Mode::AllowSelected, lists.allowed());
+        let passes =
+            |source: &IpAddr| decide_source(*source, &policy, world).verdict == Verdict::Pass;
+        let sources = lists.sources(family, count);
+        let expected: HashSet<IpAddr> = sources.iter().copied().filter(passes).collect();
+        let passing = Verdicts::new(site, witness)?.passing(&sources)?;
+        let wrong = passing.symmetric_difference(&expected).copied().collect();
+        Ok(Self { asked: sources.len(), allowed: expected.len(), wrong })
     }
 }

@@ -10,10 +10,11 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use geofilter_lab::gun::Draw;
 use geofilter_lab::namespace::succeed;
-use geofilter_lab::process::{Agent, binary};
-use geofilter_lab::site::{Site, WAN};
+use geofilter_lab::process::binary;
+use geofilter_lab::site::Site;
 
 use crate::data::{ALLOWED, Data};
+use crate::host;
 use crate::report::{Bound, Goal, Report, Unit};
 use crate::rounds;
 use crate::statistics::Spread;
@@ -81,8 +82,7 @@ pub(crate) fn measure(data: &Data, report: &mut Report) -> Result<()> {
 /// Seconds that the same question takes where an agent answers.
 fn with_agent() -> Result<Spread> {
     let site = Site::new()?;
-    let agent = Agent::start(&site.host, &["--backend", "xdp", "--interface", WAN])?;
-    agent.json(&[&["allow"][..], &ALLOWED, &["--yes"]].concat())?;
+    let agent = host::agent(&site)?;
     let ask = |_| {
         let began = Instant::now();
         let output = agent.ask(&["why", &PUBLIC.to_string()])?;

@@ -10,11 +10,11 @@ use geofilter_lab::generator::{Generator, SOURCES};
 use geofilter_lab::gun::Draw;
 use geofilter_lab::process::Agent;
 use geofilter_lab::rivals::lists::Family;
-use geofilter_lab::site::{Site, WAN};
+use geofilter_lab::site::Site;
 use rustix::process::Pid;
 
-use crate::data::{ALLOWED, Data};
-use crate::host::fire;
+use crate::data::Data;
+use crate::host::{self, fire};
 use crate::report::{Bound, Goal, Report, Unit};
 use crate::rounds;
 use crate::statistics::Spread;
@@ -34,8 +34,7 @@ const FLOODS: [(usize, Goal); 3] = [
 /// Measures it with the real agent.
 pub(crate) fn measure(data: &Data, report: &mut Report) -> Result<()> {
     let site = Site::new()?;
-    let agent = Agent::start(&site.host, &["--backend", "xdp", "--interface", WAN])?;
-    agent.json(&[&["allow"][..], &ALLOWED, &["--yes"]].concat())?;
+    let agent = host::agent(&site)?;
     let pid = agent.pid().context("no agent runs")?;
     let senders = data.senders(&mut Draw::new(&data.world), Family::V4);
     thread::sleep(TIME);

@@ -1,28 +1,26 @@
 //! [`Host`]: a PBX's host with something that filters, under fire.
 
-use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use geofilter_core::decide::{Overrides, decide_source};
+use geofilter_core::decide::Overrides;
 use geofilter_core::desired::BootTime;
 use geofilter_core::overrides::Table;
-use geofilter_core::policy::Verdict;
 use geofilter_dataplane::kernel::Judge;
 use geofilter_dataplane::{Backend, Preference};
-use geofilter_lab::addresses::Addresses;
 use geofilter_lab::generator::{DropAll, Generator, Meter};
 use geofilter_lab::plane::{Plane, now};
+use geofilter_lab::process::Agent;
 use geofilter_lab::rivals::Rival;
 use geofilter_lab::rivals::lists::Family;
 use geofilter_lab::site::{PBX_V4, PBX_V6, SIP, Site, WAN};
-use geofilter_lab::verdicts::Verdicts;
+use geofilter_lab::verdicts::Comparison;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::data::Data;
+use crate::data::{ALLOWED, Data};
 
 /// Where the packets are made, and where they are received.
 pub(crate) const RECEIVING: usize = 0;
@@ -100,22 +98,12 @@ impl<'a> Host<'a> {
     /// Asks it about addresses all over the announced space, and errs if one is judged otherwise than by the
     /// oracle.
     pub(crate) fn check(&self, data: &Data) -> Result<usize> {
-        let (policy, addresses) = (data.policy(), Addresses::new(&data.world));
-        let families = [
-            (Family::V4, 20_000, addresses.v4("ES").into()),
-            (Family::V6, 5_000, addresses.v6("ES").into()),
-        ];
         let mut asked = 0;
-        for (family, count, witness) in families {
-            let sources = data.lists.sources(family, count);
-            let passes = |source: &IpAddr| {
-                decide_source(*source, &policy, &data.world).verdict == Verdict::Pass
-            };
-            let expected: HashSet<IpAddr> = sources.iter().copied().filter(passes).collect();
-            let found = Verdicts::new(self.site, witness)?.passing(&sources)?;
-            let wrong: Vec<_> = found.symmetric_difference(&expected).collect();
+        for (family, count) in [(Family::V4, 20_000), (Family::V6, 5_000)] {
+            let found = Comparison::of(self.site, &data.world, &data.lists, family, count)?;
+            let wrong = found.wrong;
             ensure!(wrong.is_empty(), "{} wrong verdicts, such as {:?}", wrong.len(), wrong[0]);
-            asked += sources.len();
+            asked += found.asked;
         }
         Ok(asked)
     }
@@ -189,6 +177,13 @@ impl<'a> Host<'a> {
         let packets = line.and_then(|line| line.split_whitespace().nth(1));
         Ok(packets.context("no interface")?.parse()?)
     }
+}
+
+/// The real agent on a site, letting in what [`ALLOWED`] says.
+pub(crate) fn agent(site: &Site) -> Result<Agent<'_>> {
+    let agent = Agent::start(&site.host, &["--backend", "xdp", "--interface", WAN])?;
+    agent.json(&[&["allow"][..], &ALLOWED, &["--yes"]].concat())?;
+    Ok(agent)
 }
 
 /// Sends from the processor that receives, so that what a packet costs there can be told from what it costs

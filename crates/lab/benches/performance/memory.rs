@@ -7,11 +7,10 @@ use std::{fs, thread};
 
 use anyhow::{Context, Result};
 use aya::maps::{ArrayOfMaps, Map, MapData, MapInfo, MapType};
-use geofilter_lab::process::Agent;
-use geofilter_lab::site::{Site, WAN};
+use geofilter_lab::site::Site;
 use rustix::process::Pid;
 
-use crate::data::ALLOWED;
+use crate::host;
 use crate::report::{Bound, Goal, Report, Unit};
 use crate::statistics::Spread;
 
@@ -31,8 +30,7 @@ const MAPS: Goal = Goal {
 /// Measures the agent that enforces, once it has come to rest.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let site = Site::new()?;
-    let agent = Agent::start(&site.host, &["--backend", "xdp", "--interface", WAN])?;
-    agent.json(&[&["allow"][..], &ALLOWED, &["--yes"]].concat())?;
+    let agent = host::agent(&site)?;
     thread::sleep(Duration::from_secs(3));
     let pid = agent.pid().context("no agent runs")?;
     let status = Lines::read(&format!("/proc/{}/status", pid.as_raw_nonzero()))?;
