@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-#define GF_ABI 4
+#define GF_ABI 5
 
 /* Tables: DXR, for the world and for overrides by prefix, two slots each. What they take is kept small: it
  * is the cache that a verdict waits for. */
@@ -61,12 +61,15 @@ struct gf_spans {
 	__u64 ban;
 };
 
-/* By prefix: a bit for each value of the top 20 bits below which there is an override, and what the entries
- * stand for. */
-#define GF_COARSE_BITS 20
+/* By prefix: a bit for each value of the top 16 bits below which there is an override, a closer look at 20
+ * bits, and what the entries stand for. */
+#define GF_FAR_BITS 16
+#define GF_NEAR_BITS 20
 struct gf_prefixes {
-	__u64 v4[(1 << GF_COARSE_BITS) / 64];
-	__u64 v6[(1 << GF_COARSE_BITS) / 64]; /* after the three bits of 2000::/3 */
+	__u64 far_v4[(1 << GF_FAR_BITS) / 64];
+	__u64 far_v6[(1 << GF_FAR_BITS) / 64]; /* after the three bits of 2000::/3 */
+	__u64 near_v4[(1 << GF_NEAR_BITS) / 64];
+	__u64 near_v6[(1 << GF_NEAR_BITS) / 64];
 	struct gf_spans spans[GF_ENTRIES];
 };
 
@@ -79,10 +82,20 @@ struct gf_address {
 
 #define GF_ADDRESSES (1 << 18)
 
-/* A Bloom filter of the addresses that have an override: three bits of one word each. */
+/* Bloom filters of what is known of single addresses, three bits of a word for each. What is asked of every
+ * packet is one line of the cache: of overrides, and of peers a byte each, since programs set it and there are
+ * no atomic bits before 5.12. The larger filter of overrides behind it is asked where the line says that there
+ * may be one. */
+#define GF_LINE_BITS 11
 #define GF_KNOWN_BITS 15
-struct gf_known {
-	__u64 words[1 << GF_KNOWN_BITS];
+struct gf_line {
+	__u64 known[4];
+	__u8 peer[32];
+};
+
+struct gf_filter {
+	struct gf_line line[1 << GF_LINE_BITS];
+	__u64 known[1 << GF_KNOWN_BITS];
 };
 
 /* Peers, and the sources that came first. */
@@ -100,12 +113,6 @@ struct gf_peer_key {
 
 struct gf_peer {
 	__u64 until; /* CLOCK_BOOTTIME, ns */
-};
-
-/* A byte for each hash of a peer's address: programs set it, and there are no atomic bits before 5.12. */
-#define GF_PEER_BITS 16
-struct gf_peer_filter {
-	__u8 set[1 << GF_PEER_BITS];
 };
 
 /* Policy. */
@@ -244,9 +251,10 @@ struct gf_event {
 _Static_assert(sizeof(struct gf_index) == 2883584, "gf_index");
 _Static_assert(sizeof(struct gf_v4_chunk) == 1048576, "gf_v4_chunk");
 _Static_assert(sizeof(struct gf_v6_chunk) == 2097152, "gf_v6_chunk");
-_Static_assert(sizeof(struct gf_prefixes) == 786432, "gf_prefixes");
+_Static_assert(sizeof(struct gf_prefixes) == 802816, "gf_prefixes");
 _Static_assert(sizeof(struct gf_address) == 16, "gf_address");
-_Static_assert(sizeof(struct gf_known) == 262144, "gf_known");
+_Static_assert(sizeof(struct gf_line) == 64, "gf_line");
+_Static_assert(sizeof(struct gf_filter) == 393216, "gf_filter");
 _Static_assert(sizeof(struct gf_peer_key) == 24, "gf_peer_key");
 _Static_assert(sizeof(struct gf_bank) == 17688, "gf_bank");
 _Static_assert(sizeof(struct gf_control) == 16, "gf_control");

@@ -118,15 +118,14 @@ static __always_inline int gf_inner_v4(const struct gf_packet *packet, __u32 *in
 	return 0;
 }
 
-static __always_inline __u32 gf_drops(const struct gf_bank *bank, __u32 country)
+/* What a country's verdict is now: another one in its box. */
+static __always_inline __u32 gf_drops(const struct gf_bank *bank, __u32 drop)
 {
-	__u32 drop = bank->drop[country], number = drop >> 1;
-	const struct gf_box *box;
+	const struct gf_box *box = &bank->box[(drop >> 1) & (GF_BOXES - 1)];
 	__u64 now;
 
-	if (!number)
+	if (drop < 2)
 		return drop;
-	box = &bank->box[number & (GF_BOXES - 1)];
 	now = bpf_ktime_get_boot_ns();
 	return (drop & 1) ^ (box->from <= now && now < box->until);
 }
@@ -144,8 +143,8 @@ static __always_inline void gf_decide_country(const struct gf_bank *bank, __u32 
 		entry = gf_entry_v6(table, packet->high, packet->low);
 	primary = entry & 0xff;
 	second = (entry >> 8) & 0xff;
-	drop = gf_drops(bank, primary);
-	other = second == primary ? drop : gf_drops(bank, second);
+	drop = gf_drops(bank, bank->drop[primary]);
+	other = gf_drops(bank, bank->drop[second]);
 	if (bank->disputed == GF_DISPUTED_LENIENT)
 		drop &= other;
 	else if (bank->disputed == GF_DISPUTED_STRICT)
@@ -166,13 +165,17 @@ static __always_inline void gf_decide_source(const struct gf_bank *bank, __u64 w
 					     const struct gf_packet *packet,
 					     struct gf_decision *decision)
 {
+	struct gf_filter *filter = gf_get_filter();
+	__u64 hash = gf_hash(packet);
 	__u32 overrides, reason;
 
 	gf_decide_country(bank, GF_WORD_TABLE(word), packet, decision);
-	overrides = gf_overrides_of(packet, word);
+	if (!filter)
+		return;
+	overrides = gf_overrides_of(packet, word, filter, hash);
 	if (overrides & GF_EXEMPT)
 		reason = GF_EXEMPTION;
-	else if (gf_is_peer(packet))
+	else if (gf_is_peer(packet, filter, hash))
 		reason = GF_PEER;
 	else if (overrides & GF_BANNED)
 		reason = GF_BAN;
@@ -299,34 +302,50 @@ static __always_inline void gf_count(const struct gf_frame *frame, const struct 
 		gf_tell(frame, packet, bank, decision, packets, counters);
 }
 
-/* Judges the packet whose headers are at `place`; 1 to drop it. */
-static __always_inline int gf_judge(const struct gf_frame *frame, __u64 place,
-				    const struct gf_bank *bank, __u64 word)
+/* Judges a packet whose family is a constant to the compiler. */
+static __always_inline int gf_judge_as(__u32 family, const struct gf_frame *frame,
+				       struct gf_packet *packet, const struct gf_bank *bank,
+				       __u64 word)
 {
 	struct gf_decision decision = {};
-	struct gf_packet packet = {};
 	struct gf_address address;
 	__u32 outcome = GF_PASSED;
 
-	gf_read_packet(frame, place, GF_ARRIVES, &packet);
-	if (packet.family == GF_BURIED)
+	packet->family = family;
+	if (family == GF_BURIED)
 		decision = (struct gf_decision){ .drop = 1, .reason = GF_MARTIAN };
-	else if (!packet.family)
+	else if (!family)
 		decision.reason = GF_NOT_IP;
-	else if (!gf_in_scope(bank, &packet))
+	else if (!gf_in_scope(bank, packet))
 		decision.reason = GF_OUT_OF_SCOPE;
-	else if (!gf_decide_local(frame, &packet, &decision))
-		gf_decide_source(bank, word, &packet, &decision);
+	else if (!gf_decide_local(frame, packet, &decision))
+		gf_decide_source(bank, word, packet, &decision);
 
 	if (decision.drop)
 		outcome = bank->action == GF_ACTION_ENFORCE ? GF_DROPPED : GF_WOULD_DROP;
 	if (gf_is_stranger(decision.reason) && outcome != GF_DROPPED) {
-		address = gf_address_of(&packet);
+		address = gf_address_of(packet);
 		gf_mark(address.bits, address.family);
 	}
 	if (bank->action != GF_ACTION_PASS)
-		gf_count(frame, &packet, bank, &decision, outcome);
+		gf_count(frame, packet, bank, &decision, outcome);
 	return outcome == GF_DROPPED;
+}
+
+/* 1 to drop the packet. */
+static __always_inline int gf_judge(const struct gf_frame *frame, struct gf_packet *packet,
+				    const struct gf_bank *bank, __u64 word)
+{
+	switch (packet->family) {
+	case 4:
+		return gf_judge_as(4, frame, packet, bank, word);
+	case 6:
+		return gf_judge_as(6, frame, packet, bank, word);
+	case GF_BURIED:
+		return gf_judge_as(GF_BURIED, frame, packet, bank, word);
+	default:
+		return gf_judge_as(0, frame, packet, bank, word);
+	}
 }
 
 #endif

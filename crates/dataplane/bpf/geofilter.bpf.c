@@ -50,26 +50,32 @@ SEC("xdp")
 int gf_xdp(struct xdp_md *ctx)
 {
 	struct gf_frame frame = gf_describe_xdp(ctx);
+	struct gf_packet packet = {};
 	const struct gf_bank *bank;
 	__u64 word;
 
 	bank = gf_in_force(&word);
-	if (bank && gf_judge(&frame, gf_find_xdp(ctx), bank, word))
-		return XDP_DROP;
-	return XDP_PASS;
+	if (!bank)
+		return XDP_PASS;
+	if (!gf_read_plain(&frame, GF_ARRIVES, &packet))
+		gf_read_packet(&frame, gf_find_xdp(ctx), GF_ARRIVES, &packet);
+	return gf_judge(&frame, &packet, bank, word) ? XDP_DROP : XDP_PASS;
 }
 
 SEC("classifier")
 int gf_tc(struct __sk_buff *skb)
 {
 	struct gf_frame frame = gf_describe_skb(skb);
+	struct gf_packet packet = {};
 	const struct gf_bank *bank;
 	__u64 word;
 
 	bank = gf_in_force(&word);
-	if (bank && gf_judge(&frame, gf_find_tc(skb), bank, word))
-		return TC_ACT_SHOT;
-	return TC_ACT_UNSPEC;
+	if (!bank)
+		return TC_ACT_UNSPEC;
+	if (!gf_read_plain(&frame, GF_ARRIVES, &packet))
+		gf_read_packet(&frame, gf_find_tc(skb), GF_ARRIVES, &packet);
+	return gf_judge(&frame, &packet, bank, word) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
 /* For interfaces whose packets have no Ethernet header: ppp, tun, WireGuard. */
@@ -77,13 +83,15 @@ SEC("classifier")
 int gf_tc_l3(struct __sk_buff *skb)
 {
 	struct gf_frame frame = gf_describe_skb(skb);
+	struct gf_packet packet = {};
 	const struct gf_bank *bank;
 	__u64 word;
 
 	bank = gf_in_force(&word);
-	if (bank && gf_judge(&frame, gf_find_tc_l3(skb), bank, word))
-		return TC_ACT_SHOT;
-	return TC_ACT_UNSPEC;
+	if (!bank)
+		return TC_ACT_UNSPEC;
+	gf_read_packet(&frame, gf_find_tc_l3(skb), GF_ARRIVES, &packet);
+	return gf_judge(&frame, &packet, bank, word) ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 }
 
 SEC("classifier")

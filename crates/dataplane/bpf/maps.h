@@ -68,10 +68,10 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct gf_known));
+	__uint(value_size, sizeof(struct gf_filter));
 	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_MMAPABLE);
-} gf_known SEC(".maps");
+} gf_filter SEC(".maps");
 
 /* Exemptions and bans of single addresses. */
 struct {
@@ -88,14 +88,6 @@ struct {
 	__uint(value_size, sizeof(struct gf_peer));
 	__uint(max_entries, GF_PEERS);
 } gf_peers SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(key_size, sizeof(__u32));
-	__uint(value_size, sizeof(struct gf_peer_filter));
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_MMAPABLE);
-} gf_peer_filter SEC(".maps");
 
 /* Sources that came first; the oldest make room. */
 struct {

@@ -13,20 +13,54 @@
 
 #define GF_GOLDEN 0x9e3779b97f4a7c15ULL
 
-/* Fibonacci hashing (Knuth, The Art of Computer Programming, 6.4): the upper bits are the good ones. */
-static __always_inline __u64 gf_hash(const struct gf_address *address)
+static __always_inline struct gf_address gf_address_of(const struct gf_packet *packet)
 {
-	return (address->bits + address->family) * GF_GOLDEN;
+	return (struct gf_address){
+		.bits = packet->family == 4 ? packet->v4 : packet->high,
+		.family = packet->family,
+	};
+}
+
+/* Fibonacci hashing (Knuth, The Art of Computer Programming, 6.4): the upper bits are the good ones. */
+static __always_inline __u64 gf_hash(const struct gf_packet *packet)
+{
+	struct gf_address address = gf_address_of(packet);
+
+	return (address.bits + address.family) * GF_GOLDEN;
+}
+
+static __always_inline struct gf_filter *gf_get_filter(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&gf_filter, &zero);
+}
+
+static __always_inline struct gf_line *gf_line_of(struct gf_filter *filter, __u64 hash)
+{
+	return &filter->line[hash >> (64 - GF_LINE_BITS)];
+}
+
+/* Whether the three bits of a hash from `shift` on are set. */
+static __always_inline __u32 gf_three(__u64 word, __u64 hash, __u32 shift)
+{
+	return (word >> ((hash >> (shift + 12)) & 63)) & (word >> ((hash >> (shift + 6)) & 63)) &
+	       (word >> ((hash >> shift) & 63)) & 1;
 }
 
 /* Whether an address may have an override. */
-static __always_inline __u32 gf_may_be_known(const struct gf_known *known,
-					     const struct gf_address *address)
+static __always_inline __u32 gf_may_be_known(struct gf_filter *filter, __u64 hash)
 {
-	__u64 hash = gf_hash(address), word = known->words[hash >> (64 - GF_KNOWN_BITS)];
+	if (!gf_three(gf_line_of(filter, hash)->known[(hash >> 51) & 3], hash, 33))
+		return 0;
+	hash = (hash ^ hash >> 32) * GF_GOLDEN;
+	return gf_three(filter->known[hash >> (64 - GF_KNOWN_BITS)], hash, 30);
+}
 
-	return (word >> ((hash >> 42) & 63)) & (word >> ((hash >> 36) & 63)) &
-	       (word >> ((hash >> 30) & 63)) & 1;
+/* Whether it may have a peer's address: a byte that is not 0. */
+static __always_inline __u8 *gf_peer_slot(struct gf_filter *filter, __u64 hash)
+{
+	return &gf_line_of(filter, hash)->peer[(hash >> 28) & 31];
 }
 
 static __always_inline __u32 gf_bit(const __u64 *bits, __u32 number, __u32 mask)
@@ -37,12 +71,11 @@ static __always_inline __u32 gf_bit(const __u64 *bits, __u32 number, __u32 mask)
 	return (bits[word & (mask >> 6)] >> (number & 63)) & 1;
 }
 
-static __always_inline struct gf_address gf_address_of(const struct gf_packet *packet)
+/* Whether a prefix with an override may cover an address, by the top bits of it. */
+static __always_inline __u32 gf_may_be_covered(const __u64 *far, const __u64 *near, __u32 top)
 {
-	return (struct gf_address){
-		.bits = packet->family == 4 ? packet->v4 : packet->high,
-		.family = packet->family,
-	};
+	return gf_bit(far, top >> (32 - GF_FAR_BITS), (1 << GF_FAR_BITS) - 1) &&
+	       gf_bit(near, top >> (32 - GF_NEAR_BITS), (1 << GF_NEAR_BITS) - 1);
 }
 
 static __always_inline int gf_holds(__u64 until)
@@ -98,23 +131,19 @@ __noinline __u32 gf_ask_v6(__u32 slot, __u32 where, __u64 high, __u64 low)
 }
 
 /* GF_EXEMPT, GF_BANNED, both or neither. */
-static __always_inline __u32 gf_overrides_of(const struct gf_packet *packet, __u64 word)
+static __always_inline __u32 gf_overrides_of(const struct gf_packet *packet, __u64 word,
+					     struct gf_filter *filter, __u64 hash)
 {
-	struct gf_address address = gf_address_of(packet);
-	__u32 slot = GF_WORD_OVERRIDES(word), zero = 0, where = 0, coarse;
+	__u32 slot = GF_WORD_OVERRIDES(word), where = 0;
 	const struct gf_prefixes *prefixes = bpf_map_lookup_elem(&gf_prefixes, &slot);
-	const struct gf_known *known = bpf_map_lookup_elem(&gf_known, &zero);
 
-	if (!prefixes || !known)
+	if (!prefixes)
 		return 0;
-	if (packet->family == 4) {
-		coarse = packet->v4 >> (32 - GF_COARSE_BITS);
-		where = gf_bit(prefixes->v4, coarse, (1 << GF_COARSE_BITS) - 1);
-	} else if (packet->high >> 61 == 1) {
-		coarse = (packet->high >> (61 - GF_COARSE_BITS)) & ((1 << GF_COARSE_BITS) - 1);
-		where = gf_bit(prefixes->v6, coarse, (1 << GF_COARSE_BITS) - 1);
-	}
-	if (gf_may_be_known(known, &address))
+	if (packet->family == 4)
+		where = gf_may_be_covered(prefixes->far_v4, prefixes->near_v4, packet->v4);
+	else if (packet->high >> 61 == 1)
+		where = gf_may_be_covered(prefixes->far_v6, prefixes->near_v6, packet->high >> 29);
+	if (gf_may_be_known(filter, hash))
 		where |= GF_BY_ADDRESS;
 	if (!where)
 		return 0;
@@ -140,26 +169,15 @@ __noinline __u32 gf_ask_peer(__u64 high, __u64 low, __u32 family, __u32 port)
 	return peer && gf_holds(peer->until);
 }
 
-static __always_inline __u8 *gf_peer_slot(const struct gf_packet *packet)
-{
-	struct gf_address address = gf_address_of(packet);
-	__u64 hash = gf_hash(&address) >> (64 - GF_PEER_BITS);
-	__u32 zero = 0;
-	struct gf_peer_filter *filter = bpf_map_lookup_elem(&gf_peer_filter, &zero);
-
-	return filter ? &filter->set[hash & ((1 << GF_PEER_BITS) - 1)] : NULL;
-}
-
 /* Step 5. */
-static __always_inline __u32 gf_is_peer(const struct gf_packet *packet)
+static __always_inline __u32 gf_is_peer(const struct gf_packet *packet, struct gf_filter *filter,
+					__u64 hash)
 {
 	struct gf_peer_key key;
-	const __u8 *slot;
 
 	if (packet->transport != GF_PORTS || packet->protocol != IPPROTO_UDP)
 		return 0;
-	slot = gf_peer_slot(packet);
-	if (!slot || !*slot)
+	if (!*gf_peer_slot(filter, hash))
 		return 0;
 	key = gf_peer_key_of(packet);
 	return gf_ask_peer(key.high, key.low, key.family, key.port);

@@ -84,7 +84,7 @@ static __always_inline void gf_learn(const struct gf_packet *packet, enum gf_met
 	struct gf_peer *peer = bpf_map_lookup_elem(&gf_peers, &key), fresh;
 	struct gf_address address = gf_address_of(packet);
 	__u64 now = bpf_ktime_get_boot_ns();
-	__u8 *slot = gf_peer_slot(packet);
+	struct gf_filter *filter = gf_get_filter();
 
 	fresh.until = now + GF_PEER_LIFETIME;
 	if (peer && now < peer->until) {
@@ -95,8 +95,8 @@ static __always_inline void gf_learn(const struct gf_packet *packet, enum gf_met
 		return;
 	if (method == GF_OPENING && gf_came_first(address.bits, address.family))
 		return;
-	if (slot)
-		*slot = 1;
+	if (filter)
+		*gf_peer_slot(filter, gf_hash(packet)) = 1;
 	if (bpf_map_update_elem(&gf_peers, &key, &fresh, BPF_ANY))
 		gf_lose_peer();
 }

@@ -29,7 +29,7 @@ use crate::{Error, Preference, fault};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/geofilter.bpf.o"));
 
-const MAPS: [&str; 16] = [
+const MAPS: [&str; 15] = [
     "gf_index",
     "gf_v4_chunks",
     "gf_v6_chunks",
@@ -41,9 +41,8 @@ const MAPS: [&str; 16] = [
     "gf_events",
     "gf_prefixes",
     "gf_addresses",
-    "gf_known",
+    "gf_filter",
     "gf_peers",
-    "gf_peer_filter",
     "gf_marks",
     "gf_contacts",
 ];
@@ -164,11 +163,11 @@ impl Live {
             sources: Sources::new(
                 mapped(&open("gf_prefixes")?, "gf_prefixes", 2)?,
                 typed(Map::HashMap(open("gf_addresses")?), "gf_addresses")?,
-                mapped(&open("gf_known")?, "gf_known", 1)?,
+                mapped(&open("gf_filter")?, "gf_filter", 1)?,
             ),
             peers: Peers::new(
                 typed(Map::HashMap(open("gf_peers")?), "gf_peers")?,
-                mapped(&open("gf_peer_filter")?, "gf_peer_filter", 1)?,
+                mapped(&open("gf_filter")?, "gf_filter", 1)?,
                 typed(Map::HashMap(open("gf_contacts")?), "gf_contacts")?,
             ),
             counters: typed(Map::PerCpuArray(open("gf_counters")?), "gf_counters")?,

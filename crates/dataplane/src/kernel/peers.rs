@@ -10,7 +10,7 @@ use geofilter_core::desired::BootTime;
 use geofilter_core::overrides::AddressKey;
 
 use crate::Error;
-use crate::kernel::abi::sources::{Address, PeerFilter, PeerKey};
+use crate::kernel::abi::sources::{Address, FilterTable, PeerKey};
 use crate::kernel::mapped::Mapped;
 use crate::kernel::sys::is_absent;
 
@@ -20,14 +20,14 @@ const CONTACTS: &str = "gf_contacts";
 /// The maps. Programs write the peers too.
 pub(crate) struct Peers {
     peers: HashMap<MapData, PeerKey, u64>,
-    filter: Mapped<PeerFilter>,
+    filter: Mapped<FilterTable>,
     contacts: HashMap<MapData, Address, u32>,
 }
 
 impl Peers {
     pub(crate) fn new(
         peers: HashMap<MapData, PeerKey, u64>,
-        filter: Mapped<PeerFilter>,
+        filter: Mapped<FilterTable>,
         contacts: HashMap<MapData, Address, u32>,
     ) -> Self {
         Self { peers, filter, contacts }

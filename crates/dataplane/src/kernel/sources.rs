@@ -7,7 +7,7 @@ use aya::maps::{self, MapData};
 use geofilter_core::overrides::{AddressKey, Spans, Table};
 
 use crate::Error;
-use crate::kernel::abi::sources::{Address, KNOWN_WORDS, KnownTable, PrefixTable, SpansTable};
+use crate::kernel::abi::sources::{Address, FilterTable, PrefixTable, SpansTable, known_words};
 use crate::kernel::mapped::Mapped;
 use crate::kernel::sys::is_absent;
 
@@ -21,7 +21,7 @@ pub(crate) struct Sources {
     /// One value for each slot.
     pub(crate) prefixes: Mapped<PrefixTable>,
     addresses: maps::HashMap<MapData, Address, SpansTable>,
-    known: Mapped<KnownTable>,
+    filter: Mapped<FilterTable>,
     kept: usize,
     gone: usize,
 }
@@ -30,9 +30,9 @@ impl Sources {
     pub(crate) fn new(
         prefixes: Mapped<PrefixTable>,
         addresses: maps::HashMap<MapData, Address, SpansTable>,
-        known: Mapped<KnownTable>,
+        filter: Mapped<FilterTable>,
     ) -> Self {
-        Self { prefixes, addresses, known, kept: 0, gone: 0 }
+        Self { prefixes, addresses, filter, kept: 0, gone: 0 }
     }
 
     /// Brings the single addresses to what the table says; each changes at once.
@@ -62,8 +62,7 @@ impl Sources {
         }
         self.addresses.insert(address, spans, 0).map_err(|source| Error::map(MAP, source))?;
         self.kept += usize::from(held.is_none());
-        let (word, bits) = address.known();
-        self.known.set_bits(0, word, bits);
+        address.known().into_iter().for_each(|(word, bits)| self.filter.set_bits(0, word, bits));
         Ok(())
     }
 
@@ -84,14 +83,11 @@ impl Sources {
 
     /// Makes the bits of what is there; a bit that is needed is set all the while.
     fn renew_bits(&mut self) -> Result<(), Error> {
-        let mut words = vec![0; KNOWN_WORDS];
+        let mut words = vec![0; size_of::<FilterTable>() / 8];
         for address in self.held() {
-            let (word, bits) = address?.known();
-            words[word] |= bits;
+            address?.known().into_iter().for_each(|(word, bits)| words[word] |= bits);
         }
-        for (word, bits) in words.into_iter().enumerate() {
-            self.known.publish(0, word, bits);
-        }
+        known_words().for_each(|word| self.filter.publish(0, word, words[word]));
         self.gone = 0;
         Ok(())
     }

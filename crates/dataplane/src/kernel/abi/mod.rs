@@ -18,7 +18,7 @@ use geofilter_core::policy::{Disputed, MAX_TIME_BOXES, Policy, Transport, Verdic
 use geofilter_core::world::{Entry, EntryId, MAX_ENTRIES};
 
 /// Version of this layout.
-pub(crate) const ABI: u64 = 4;
+pub(crate) const ABI: u64 = 5;
 /// Banks there are.
 pub(crate) const BANKS: usize = 4;
 /// The first of the slots for overrides.

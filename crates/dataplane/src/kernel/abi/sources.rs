@@ -10,9 +10,10 @@ use geofilter_core::overrides::{AddressKey, MAX_ADDRESSES, Spans};
 use geofilter_core::tracker;
 use geofilter_core::world::MAX_ENTRIES;
 
-const COARSE_BITS: u32 = 20;
+const FAR_BITS: u32 = 16;
+const NEAR_BITS: u32 = 20;
+const LINE_BITS: u32 = 11;
 const KNOWN_BITS: u32 = 15;
-const PEER_BITS: u32 = 16;
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Room for single addresses and for peers.
 const ADDRESSES: usize = 1 << 18;
@@ -37,8 +38,10 @@ pub(crate) struct SpansTable {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct PrefixTable {
-    v4: [u64; 1 << (COARSE_BITS - 6)],
-    v6: [u64; 1 << (COARSE_BITS - 6)],
+    far_v4: [u64; 1 << (FAR_BITS - 6)],
+    far_v6: [u64; 1 << (FAR_BITS - 6)],
+    near_v4: [u64; 1 << (NEAR_BITS - 6)],
+    near_v6: [u64; 1 << (NEAR_BITS - 6)],
     spans: [SpansTable; MAX_ENTRIES],
 }
 
@@ -51,15 +54,33 @@ pub(crate) struct Address {
     reserved: u32,
 }
 
-/// `struct gf_known`
+/// `struct gf_line`
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(crate) struct KnownTable {
-    words: [u64; KNOWN_WORDS],
+struct Line {
+    known: [u64; 4],
+    peer: [u8; 32],
 }
 
-/// Words of `struct gf_known`.
-pub(crate) const KNOWN_WORDS: usize = 1 << KNOWN_BITS;
+/// `struct gf_filter`
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct FilterTable {
+    line: [Line; 1 << LINE_BITS],
+    known: [u64; 1 << KNOWN_BITS],
+}
+
+/// Where the words of a filter are that say something of overrides.
+pub(crate) fn known_words() -> impl Iterator<Item = usize> {
+    let lines = (0..LINES_END).filter(|word| word % LINE_WORDS < PEER_WORD);
+    lines.chain(LINES_END..size_of::<FilterTable>() / 8)
+}
+
+const LINE_WORDS: usize = size_of::<Line>() / 8;
+/// The first word of a line that is of peers.
+const PEER_WORD: usize = std::mem::offset_of!(Line, peer) / 8;
+/// The first word behind the lines.
+const LINES_END: usize = std::mem::offset_of!(FilterTable, known) / 8;
 
 /// `struct gf_peer_key`
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,30 +92,22 @@ pub(crate) struct PeerKey {
     port: u32,
 }
 
-/// `struct gf_peer_filter`
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct PeerFilter {
-    set: [u8; 1 << PEER_BITS],
-}
-
 const _: () = {
-    assert!(size_of::<PrefixTable>() == 786_432);
+    assert!(size_of::<PrefixTable>() == 802_816);
     assert!(size_of::<Address>() == 16);
-    assert!(size_of::<KnownTable>() == 262_144);
+    assert!(size_of::<FilterTable>() == 393_216);
     assert!(size_of::<PeerKey>() == 24);
 };
 
 #[expect(unsafe_code, reason = "plain integers in C layout, without padding")]
 mod pod {
-    use super::{Address, KnownTable, PeerFilter, PeerKey, Pod, PrefixTable, SpansTable};
+    use super::{Address, FilterTable, PeerKey, Pod, PrefixTable, SpansTable};
 
     unsafe impl Pod for SpansTable {}
     unsafe impl Pod for PrefixTable {}
     unsafe impl Pod for Address {}
-    unsafe impl Pod for KnownTable {}
+    unsafe impl Pod for FilterTable {}
     unsafe impl Pod for PeerKey {}
-    unsafe impl Pod for PeerFilter {}
 }
 
 impl From<Spans> for SpansTable {
@@ -118,17 +131,29 @@ impl Address {
         self.bits.wrapping_add(self.family.into()).wrapping_mul(GOLDEN)
     }
 
-    /// The word and its bits of `struct gf_known` that say that there may be an override.
-    pub(crate) fn known(self) -> (usize, u64) {
+    /// The words of `struct gf_filter`, and the bits of each, that say that there may be an override.
+    pub(crate) fn known(self) -> [(usize, u64); 2] {
         let hash = self.hash();
-        let bit = |shift: u32| 1 << (hash >> shift & 63);
-        ((hash >> (64 - KNOWN_BITS)) as usize, bit(42) | bit(36) | bit(30))
+        let near = line(hash) * LINE_WORDS + (hash >> 51 & 3) as usize;
+        let other = (hash ^ hash >> 32).wrapping_mul(GOLDEN);
+        let far = LINES_END + (other >> (64 - KNOWN_BITS)) as usize;
+        [(near, three(hash, 33)), (far, three(other, 30))]
     }
 
-    /// The byte of `struct gf_peer_filter` that says that there may be a peer.
+    /// The byte of `struct gf_filter` that says that there may be a peer.
     pub(crate) fn peer_slot(self) -> usize {
-        (self.hash() >> (64 - PEER_BITS)) as usize
+        let hash = self.hash();
+        (line(hash) * LINE_WORDS + PEER_WORD) * 8 + (hash >> 28 & 31) as usize
     }
+}
+
+fn line(hash: u64) -> usize {
+    (hash >> (64 - LINE_BITS)) as usize
+}
+
+/// Three bits of a hash, from `shift` on.
+fn three(hash: u64, shift: u32) -> u64 {
+    [shift, shift + 6, shift + 12].into_iter().fold(0, |bits, at| bits | 1 << (hash >> at & 63))
 }
 
 impl From<SocketAddr> for PeerKey {
@@ -159,16 +184,18 @@ impl PeerKey {
 impl PrefixTable {
     /// Fills the bits and what the entries stand for; every bit that is set may lie on a prefix.
     pub(crate) fn fill(&mut self, prefixes: &Dxr<Spans>) {
-        self.v4.fill(0);
-        self.v6.fill(0);
-        for coarse in prefixes.occupied_v4(COARSE_BITS) {
-            self.v4[coarse >> 6] |= 1 << (coarse & 63);
-        }
-        for coarse in prefixes.occupied_v6(COARSE_BITS) {
-            self.v6[coarse >> 6] |= 1 << (coarse & 63);
-        }
+        set(&mut self.far_v4, prefixes.occupied_v4(FAR_BITS));
+        set(&mut self.far_v6, prefixes.occupied_v6(FAR_BITS));
+        set(&mut self.near_v4, prefixes.occupied_v4(NEAR_BITS));
+        set(&mut self.near_v6, prefixes.occupied_v6(NEAR_BITS));
         for (into, from) in self.spans.iter_mut().zip(&prefixes.entries) {
             *into = (*from).into();
         }
     }
+}
+
+/// Sets these bits and no others.
+fn set(words: &mut [u64], numbers: impl Iterator<Item = usize>) {
+    words.fill(0);
+    numbers.for_each(|number| words[number >> 6] |= 1 << (number & 63));
 }
