@@ -15,7 +15,7 @@ endif
 
 GEOFILTER := target/release/geofilter
 
-.PHONY: help up demo test bench benches build deps data lint
+.PHONY: help up demo test bench benches lab build deps data lint
 .NOTPARALLEL:
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo 'make test               run all tests'
 	@echo 'make bench              measure speed and size beside others, into bench/RESULTS.md'
 	@echo 'make benches            criterion benches of the pure parts, without root'
+	@echo 'make lab                a botnet at a real PBX, with and without filters, into bench/LAB.md'
 	@echo 'make build              build $(GEOFILTER)'
 	@echo 'make lint               check format and lints'
 	@echo 'make deps               install the Debian packages that are missing'
@@ -55,6 +56,10 @@ bench: require-root build
 benches:
 	@scripts/deps build
 	@cargo bench --locked --quiet -p geofilter-core --bench '*'
+
+lab: require-root build
+	@scripts/deps lab
+	@target/release/lab
 
 lint:
 	@scripts/deps build

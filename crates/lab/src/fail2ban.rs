@@ -1,16 +1,22 @@
 //! [`Fail2ban`]: a real one, with Debian's own configuration and a jail of the test's, running in a
 //! namespace.
 
-use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+use std::{fs, thread};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::namespace::{Namespace, succeed};
 use crate::pbx::{Fetched, Kept, within_patience};
+
+/// It looks at a log every second or two; what does not change for so long does not change any more.
+const LOOK: Duration = Duration::from_secs(4);
+const LOOKS: u32 = 60;
 
 /// A real fail2ban, until it is dropped. Its socket, database and configuration are its own.
 #[derive(Debug)]
@@ -84,6 +90,27 @@ impl Fail2ban {
     pub fn client(&self, namespace: &Namespace, words: &[&str]) -> Result<String> {
         let client = self.programs().join("fail2ban-client");
         namespace.command(client.to_str().context("the path of the client")?, words)
+    }
+
+    /// Whom a jail has banned once it has read all that was logged.
+    ///
+    /// # Errors
+    /// If its client fails, or it goes on and on.
+    pub fn banned_at_last(&self, namespace: &Namespace, jail: &str) -> Result<Vec<IpAddr>> {
+        let mut before = String::new();
+        for _ in 0..LOOKS {
+            let status = self.client(namespace, &["status", jail])?;
+            if status == before {
+                let banned = self.client(namespace, &["get", jail, "banip"])?;
+                return Ok(banned
+                    .split_whitespace()
+                    .filter_map(|word| word.parse().ok())
+                    .collect());
+            }
+            before = status;
+            thread::sleep(LOOK);
+        }
+        bail!("fail2ban is still reading: {before}")
     }
 
     /// The folder of its programs.

@@ -2,13 +2,14 @@
 //! their own, [`phones`] what reaches the PBX there, [`neighbours`] others on that host, [`process`] the real
 //! binary, [`tmux`] a terminal for it, [`plane`] the data plane without an agent, [`addresses`] real addresses of real countries,
 //! [`nameserver`] what the host asks for names. [`standin`] answers as a PBX would,
-//! [`attack`] guesses, in the [`sip`] that takes; [`gun`] and [`generator`] fire for benchmarks, [`rivals`] are
+//! [`attack`] guesses, in the [`sip`] that takes, and a [`botnet`] does so at a real PBX, in a [`siege`]; [`gun`] and [`generator`] fire for benchmarks, [`rivals`] are
 //! other filters to compare with, [`verdicts`] asks any filter about thousands of sources. [`asterisk`] and
 //! [`kamailio`] are real PBXs and [`fail2ban`] a real fail2ban, fetched by [`pbx`]. [`images`] builds what the program embeds.
 
 pub mod addresses;
 pub mod asterisk;
 pub mod attack;
+pub mod botnet;
 pub mod fail2ban;
 pub mod generator;
 pub mod gun;
@@ -22,6 +23,7 @@ pub mod phones;
 pub mod plane;
 pub mod process;
 pub mod rivals;
+pub mod siege;
 pub mod sip;
 pub mod site;
 pub mod standin;

@@ -1,0 +1,154 @@
+//! [`Siege`]: a botnet at a real Asterisk, with a real fail2ban before it or without, with GeoFilter or another
+//! country filter beside that or without, and what came of it.
+
+use std::net::{IpAddr, UdpSocket};
+
+use anyhow::{Context, Result, ensure};
+use geofilter_core::country::select;
+use geofilter_core::pbx::attempts;
+use geofilter_core::world::World;
+
+use crate::addresses::Addresses;
+use crate::asterisk::{Asterisk, Config};
+use crate::attack::is_answered;
+use crate::botnet::{Botnet, Carrier, EXTENSIONS, Pace, Tally};
+use crate::fail2ban::{Fail2ban, asterisk_jail};
+use crate::process::Agent;
+use crate::rivals::Rival;
+use crate::rivals::lists::Lists;
+use crate::site::{SIP, Site, WAN};
+
+/// Where the bots are; one of the countries is let in.
+pub const BOTS: [&str; 12] =
+    ["BR", "CN", "DE", "FR", "IN", "IR", "NL", "PT", "RU", "UA", "US", "VN"];
+/// Who may come in: the PBX's own phones, and some of the bots.
+pub const ALLOWED: [&str; 2] = ["ES", "PT"];
+
+/// What stands between the bots and the PBX.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Defence {
+    /// Nothing.
+    Nothing,
+    /// fail2ban with its stock jail for Asterisk.
+    Fail2ban,
+    /// The same, and GeoFilter, attached as this backend says.
+    GeoFilter(&'static str),
+    /// The same, and one merged nftables set of the blocked countries.
+    NftSet,
+}
+
+impl Defence {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Nothing,
+        Self::Fail2ban,
+        Self::GeoFilter("xdp"),
+        Self::GeoFilter("tc"),
+        Self::NftSet,
+    ];
+
+    /// What tables call it.
+    pub fn name(self) -> String {
+        match self {
+            Self::Nothing => "nothing".to_owned(),
+            Self::Fail2ban => "fail2ban".to_owned(),
+            Self::GeoFilter(backend) => format!("fail2ban, GeoFilter ({})", backend.to_uppercase()),
+            Self::NftSet => "fail2ban, nftables set".to_owned(),
+        }
+    }
+}
+
+/// How the bots go about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Siege {
+    /// What carries their guesses.
+    pub carrier: Carrier,
+    /// How often each of them guesses.
+    pub pace: Pace,
+    /// How many there are in each country.
+    pub each: usize,
+}
+
+/// What came of it, for bots of blocked countries and for those of the one that is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Blocked countries.
+    pub blocked: Share,
+    /// The allowed one.
+    pub allowed: Share,
+}
+
+/// What came of some of the bots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Their guesses.
+    pub tally: Tally,
+    /// Lines the PBX logged of them, of those that fail2ban reads.
+    pub logged: usize,
+    /// How many of them fail2ban banned.
+    pub banned: usize,
+}
+
+impl Siege {
+    /// Lays it.
+    ///
+    /// # Errors
+    /// If something of it does not start, or a phone of an allowed country is not served throughout.
+    pub fn lay(&self, world: &World, defence: Defence) -> Result<Outcome> {
+        let addresses = Addresses::new(world);
+        let site = Site::new()?;
+        let asterisk = Asterisk::start(&site.host, &pbx())?;
+        let messages = asterisk.logs().join("messages.log");
+        let mut fail2ban = Fail2ban::install(&asterisk_jail(&[&messages], ""))?;
+        if defence != Defence::Nothing {
+            fail2ban.start(&site.host)?;
+        }
+        let _agent = set_up(&site, world, defence)?;
+        let phone = site.anywhere(addresses.v4(ALLOWED[0]), SIP)?;
+        serve(&phone).context("before the attack")?;
+        let mut botnet = Botnet::new(&site, &addresses, self.carrier, &BOTS, self.each)?;
+        botnet.attack(self.pace)?;
+        serve(&phone).context("after the attack")?;
+        let logged = attempts::sources(&asterisk.log());
+        let banned = match defence {
+            Defence::Nothing => Vec::new(),
+            _ => fail2ban.banned_at_last(&site.host, "asterisk")?,
+        };
+        let share = |of_allowed: bool| {
+            let chosen = |country: &str| ALLOWED.contains(&country) == of_allowed;
+            let bots = botnet.addresses(chosen);
+            let count = |all: &[IpAddr]| all.iter().filter(|one| bots.contains(one)).count();
+            Share { tally: botnet.tally(chosen), logged: count(&logged), banned: count(&banned) }
+        };
+        Ok(Outcome { blocked: share(false), allowed: share(true) })
+    }
+}
+
+/// Half of the extensions that are tried, with passwords.
+fn pbx() -> Config {
+    let extensions = EXTENSIONS.take(EXTENSIONS.len() / 2);
+    let logger = "messages.log => notice,warning,error\n";
+    extensions.fold(Config::new().logger(logger), |config, extension| {
+        config.endpoint_with_password(&extension.to_string(), "correct horse battery staple")
+    })
+}
+
+fn set_up<'a>(site: &'a Site, world: &World, defence: Defence) -> Result<Option<Agent<'a>>> {
+    match defence {
+        Defence::Nothing | Defence::Fail2ban => Ok(None),
+        Defence::GeoFilter(backend) => {
+            let agent = Agent::start(&site.host, &["--backend", backend, "--interface", WAN])?;
+            agent.json(&[&["allow"][..], &ALLOWED, &["--yes"]].concat())?;
+            Ok(Some(agent))
+        }
+        Defence::NftSet => {
+            Rival::MergedSet.install(&site.host, &Lists::new(world, select(ALLOWED)?))?;
+            Ok(None)
+        }
+    }
+}
+
+fn serve(phone: &UdpSocket) -> Result<()> {
+    ensure!(is_answered(phone)?, "the phone was not answered");
+    Ok(())
+}
