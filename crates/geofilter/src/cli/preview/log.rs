@@ -2,8 +2,8 @@
 //! once, in the order of the time of their lines: several tell of the same attempts. Rotated ones are logs as
 //! any other, compressed by gzip or not.
 //!
-//! The database of fail2ban is not read: a reader of SQLite would cost more than the megabyte of binary that is
-//! left, for nothing but the bans, which its log has as well.
+//! The database of fail2ban is not read: SQLite would have to come along for nothing but the bans, which its log
+//! has as well.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
