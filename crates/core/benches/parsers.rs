@@ -1,4 +1,4 @@
-//! What is read from others: the files of the sources, the answers of PBXs, and their logs.
+//! What is read from others: the files of the sources, and the answers of PBXs.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -11,7 +11,7 @@ use std::path::Path;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use geofilter_core::geodata::{Listing, delegated, hosting, mmdb, range_csv};
-use geofilter_core::pbx::{ami, asterisk, attempts, binrpc, kamailio};
+use geofilter_core::pbx::{ami, asterisk, binrpc, kamailio};
 use geofilter_core::surroundings;
 
 macro_rules! sample {
@@ -111,13 +111,9 @@ fn pbx(criterion: &mut Criterion) {
     });
 }
 
-/// What lies around a PBX: its log, and the rules of other firewalls.
+/// The rules of other firewalls around a PBX.
 fn host(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("host");
-    let log = sample!("asterisk-security.log");
-    reader(&mut group, "Asterisk's security log", log.as_bytes(), |log| {
-        attempts::sources(std::str::from_utf8(log).unwrap())
-    });
     let ruleset = sample!("nft-ruleset.json");
     reader(&mut group, "nftables ruleset", ruleset.as_bytes(), |json| {
         surroundings::nft(json).unwrap()

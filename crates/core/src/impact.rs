@@ -1,7 +1,8 @@
 //! [`preview`]: what a policy would do to those whom a host knows, before it is in force, and [`list`] to a
-//! list of addresses. It judges by [`decide`], as the data plane will.
+//! list of addresses, and [`log`] to those whom logs tell of. It judges by [`decide`], as the data plane will.
 
 pub mod list;
+pub mod log;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -100,7 +101,8 @@ pub fn cut(
         let already = in_force.is_some_and(|in_force| dropped(in_force, party).is_some());
         let risk = risk(party.who).filter(|_| !already && !banned);
         let country = host.country(address).code();
-        Some(Cut { address, country, what: what(party), who: party.who, risk, already, banned })
+        let what = what(party);
+        Some(Cut { address, country, what, who: party.who, risk, already, banned, logins: None })
     });
     let mut cut: Vec<Cut> = cut.collect();
     cut.sort_by(|a, b| (a.who, &a.what, a.address).cmp(&(b.who, &b.what, b.address)));
@@ -186,6 +188,7 @@ pub fn by_country(
             country: country.code(),
             total,
             dropped,
+            attempts: None,
         })
         .collect();
     rows.sort_by_key(|row| (std::cmp::Reverse(row.total), row.country));

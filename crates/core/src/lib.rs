@@ -7,7 +7,8 @@
 //! are what it reports. [`change`] is what an operator asks, [`apply`] the machine that brings a host
 //! there, [`wire`] what agent and clients say to each other. [`pbx`] reads what a PBX says of itself, and
 //! [`surroundings`] what else has a say about packets on its host; [`detected`] puts the two together, and
-//! [`doctor`] says what could go wrong there.
+//! [`doctor`] says what could go wrong there. [`logs`] reads who tried to get in, and [`impact`] says what a
+//! policy would have done about it.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ pub mod dxr;
 pub mod event;
 pub mod geodata;
 pub mod impact;
+pub mod logs;
 pub mod overrides;
 pub mod packet;
 pub mod pbx;

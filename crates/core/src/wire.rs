@@ -19,7 +19,9 @@ use crate::country::{CountryCode, CountryId, CountrySet};
 use crate::desired::{Attachment, Generation, State};
 use crate::policy::{Disputed, Mode, Policy, Scope, TimeBox, Transport, Verdict};
 
-pub use preview::{Cut, Kept, Preview, PreviewAddresses, PreviewCountry, Selection, Share, Who};
+pub use preview::{
+    Cut, Kept, Preview, PreviewAddresses, PreviewCountry, PreviewLog, Selection, Share, Who,
+};
 pub use records::{
     Because, Counts, DecidedBy, NameReport, Noted, PeerReport, Peers, Protected, RecordReport,
     Records,

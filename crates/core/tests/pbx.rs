@@ -1,9 +1,7 @@
 //! What is read from what real PBXs said (`samples/`), and that no text whatever breaks a reader.
 
 use geofilter_core::pbx::binrpc::{self, Value, Wrong};
-use geofilter_core::pbx::{
-    How, Kind, LogFile, Pbx, ami, asterisk, attempts, freepbx, kamailio, uri,
-};
+use geofilter_core::pbx::{How, Kind, LogFile, Pbx, ami, asterisk, freepbx, kamailio, uri};
 use geofilter_core::surroundings;
 use proptest::prelude::*;
 
@@ -215,13 +213,6 @@ fn freepbx_is_known_by_its_files() {
 }
 
 #[test]
-fn attempts_are_found_in_the_security_log() {
-    let sources = attempts::sources(sample!("asterisk-security.log"));
-    assert!(sources.len() > 50, "{}", sources.len());
-    assert!(sources.iter().all(|source| source.to_string() == "10.99.0.2"));
-}
-
-#[test]
 fn rulesets_of_others_are_read() {
     let (firewalls, forwards) = surroundings::nft(sample!("nft-ruleset.json").as_bytes()).unwrap();
     let names: Vec<_> =
@@ -270,7 +261,7 @@ fn read_everything(text: &str) {
     let events = ami::events(text);
     let known = ami::registered(&events);
     let _ = (ami::static_contacts(&events, &known), ami::registrations(&events), ami::output(text));
-    let _ = (uri::host(text), uri::carrier(text), attempts::sources(text));
+    let _ = (uri::host(text), uri::carrier(text));
     let _ = (surroundings::jails(text), surroundings::banned(text), freepbx::recognise(Some(text)));
 }
 

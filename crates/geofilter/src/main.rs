@@ -7,6 +7,7 @@ mod cli;
 mod detect;
 mod doctor;
 mod geo;
+mod logs;
 mod up;
 
 use std::process::ExitCode;

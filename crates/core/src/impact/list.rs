@@ -17,9 +17,11 @@ pub const LONGEST_LINE: usize = 256;
 
 /// What a policy does to an address.
 #[derive(Debug, Clone, Copy)]
-struct Answer {
-    country: CountryId,
-    dropped: bool,
+pub(super) struct Answer {
+    pub(super) country: CountryId,
+    pub(super) dropped: bool,
+    /// Whether it would be dropped if hosting networks were.
+    pub(super) dropped_with_hosting: bool,
 }
 
 /// What a policy does to every address, in the form in which most addresses a second are looked up.
@@ -32,14 +34,17 @@ impl Answers {
     /// # Errors
     /// [`CapacityExceeded`] if the world has more borders than fit that form.
     pub fn new(policy: &Policy, world: &World) -> Result<Self, CapacityExceeded> {
+        let with_hosting = Policy { hosting: Verdict::Drop, ..policy.clone() };
+        let drops = |entry, policy| decide_entry(entry, policy).verdict == Verdict::Drop;
         let answers = Dxr::compile(world)?.map(|entry| Answer {
             country: entry.primary,
-            dropped: decide_entry(entry, policy).verdict == Verdict::Drop,
+            dropped: drops(entry, policy),
+            dropped_with_hosting: drops(entry, &with_hosting),
         });
         Ok(Self(answers))
     }
 
-    fn of(&self, address: IpAddr) -> Answer {
+    pub(super) fn of(&self, address: IpAddr) -> Answer {
         self.0.lookup(judged_address(address))
     }
 }
@@ -102,7 +107,7 @@ impl Tally {
         Preview { addresses, by_country, ..Preview::default() }
     }
 
-    fn add(&mut self, Answer { country, dropped }: Answer) {
+    fn add(&mut self, Answer { country, dropped, .. }: Answer) {
         let (seen, lost) = &mut self.countries[country.index()];
         *seen += 1;
         *lost += u64::from(dropped);

@@ -1,7 +1,7 @@
 //! What a PBX says of itself. [`Pbx`] is what was found of one, [`Trunk`] and [`Device`] whom it talks to.
 //!
 //! Reading order: [`asterisk`] reads the command line's answers and [`ami`] the manager's, [`kamailio`]
-//! what is carried by [`binrpc`], [`freepbx`] its files, [`attempts`] its logs; [`uri`] finds the host in a SIP URI. [`Pbx::scope`]
+//! what is carried by [`binrpc`], [`freepbx`] its files; [`uri`] finds the host in a SIP URI. [`Pbx::scope`]
 //! says which ports to protect, [`trusted`] whom never to cut, [`findings`] what is worth a warning. Much of all that text is an
 //! attacker's: a registration names its own address and User-Agent. So nothing here is trusted, every
 //! list is bounded ([`MOST`]) and every text [`printable`].
@@ -10,7 +10,6 @@
 
 pub mod ami;
 pub mod asterisk;
-pub mod attempts;
 pub mod binrpc;
 pub mod findings;
 pub mod freepbx;

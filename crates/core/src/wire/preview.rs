@@ -16,6 +16,9 @@ pub struct PreviewCountry {
     pub total: u64,
     /// Addresses that would be dropped.
     pub dropped: u64,
+    /// The attempts of these, where logs were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Share>,
 }
 
 /// Addresses of a preview.
@@ -76,6 +79,9 @@ pub struct Cut {
     /// Whether it is a ban that drops them, whatever the policy.
     #[serde(default)]
     pub banned: bool,
+    /// How often they logged in, where logs were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logins: Option<u64>,
 }
 
 impl Cut {
@@ -109,15 +115,46 @@ pub struct Selection {
     pub hosting: u64,
 }
 
+/// What logs tell beside the attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PreviewLog {
+    /// Attempts that would be dropped if hosting networks were as well.
+    pub dropped_with_hosting: u64,
+    /// Those of the attempts of which only fail2ban tells; of these each line counts.
+    pub found: u64,
+    /// Requests for existing accounts that were challenged and not followed up.
+    pub probes: Share,
+    /// Successful logins.
+    pub logins: Share,
+    /// Addresses that fail2ban banned.
+    pub banned: Share,
+    /// There were more addresses than are told apart.
+    pub more_addresses: bool,
+    /// Lines read.
+    pub lines: u64,
+    /// Those in no format that is understood, or too long.
+    pub unreadable: u64,
+    /// Those that could be about several addresses, and so tell nothing.
+    pub ambiguous: u64,
+    /// Those that are the text of SIP messages.
+    pub traced: u64,
+}
+
 /// What a policy would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Preview {
-    /// The addresses given, or the sources this host has seen.
+    /// The addresses given, the sources this host has seen, or those of the attempts in logs.
     pub addresses: PreviewAddresses,
+    /// Attempts to get in, where logs were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Share>,
+    /// What else the logs tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<PreviewLog>,
     /// The packets of the sources this host has seen.
     #[serde(default)]
     pub packets: Option<Share>,
-    /// Since when sources were seen, in RFC 3339.
+    /// Since when sources were seen, or the time of the first event in logs, in RFC 3339.
     #[serde(default)]
     pub since: Option<String>,
     /// By country, most addresses first.

@@ -17,6 +17,7 @@ pub(crate) mod render;
 mod render_detect;
 mod render_doctor;
 pub(crate) mod render_preview;
+mod render_preview_log;
 mod render_records;
 mod status;
 mod terminal;

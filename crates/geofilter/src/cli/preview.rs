@@ -1,7 +1,9 @@
-//! `preview`: what a policy would do to those whom the agent of this host knows, or to a list of addresses.
-//! The [`list`] needs neither root nor, when a policy is named, an agent.
+//! `preview`: what a policy would do to those whom the agent of this host knows, to a [`list`] of addresses, or
+//! to those whom [`log`] files tell of. The latter two need neither root nor, when a policy is named, an agent.
 
+mod blocks;
 mod list;
+mod log;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,6 +21,7 @@ use crate::geo::Geo;
 pub(super) fn run(args: &args::Preview, global: &Global) -> Outcome {
     match &args.addresses {
         Some(file) => of_addresses(args, file, global),
+        None if !args.log.is_empty() => of_logs(args, global),
         None => of_this_host(change(args)?, None, global),
     }
 }
@@ -50,10 +53,20 @@ fn of_addresses(args: &args::Preview, file: &Path, global: &Global) -> Outcome {
     let unreadable =
         |error| failed(format!("cannot read addresses from {}: {error}", file.display()));
     let input = open(file).map_err(unreadable)?;
-    let geo = Geo::embedded().map_err(|error| failed(format!("{error:#}")))?;
-    let answers = Answers::new(&policy, geo.world()).map_err(|error| failed(error.to_string()))?;
-    let counted = list::count(input, &answers).map_err(unreadable)?;
+    let counted = list::count(input, &answers(&policy)?).map_err(unreadable)?;
     show(global, counted.preview(), render_preview::preview)
+}
+
+fn of_logs(args: &args::Preview, global: &Global) -> Outcome {
+    let logs = log::open(&args.log, !global.json)?;
+    let answers = answers(&policy(args, global)?)?;
+    show(global, log::count(logs, &answers)?, render_preview::preview)
+}
+
+/// What the policy does to every address.
+fn answers(policy: &Policy) -> Result<Answers, Failure> {
+    let geo = Geo::embedded().map_err(|error| failed(format!("{error:#}")))?;
+    Answers::new(policy, geo.world()).map_err(|error| failed(error.to_string()))
 }
 
 /// The policy named, else that of the agent.

@@ -1,4 +1,5 @@
-//! What people read of a preview: whom a change would cut, then what share of what was seen.
+//! What people read of a preview: whom a change would cut, then what share of what was seen. Of logs,
+//! [`render_preview_log`] tells.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,6 +8,7 @@ use geofilter_core::change::Risk;
 use geofilter_core::wire::{Cut, Kept, Preview, PreviewCountry, Selection, Share, Who};
 
 use super::render::{Style, TOP, country, number, row, share, warnings};
+use super::render_preview_log;
 use super::render_records::count;
 
 /// How many of those who would be cut are named.
@@ -14,8 +16,12 @@ const NAMED: usize = 10;
 
 /// `preview`.
 pub(crate) fn preview(preview: &Preview, style: Style) -> String {
+    if let (Some(attempts), Some(log)) = (&preview.attempts, &preview.log) {
+        return render_preview_log::preview(preview, attempts, log, style);
+    }
     let mut text = seen(preview, style);
-    for PreviewCountry { country: code, total, dropped } in preview.by_country.iter().take(TOP) {
+    for PreviewCountry { country: code, total, dropped, .. } in preview.by_country.iter().take(TOP)
+    {
         let _ = writeln!(
             text,
             "  {:<28} {:>12} {:>12} dropped",
@@ -160,6 +166,7 @@ mod tests {
             risk: Some(Risk::LosePhones),
             already: false,
             banned: false,
+            logins: None,
         }
     }
 

@@ -1,21 +1,22 @@
 //! Asks Asterisk: its manager, if there is a login for it, and otherwise the control socket that its own
 //! command line uses.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::iter::repeat_n;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use geofilter_core::pbx::{Distribution, Pbx, Trunk, ami, asterisk, attempts, freepbx};
+use geofilter_core::logs::{Attempts, Counted, Event, Reader};
+use geofilter_core::pbx::{Distribution, Pbx, Trunk, ami, asterisk, freepbx};
 use rustix::fs::OFlags;
 
 use super::Pbxs;
 use super::control::{Patience, Trouble, open, receive, send};
 use super::manager::{Manager, Session};
 use super::processes::Found;
+use crate::logs::calendar;
 
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Where Debian's package has its control socket.
@@ -179,29 +180,37 @@ fn registrations(console: &mut Console<'_>) -> Result<Vec<Trunk>, Trouble> {
 fn freepbx(found: &Found) -> Option<Distribution> {
     found.open(Path::new(freepbx::MARK), OFlags::PATH).ok()?;
     let module = tail(found, Path::new(freepbx::VERSION));
+    let module = module.map(|text| String::from_utf8_lossy(&text).into_owned());
     Some(freepbx::recognise(module.as_deref()))
 }
 
-/// The sources of the attempts that the logs tell of, each as often as it tried.
+/// The sources of the attempts and probes that the logs tell of, each as often as it tried.
 fn logged(found: &Found, folder: &Path) -> Vec<IpAddr> {
-    /// In how many lines one attempt may be told of, over all logs.
-    const LINES: usize = 8;
     let names = ["messages", "messages.log", "full", "full.log", "security", "security.log"];
     let logs = names.iter().filter_map(|name| tail(found, &folder.join(name)));
-    let mut lines: BTreeMap<IpAddr, usize> = BTreeMap::new();
-    for source in logs.flat_map(|log| attempts::sources(&log)) {
-        *lines.entry(source).or_default() += 1;
-    }
-    let times = |(source, lines): (IpAddr, usize)| repeat_n(source, lines.div_ceil(LINES));
-    lines.into_iter().flat_map(times).collect()
+    let calendar = calendar(SystemTime::now());
+    let mut events: Vec<Event> = Vec::new();
+    logs.for_each(|log| Reader::new(calendar).read(&log, |event| events.push(event)));
+    events.sort_by_key(|event| event.time);
+    let (mut attempts, mut sources) = (Attempts::default(), Vec::new());
+    let mut tell = |counted: Counted| {
+        let times = counted.attempts + counted.probes;
+        sources.extend(repeat_n(counted.source, usize::try_from(times).unwrap_or(usize::MAX)));
+    };
+    events.iter().for_each(|event| attempts.add(event, &mut tell));
+    attempts.finish(&mut tell);
+    sources
 }
 
 /// The end of a file, if it is one: a pipe under its name would hold us up.
-fn tail(found: &Found, path: &Path) -> Option<String> {
+fn tail(found: &Found, path: &Path) -> Option<Vec<u8>> {
     let mut file = File::from(found.open(path, OFlags::RDONLY | OFlags::NONBLOCK).ok()?);
     let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    file.seek(SeekFrom::Start(metadata.len().saturating_sub(LOG))).ok()?;
+    let start = metadata.len().saturating_sub(LOG);
+    file.seek(SeekFrom::Start(start)).ok()?;
     let mut bytes = Vec::new();
     file.take(LOG).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    // What the first line was cut from could change its meaning.
+    let line = bytes.iter().position(|byte| start > 0 && *byte == b'\n');
+    Some(bytes.split_off(line.map_or(0, |end| end + 1)))
 }

@@ -1,11 +1,13 @@
 //! The real binary against an agent whose data plane touches no kernel: [`commands`] holds what each
 //! command does, [`agent`] what the daemon lives through, [`endings`] what breaks around it, [`overrides`]
-//! exemptions, bans and peers, [`names`] those by host name, with a [`dns`] server of their own.
+//! exemptions, bans and peers, [`names`] those by host name, with a [`dns`] server of their own, [`logs`] what is
+//! read of logs.
 
 mod agent;
 mod commands;
 mod dns;
 mod endings;
+mod logs;
 mod names;
 mod overrides;
 mod support;

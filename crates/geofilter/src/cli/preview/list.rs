@@ -1,5 +1,5 @@
-//! Reads a list of addresses in blocks of whole lines, so that memory does not grow with it, and counts the
-//! blocks on every core.
+//! Reads a list of addresses in [blocks](Blocks) of whole lines, so that memory does not grow with it, and
+//! counts the blocks on every core.
 
 use std::io::{self, Read};
 use std::num::NonZero;
@@ -9,12 +9,14 @@ use std::thread;
 
 use geofilter_core::impact::list::{Answers, Tally};
 
-/// Each core holds one block. A line that is longer than one is skipped without being kept.
+use super::blocks::Blocks;
+
+/// Each core holds one block.
 const BLOCK: usize = 1 << 18;
 
 /// Counts what the policy does to the addresses of a list.
 pub(super) fn count(input: impl Read + Send, answers: &Answers) -> io::Result<Tally> {
-    let blocks = Mutex::new(Blocks::new(input));
+    let blocks = Mutex::new(Blocks::new(input, BLOCK));
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| {
         let counters: Vec<_> =
@@ -37,66 +39,6 @@ fn count_blocks(blocks: &Mutex<Blocks<impl Read>>, answers: &Answers) -> io::Res
         tally.count(&block, line, answers);
     }
     Ok(tally)
-}
-
-/// The input, in pieces that end where a line does.
-struct Blocks<R> {
-    input: R,
-    /// The start of a line whose end was not read yet.
-    begun: Vec<u8>,
-    /// The number of that line.
-    line: u64,
-}
-
-impl<R: Read> Blocks<R> {
-    fn new(input: R) -> Self {
-        Self { input, begun: Vec::new(), line: 1 }
-    }
-
-    /// Reads the next block and says the number of its first line; `None` after the last.
-    fn next(&mut self, block: &mut Vec<u8>) -> io::Result<Option<u64>> {
-        block.clear();
-        block.append(&mut self.begun);
-        let ended = !self.fill(block)?;
-        if block.is_empty() {
-            return Ok(None);
-        }
-        let line = self.line;
-        match block.iter().rposition(|byte| *byte == b'\n') {
-            Some(end) if !ended => self.begun.extend(block.drain(end + 1..)),
-            Some(_) => {}
-            None if ended => {}
-            None => {
-                self.skip_line()?;
-                self.line += 1;
-            }
-        }
-        self.line += block.iter().filter(|byte| **byte == b'\n').count() as u64;
-        Ok(Some(line))
-    }
-
-    /// Fills a block, unless the input ends before.
-    fn fill(&mut self, block: &mut Vec<u8>) -> io::Result<bool> {
-        let room = (BLOCK - block.len()) as u64;
-        let read = self.input.by_ref().take(room).read_to_end(block)?;
-        Ok(read as u64 == room)
-    }
-
-    /// Passes over the rest of a line.
-    fn skip_line(&mut self) -> io::Result<()> {
-        let mut piece = Vec::new();
-        loop {
-            piece.clear();
-            let more = self.fill(&mut piece)?;
-            if let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
-                self.begun.extend(&piece[end + 1..]);
-                return Ok(());
-            }
-            if !more {
-                return Ok(());
-            }
-        }
-    }
 }
 
 #[cfg(test)]
