@@ -7,6 +7,8 @@
 //! is searched by the upper 64 bits; a /64 with borders inside has a bucket of its own in [`Fine`].
 
 use std::net::IpAddr;
+use std::panic::resume_unwind;
+use std::thread;
 
 use crate::steps::{self, Steps};
 use crate::world::{Entry, EntryId, World};
@@ -102,20 +104,20 @@ impl Dxr {
 }
 
 impl<E: Copy> Dxr<E> {
-    /// Compiles steps of entry ids. Of IPv6 only 2000::/3 is kept; elsewhere entry 0 holds.
+    /// Compiles steps of entry ids, the two families side by side. Of IPv6 only 2000::/3 is kept; elsewhere
+    /// entry 0 holds.
     pub(crate) fn build(
         entries: Vec<E>,
         v4: &Steps<u32, EntryId>,
         v6: &Steps<u128, EntryId>,
     ) -> Result<Self, CapacityExceeded> {
-        let v4 = v4.iter().map(|(start, id)| (u64::from(start), id));
-        let (upper, fine) = split(v6)?;
-        Ok(Self {
-            entries,
-            v4: Family::pack(16, V4_SUFFIX, v4, "IPv4 borders", |suffix| suffix as u16)?,
-            v6: Family::pack(V6_BITS, V6_SUFFIX, upper.into_iter(), "IPv6 borders", |s| s)?,
-            fine,
-        })
+        let (v4, v6) = thread::scope(|scope| {
+            let v6 = scope.spawn(|| compile_v6(v6));
+            let v4 = compile_v4(v4);
+            (v4, v6.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        let (v6, fine) = v6?;
+        Ok(Self { entries, v4: v4?, v6, fine })
     }
 
     /// Whether it says the same everywhere: entry 0.
@@ -272,6 +274,17 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
         chunk.entries.extend(borders.iter().map(|(_, id)| *id));
         Ok(())
     }
+}
+
+fn compile_v4(v4: &Steps<u32, EntryId>) -> Result<Family<u16>, CapacityExceeded> {
+    let steps = v4.iter().map(|(start, id)| (u64::from(start), id));
+    Family::pack(16, V4_SUFFIX, steps, "IPv4 borders", |suffix| suffix as u16)
+}
+
+fn compile_v6(v6: &Steps<u128, EntryId>) -> Result<(Family<u64>, Fine), CapacityExceeded> {
+    let (upper, fine) = split(v6)?;
+    let family = Family::pack(V6_BITS, V6_SUFFIX, upper.into_iter(), "IPv6 borders", |s| s)?;
+    Ok((family, fine))
 }
 
 /// Splits IPv6 steps into those of the upper 64 bits, counted from the start of 2000::/3, and the

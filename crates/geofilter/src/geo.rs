@@ -1,6 +1,7 @@
 //! [`Geo`]: the world data as this process uses it, and [`lookup`], which needs no more of it than concerns
 //! one address.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 
@@ -13,8 +14,8 @@ use geofilter_core::world::World;
 
 const UNREADABLE: &str = "cannot read the world data built into this binary";
 
-/// The world table, and the autonomous systems once somebody asks for one. What each source says is left in
-/// the image, where [`lookup`] finds it: as a table it would be larger than the world.
+/// The world table, and the autonomous systems once an exemption or a ban names one. Who announces an address,
+/// and what each source says of it, is left in the images: as tables they would be larger than the world.
 #[derive(Debug)]
 pub(crate) struct Geo {
     edition: Edition,
@@ -56,10 +57,29 @@ impl Geo {
         systems.as_ref()
     }
 
-    /// The AS that announces an address, with its name.
-    pub(crate) fn announced_by(&self, address: IpAddr) -> Option<(u32, String)> {
-        let announcement = self.systems()?.lookup(judged_address(address))?;
-        Some((announcement.number.get(), announcement.name.to_owned()))
+    /// Whether somebody needed all of them.
+    #[cfg(test)]
+    pub(crate) fn has_read_systems(&self) -> bool {
+        self.systems.get().is_some()
+    }
+
+    /// The ASes that announce addresses, with their names. What is asked for is read from the image: the whole
+    /// table takes more memory than all else here.
+    pub(crate) fn announced_by(
+        &self,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> HashMap<IpAddr, (u32, String)> {
+        let addresses: Vec<IpAddr> = addresses.into_iter().collect();
+        let judged = addresses.iter().copied().map(judged_address);
+        let found = embedded::as_image().and_then(|systems| systems.announced_by_all(judged));
+        let found = found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read the AS data built into this binary");
+            HashMap::new()
+        });
+        let by = |address: IpAddr| found.get(&judged_address(address));
+        let named =
+            |address| by(address).map(|(number, name)| (address, (number.get(), name.clone())));
+        addresses.into_iter().filter_map(named).collect()
     }
 }
 
@@ -156,7 +176,8 @@ mod tests {
             let (found, entry) = (lookup(address).unwrap(), geo.world().lookup(address));
             assert_eq!(found.country, entry.primary.code(), "{address}");
             assert_eq!((found.hosting, found.disputed), (entry.hosting, entry.disputed()));
-            assert_eq!(found.asn, geo.announced_by(address).map(|(number, _)| number), "{address}");
+            let announced = geo.announced_by([address]);
+            assert_eq!(found.asn, announced.get(&address).map(|(number, _)| *number), "{address}");
         }
     }
 }

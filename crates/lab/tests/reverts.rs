@@ -13,7 +13,7 @@ use serde_json::Value;
 const BACKENDS: [&str; 3] = ["xdp", "tc", "clsact"];
 
 /// Every point at which the data plane can be killed.
-const FAULTS: [&str; 15] = [
+const FAULTS: [&str; 16] = [
     "attach-start",
     "attach-folder",
     "attach-loaded",
@@ -25,6 +25,7 @@ const FAULTS: [&str; 15] = [
     "apply-stored",
     "swap-filled",
     "swap-switched",
+    "swap-passed",
     "detach-start",
     "detach-passing",
     "detach-released",

@@ -44,6 +44,8 @@ pub fn asns() -> Result<AsTable, ImageError> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]
@@ -67,5 +69,19 @@ mod tests {
         assert_eq!(at("240.0.0.1"), "ZZ false");
         let ovh = asns.lookup("51.254.0.1".parse().unwrap()).unwrap();
         assert_eq!((ovh.number.get(), ovh.name), (16276, "OVH"));
+    }
+
+    #[test]
+    fn many_addresses_are_announced_by_whom_the_table_says() {
+        let (image, table) = (as_image().unwrap(), asns().unwrap());
+        let v4 = (0..2_000_u32).map(|number| IpAddr::V4(number.wrapping_mul(0x9e37_79b1).into()));
+        let v6 = (0..500_u128).map(|number| IpAddr::V6((0x2a << 120 | number << 100).into()));
+        let addresses: Vec<IpAddr> = v4.chain(v6).collect();
+        let found = image.announced_by_all(addresses.iter().copied()).unwrap();
+        for address in addresses {
+            let expected = table.lookup(address).map(|by| (by.number, by.name.to_owned()));
+            assert_eq!(found.get(&address), expected.as_ref(), "{address}");
+        }
+        assert!(found.len() > 1_000, "{}", found.len());
     }
 }

@@ -7,8 +7,8 @@ use geofilter_core::clock::Clock;
 use geofilter_core::desired::{Action, Bank, BootTime, Desired, Generation};
 
 use crate::kernel::abi::{self, BANKS, BankHead, BankTable, Word};
+use crate::kernel::grace::{Grace, Switch};
 use crate::kernel::mapped::Mapped;
-use crate::kernel::sys;
 use crate::{Error, fault};
 
 /// Words of `struct gf_control`.
@@ -28,17 +28,16 @@ pub(crate) struct Control {
     banks: Mapped<BankTable>,
     /// What this process wrote into each bank.
     written: [Option<Content>; BANKS],
-    /// Banks that a packet may still be judged by, although the word no longer names them.
-    cooling: [bool; BANKS],
-    /// When this process stored the word last.
-    stored: Option<BootTime>,
+    /// When the word ceased to name each bank: until that is over a packet may be judged by it.
+    left: [Switch; BANKS],
+    grace: Grace,
 }
 
 impl Control {
     /// Takes over the banks; whatever the word does not name may still be in use.
     pub(crate) fn new(control: Mapped<abi::Control>, banks: Mapped<BankTable>) -> Self {
-        let (written, cooling) = (Default::default(), [true; BANKS]);
-        Self { control, banks, written, cooling, stored: None }
+        let (written, left) = (Default::default(), [Grace::EARLIER; BANKS]);
+        Self { control, banks, written, left, grace: Grace::new() }
     }
 
     /// Version of the layout that the maps were filled with; 0 if they are new.
@@ -54,11 +53,6 @@ impl Control {
     /// The word in force.
     pub(crate) fn word(&self) -> Word {
         Word::unpack(self.read_word(WORD))
-    }
-
-    /// When this process stored the word last: the moment before it did.
-    pub(crate) fn stored_at(&self) -> Option<BootTime> {
-        self.stored
     }
 
     /// Puts a policy in force.
@@ -97,23 +91,30 @@ impl Control {
             && desired.fallback.iter().all(|fallback| holds(word.fallback, &fallback.bank, None))
     }
 
-    /// Judges by the world table in the other slot from now on.
-    pub(crate) fn switch_table(&mut self) {
+    /// Judges by the world table in the other slot from now on, and does this when no packet is judged by the
+    /// old one any more.
+    pub(crate) fn switch_table(&mut self, then: impl FnOnce() + Send + 'static) {
         let word = self.word();
         self.publish(Word { table: 1 - word.table, ..word }, word);
+        self.grace.switched_then(then);
     }
 
-    /// Judges by the overrides in the other slot from now on.
-    pub(crate) fn switch_overrides(&mut self) {
+    /// The same with the overrides.
+    pub(crate) fn switch_overrides(&mut self, then: impl FnOnce() + Send + 'static) {
         let word = self.word();
         self.publish(Word { overrides: 1 - word.overrides, ..word }, word);
+        self.grace.switched_then(then);
     }
 
-    /// Waits until no packet is judged by what the word no longer names.
-    pub(crate) fn wait(&mut self) -> Result<(), Error> {
-        sys::wait_for_packets().map_err(Error::Grace)?;
-        self.cooling = [false; BANKS];
-        Ok(())
+    /// Begins to wait, in the background, until no packet is judged by what an earlier agent left.
+    pub(crate) fn begin_to_wait(&self) {
+        self.grace.begin();
+    }
+
+    /// Waits until no packet is judged by a slot that the word does not name, and what was left to do then is
+    /// done.
+    pub(crate) fn wait_for_slots(&self) -> Result<(), Error> {
+        self.grace.wait_for_tasks()
     }
 
     /// Generation and action of the active bank, and of the one after its deadline.
@@ -147,12 +148,12 @@ impl Control {
             taken[same] = true;
             return Ok(same);
         }
-        let free = |cooling: &[bool; BANKS]| (0..BANKS).find(|at| !taken[*at] && !cooling[*at]);
-        let at = match free(&self.cooling) {
+        let free = || (0..BANKS).find(|at| !taken[*at] && self.grace.is_over(self.left[*at]));
+        let at = match free() {
             Some(at) => at,
             None => {
-                self.wait()?;
-                free(&self.cooling).ok_or(Error::NoBank)?
+                self.grace.wait()?;
+                free().ok_or(Error::NoBank)?
             }
         };
         taken[at] = true;
@@ -165,11 +166,13 @@ impl Control {
     }
 
     fn publish(&mut self, word: Word, before: Word) {
-        let packed = word.pack();
-        self.stored = Some(sys::boot_time());
-        self.control.publish(0, WORD, packed);
-        for bank in [before.active, before.fallback] {
-            self.cooling[bank] = bank != word.active && bank != word.fallback;
+        self.control.publish(0, WORD, word.pack());
+        let named = [word.active, word.fallback];
+        if [before.active, before.fallback].iter().any(|bank| !named.contains(bank)) {
+            let now = self.grace.switched();
+            for bank in [before.active, before.fallback] {
+                self.left[bank] = now;
+            }
         }
     }
 }

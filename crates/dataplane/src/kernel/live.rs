@@ -1,6 +1,7 @@
 //! [`Live`]: the loaded programs with their maps, and what holds them on the interfaces.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::{Program, ProgramError};
@@ -54,7 +55,7 @@ const SWEEP: u64 = 60_000_000_000;
 pub(crate) struct Live {
     pub(crate) programs: Ebpf,
     pub(crate) control: Control,
-    slots: Slots,
+    slots: Arc<Slots>,
     sources: Sources,
     pub(crate) peers: Peers,
     counters: PerCpuArray<MapData, CounterTable>,
@@ -154,12 +155,11 @@ impl Live {
         }
         let open =
             |name| MapData::from_pin(pins.map(name)).map_err(|source| Error::map(name, source));
+        let control = open_control(pins)?;
+        control.begin_to_wait();
         Ok(Self {
-            control: Control::new(
-                mapped(&open("gf_control")?, "gf_control", 1)?,
-                mapped(&open("gf_banks")?, "gf_banks", abi::BANKS)?,
-            ),
-            slots: Slots::open(pins)?,
+            control,
+            slots: Arc::new(Slots::open(pins)?),
             sources: Sources::new(
                 mapped(&open("gf_prefixes")?, "gf_prefixes", 2)?,
                 typed(Map::HashMap(open("gf_addresses")?), "gf_addresses")?,
@@ -324,28 +324,38 @@ impl Live {
         Ok(())
     }
 
-    /// Replaces the world table.
+    /// Replaces the world table. It is in force when this returns; the old one is freed some time later.
     pub(crate) fn swap_world(&mut self, dxr: &Dxr) -> Result<(), Error> {
+        self.control.wait_for_slots()?;
         let old = self.control.word().table;
         self.fill_world(1 - old, dxr)?;
         fault::point("swap-filled");
-        self.control.switch_table();
+        self.control.switch_table(self.clearing(old));
         fault::point("swap-switched");
-        self.control.wait()?;
-        self.slots.clear(old)
+        Ok(())
     }
 
     /// Replaces exemptions and bans: the prefixes at once, then the addresses one by one.
     pub(crate) fn set_overrides(&mut self, overrides: &Table) -> Result<(), Error> {
         if self.prefixes.as_ref() != Some(&overrides.prefixes) {
+            self.control.wait_for_slots()?;
             let old = self.control.word().overrides;
             self.fill_prefixes(1 - old, &overrides.prefixes)?;
             fault::point("overrides-filled");
-            self.control.switch_overrides();
-            self.control.wait()?;
-            self.slots.clear(abi::OVERRIDES_SLOT + old)?;
+            self.control.switch_overrides(self.clearing(abi::OVERRIDES_SLOT + old));
         }
         self.sources.set_addresses(overrides)
+    }
+
+    /// Frees a slot. What can't be freed is when the slot is filled again.
+    fn clearing(&self, slot: usize) -> impl FnOnce() + Send + 'static {
+        let slots = Arc::clone(&self.slots);
+        move || {
+            fault::point("swap-passed");
+            if let Err(error) = slots.clear(slot) {
+                tracing::warn!(%error, "a table that is not in force any more still takes room");
+            }
+        }
     }
 
     /// Changes what is known of one address.
@@ -370,11 +380,11 @@ impl Live {
     }
 
     /// Fills a slot that no program uses, or leaves it empty.
-    fn fill_slot<E: Copy>(
+    fn fill_slot<E: Copy + Sync>(
         &mut self,
         slot: usize,
         dxr: &Dxr<E>,
-        pack: impl Fn(usize, &E) -> u32,
+        pack: impl Fn(usize, &E) -> u32 + Send,
     ) -> Result<(), Error> {
         self.slots.clear(slot)?;
         let filled = self.slots.fill(slot, dxr, pack);

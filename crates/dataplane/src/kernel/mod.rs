@@ -1,12 +1,13 @@
 //! [`Kernel`]: the BPF data plane, XDP and TC. [`abi`] is the layout it shares with `bpf/`, [`control`]
-//! the policy banks, [`table`] the world table, [`sources`] exemptions and bans, [`peers`] whom the PBX
-//! contacted, [`live`] all of it loaded; [`attach`] puts the programs on interfaces, [`pins`] is what
+//! the policy banks, [`table`] the world table, [`grace`] when a bank or a table is free again, [`sources`]
+//! exemptions and bans, [`peers`] whom the PBX contacted, [`live`] all of it loaded; [`attach`] puts the programs on interfaces, [`pins`] is what
 //! outlives the agent.
 
 mod abi;
 mod attach;
 mod clsact;
 mod control;
+mod grace;
 mod judge;
 mod live;
 mod mapped;
@@ -81,10 +82,21 @@ impl Kernel {
         Judge::new(&live.programs).map_err(|source| Error::Load(source.into()))
     }
 
-    /// When a change of policy, table or overrides was put in force last, just before the store that did;
-    /// for who measures how soon packets meet it.
-    pub fn stored_at(&self) -> Option<BootTime> {
-        self.live.as_ref()?.control.stored_at()
+    /// Puts a policy in force as [`Backend::apply`] does, without looking at the interfaces or reading it back;
+    /// for who measures how soon packets meet it, and does it millions of times.
+    ///
+    /// # Errors
+    /// [`Error::NotAttached`], or [`Error::Grace`].
+    pub fn store(&mut self, desired: &Desired, clock: Clock) -> Result<(), Error> {
+        self.live_mut("store a policy")?.control.store(desired, clock)
+    }
+
+    /// Waits until the tables that are not in force any more are freed, as the next change of a table does.
+    ///
+    /// # Errors
+    /// [`Error::NotAttached`], or [`Error::Grace`].
+    pub fn wait_until_freed(&mut self) -> Result<(), Error> {
+        self.live_mut("wait for a table to be freed")?.control.wait_for_slots()
     }
 
     /// Says what source addresses are local on an interface.

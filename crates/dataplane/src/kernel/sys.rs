@@ -8,10 +8,10 @@ use std::path::Path;
 
 use aya::maps::MapError;
 use aya::sys::SyscallError;
-use geofilter_core::desired::BootTime;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use rustix::time::{ClockId, clock_gettime};
 
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
@@ -27,26 +27,38 @@ struct ElementAttr {
     flags: u64,
 }
 
-/// Empties a place of an array of maps; one that is empty already is fine.
-#[expect(unsafe_code, reason = "BPF_MAP_DELETE_ELEM on an array of maps")]
+/// Puts a map into a place of an array of maps; returns when no program uses what was there.
+pub(crate) fn put_inner_map(outer: impl AsFd, index: u32, inner: impl AsFd) -> io::Result<()> {
+    let mut descriptor = inner.as_fd().as_raw_fd() as u32;
+    element(BPF_MAP_UPDATE_ELEM, outer, index, &mut descriptor)
+}
+
+/// Empties a place of an array of maps; one that is empty already is fine, and takes no time.
 pub(crate) fn remove_inner_map(outer: impl AsFd, index: u32) -> io::Result<()> {
+    let outer = outer.as_fd();
+    // Older kernels wait for a grace period even if nothing is there to be removed.
+    let removed = element(BPF_MAP_LOOKUP_ELEM, outer, index, &mut 0)
+        .and_then(|()| element(BPF_MAP_DELETE_ELEM, outer, index, &mut 0));
+    match removed {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        removed => removed,
+    }
+}
+
+#[expect(unsafe_code, reason = "elements of an array of maps, which the library can't remove")]
+fn element(command: libc::c_long, map: impl AsFd, index: u32, value: &mut u32) -> io::Result<()> {
     let attr = ElementAttr {
-        map: outer.as_fd().as_raw_fd() as u32,
+        map: map.as_fd().as_raw_fd() as u32,
         reserved: 0,
         key: (&raw const index) as u64,
-        value: 0,
+        value: if command == BPF_MAP_DELETE_ELEM { 0 } else { (&raw mut *value) as u64 },
         flags: 0,
     };
-    // SAFETY: the kernel reads `attr` and, through it, `index`; both live until it returns.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_MAP_DELETE_ELEM, &raw const attr, size_of_val(&attr))
-    };
-    match result {
+    // SAFETY: the kernel reads `attr` and, through it, `index`, and reads or writes `value`; they live until
+    // it returns.
+    match unsafe { libc::syscall(libc::SYS_bpf, command, &raw const attr, size_of_val(&attr)) } {
         0 => Ok(()),
-        _ => match io::Error::last_os_error() {
-            error if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-            error => Err(error),
-        },
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -132,12 +144,6 @@ fn visit_every_cpu() -> io::Result<()> {
         sched_setaffinity(None, &only)?;
     }
     Ok(sched_setaffinity(None, &home)?)
-}
-
-/// Now, as the programs count it.
-pub(crate) fn boot_time() -> BootTime {
-    let time = clock_gettime(ClockId::Boottime);
-    BootTime(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
 /// Whether the kernel believes that something keeps its clock right.

@@ -208,10 +208,11 @@ impl Engine {
             return;
         }
         let now = Now { boot: clock::boot(), wall: clock::wall() };
-        let Self { backend, log, geo, .. } = self;
-        if let Err(error) = backend.drain_events(now.boot, &mut |event| log.add(event, geo, now)) {
+        let Self { backend, log, .. } = self;
+        if let Err(error) = backend.drain_events(now.boot, &mut |event| log.add(event, now)) {
             self.note_trouble(format!("cannot read the drops from the kernel: {error}"));
         }
+        self.log.tell(&self.geo);
     }
 
     pub(super) fn note_trouble(&mut self, message: String) {
@@ -300,7 +301,7 @@ impl Engine {
 
     fn log(&self, follow: bool, filter: Filter) -> Answer {
         let follow = follow.then(|| self.log.follow());
-        Answer::Log { recent: self.log.recent(filter), filter, follow }
+        Answer::Log { recent: self.log.recent(filter, &self.geo), filter, follow }
     }
 
     fn off(&mut self) -> Reply {

@@ -43,7 +43,10 @@ pub(crate) struct Now {
 
 #[derive(Debug)]
 pub(crate) struct AttackLog {
+    /// Without who announces their sources: that is looked up for who asks.
     entries: VecDeque<Arc<LogEntry>>,
+    /// How many of them no follower was told of.
+    untold: usize,
     followers: broadcast::Sender<Arc<LogEntry>>,
     /// To ask the kernel for the names of interfaces.
     socket: Option<OwnedFd>,
@@ -53,24 +56,38 @@ impl AttackLog {
     pub(crate) fn new() -> Self {
         Self {
             entries: VecDeque::new(),
+            untold: 0,
             followers: broadcast::Sender::new(BEHIND),
             socket: socket(AddressFamily::INET, SocketType::DGRAM, None).ok(),
         }
     }
 
-    pub(crate) fn add(&mut self, event: DropEvent, geo: &Geo, now: Now) {
-        let entry = Arc::new(self.entry(event, geo, now));
+    pub(crate) fn add(&mut self, event: DropEvent, now: Now) {
+        let entry = Arc::new(self.entry(event, now));
         if self.entries.len() == KEPT {
             self.entries.pop_front();
         }
-        self.entries.push_back(Arc::clone(&entry));
-        // It fails when nobody follows.
-        let _ = self.followers.send(entry);
+        self.entries.push_back(entry);
+        self.untold = KEPT.min(self.untold + 1);
+    }
+
+    /// Tells followers of what was added.
+    pub(crate) fn tell(&mut self, geo: &Geo) {
+        let untold = std::mem::take(&mut self.untold);
+        if untold == 0 || self.followers.receiver_count() == 0 {
+            return;
+        }
+        let told = self.entries.iter().skip(self.entries.len() - untold);
+        for entry in announced(told.cloned().collect(), geo) {
+            // It fails when nobody follows any more.
+            let _ = self.followers.send(entry);
+        }
     }
 
     /// The entries kept, oldest first.
-    pub(crate) fn recent(&self, filter: Filter) -> Vec<Arc<LogEntry>> {
-        self.entries.iter().filter(|entry| filter.matches(entry)).cloned().collect()
+    pub(crate) fn recent(&self, filter: Filter, geo: &Geo) -> Vec<Arc<LogEntry>> {
+        let entries = self.entries.iter().filter(|entry| filter.matches(entry));
+        announced(entries.cloned().collect(), geo)
     }
 
     /// Those to come.
@@ -78,9 +95,8 @@ impl AttackLog {
         self.followers.subscribe()
     }
 
-    fn entry(&self, event: DropEvent, geo: &Geo, now: Now) -> LogEntry {
+    fn entry(&self, event: DropEvent, now: Now) -> LogEntry {
         let sip = sip::read(&event.payload);
-        let announced = geo.announced_by(event.source);
         LogEntry {
             time: timestamp(event.time, now),
             enforced: event.enforced,
@@ -89,8 +105,8 @@ impl AttackLog {
             port: event.destination_port,
             protocol: protocol(event.protocol),
             country: event.country.code(),
-            asn: announced.as_ref().map(|(asn, _)| *asn),
-            as_name: announced.map(|(_, name)| name),
+            asn: None,
+            as_name: None,
             reason: event.reason,
             interface: self.interface(event.interface),
             length: event.length,
@@ -106,6 +122,19 @@ impl AttackLog {
         let name = self.socket.as_ref().and_then(|fd| netdevice::index_to_name(fd, index).ok());
         name.unwrap_or_else(|| format!("interface {index}"))
     }
+}
+
+/// The entries with who announces their sources.
+fn announced(entries: Vec<Arc<LogEntry>>, geo: &Geo) -> Vec<Arc<LogEntry>> {
+    let systems = geo.announced_by(entries.iter().map(|entry| entry.source));
+    let announced = |entry: Arc<LogEntry>| match systems.get(&entry.source) {
+        None => entry,
+        Some((asn, name)) => {
+            let (asn, as_name) = (Some(*asn), Some(name.clone()));
+            Arc::new(LogEntry { asn, as_name, ..Arc::unwrap_or_clone(entry) })
+        }
+    };
+    entries.into_iter().map(announced).collect()
 }
 
 fn timestamp(event: BootTime, now: Now) -> String {
@@ -151,9 +180,9 @@ mod tests {
     #[test]
     fn entries_have_wall_time_and_words() {
         let mut log = AttackLog::new();
-        log.add(event("RU", 4_000_000_000), &Geo::embedded().unwrap(), NOW);
+        log.add(event("RU", 4_000_000_000), NOW);
         let all = Filter { country: None, reason: None };
-        let entry = &log.recent(all)[0];
+        let entry = &log.recent(all, &Geo::embedded().unwrap())[0];
         assert_eq!(entry.time, "1970-01-12T13:46:39Z");
         assert_eq!((entry.protocol.as_str(), entry.method.as_deref()), ("udp", Some("OPTIONS")));
     }
@@ -164,11 +193,30 @@ mod tests {
         let geo = Geo::embedded().unwrap();
         let mut follower = log.follow();
         for number in 0..KEPT as u64 + 10 {
-            log.add(event(if number % 2 == 0 { "RU" } else { "CN" }, number), &geo, NOW);
+            log.add(event(if number % 2 == 0 { "RU" } else { "CN" }, number), NOW);
         }
+        log.tell(&geo);
         let china = Filter { country: CountryCode::parse("CN").ok(), reason: None };
-        assert_eq!(log.recent(china).len(), KEPT / 2);
-        assert!(log.recent(Filter { reason: Some(Reason::Ban), ..china }).is_empty());
+        assert_eq!(log.recent(china, &geo).len(), KEPT / 2);
+        assert!(log.recent(Filter { reason: Some(Reason::Ban), ..china }, &geo).is_empty());
         assert!(matches!(follower.try_recv(), Err(broadcast::error::TryRecvError::Lagged(_))));
+    }
+
+    #[test]
+    fn who_announces_a_source_is_looked_up_for_who_asks_and_the_whole_table_is_not_read() {
+        let (mut log, geo) = (AttackLog::new(), Geo::embedded().unwrap());
+        let mut follower = log.follow();
+        for source in ["51.254.0.1", "198.51.100.7", "2001:41d0::1"] {
+            log.add(DropEvent { source: source.parse().unwrap(), ..event("FR", 1) }, NOW);
+        }
+        log.tell(&geo);
+        let all = Filter { country: None, reason: None };
+        let recent = log.recent(all, &geo);
+        let systems: Vec<_> =
+            recent.iter().map(|entry| (entry.asn, entry.as_name.as_deref())).collect();
+        assert_eq!(systems, [(Some(16276), Some("OVH")), (None, None), (Some(16276), Some("OVH"))]);
+        let told: Vec<_> = std::iter::from_fn(|| follower.try_recv().ok()).collect();
+        assert_eq!(told, recent);
+        assert!(!geo.has_read_systems());
     }
 }

@@ -59,7 +59,7 @@ impl Engine {
 
     fn report_source(&self, address: IpAddr, source: &Source) -> SourceReport {
         let entry = self.geo.world().lookup(judged_address(address));
-        let announced = self.geo.announced_by(address);
+        let announced = self.geo.announced_by([address]).remove(&address);
         SourceReport {
             source: match address {
                 IpAddr::V4(v4) => v4.to_string(),

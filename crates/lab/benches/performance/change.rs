@@ -2,14 +2,19 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use geofilter_core::country::select;
-use geofilter_core::desired::AttachmentKind;
-use geofilter_core::geodata::{WorldData, embedded};
+use geofilter_core::clock::Clock;
+use geofilter_core::country::{CountrySet, select};
+use geofilter_core::desired::{
+    Action, AttachmentKind, Bank, BootTime, Desired, Fallback, Generation,
+};
+use geofilter_core::geodata::{WorldImage, embedded};
+use geofilter_core::policy::{Mode, Policy};
 use geofilter_dataplane::kernel::Judge;
 use geofilter_dataplane::{Backend, Preference};
 use geofilter_lab::addresses::Addresses;
@@ -29,6 +34,8 @@ const SWAPS: usize = 11;
 /// Packets that are judged in one system call: so many that hardly a change falls between two.
 const CALL: u32 = 200_000;
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A generation that the plane does not come to.
+const FIRST: u64 = 1 << 20;
 /// Where the selection is changed, while packets are judged on the other.
 const CHANGING: usize = 1;
 
@@ -73,26 +80,40 @@ fn from_store(plane: &mut Plane<'_>, data: &Data, report: &mut Report) -> Result
     let more = select(ALLOWED.into_iter().chain([country]))?;
     let judge = plane.with(|kernel| kernel.judge())?;
     let mut times = Vec::new();
-    for source in sources {
-        plane.allow(more)?;
+    for (generation, source) in (FIRST..).zip(sources) {
+        // The bank of the next selection is written now, as what would be gone back to.
+        let next = enforced(data.allowed, generation);
+        let fallback = Fallback { bank: next.clone(), deadline: BootTime(u64::MAX) };
+        let now_in_force = Desired { active: enforced(more, 0), fallback: Some(fallback) };
+        let next = Desired { active: next, fallback: None };
+        plane.with(|kernel| kernel.store(&now_in_force, Clock::default()))?;
         plane.with(|kernel| kernel.drain_events(now(), &mut drop))?;
-        let fewer = || plane.allow(data.allowed);
-        under_fire(&judge, source.into(), fewer)?;
-        let stored = plane.with(|kernel| Ok(kernel.stored_at()))?.context("nothing was stored")?;
+        let store = || {
+            plane.with(|kernel| {
+                let before = now();
+                kernel.store(&next, Clock::default()).map(|()| before)
+            })
+        };
+        let stored = under_fire(&judge, source.into(), store)?;
         let dropped = first_drop(plane, source.into())?;
         times.push(dropped.checked_sub(stored.0).context("dropped before it was stored")? as f64);
     }
     let times: Vec<f64> = times.into_iter().map(|time| time / 1e9).collect();
     let from = format!(
-        "clock just before the store, and of the first drop's event, while another processor judges packet \
+        "clock just before the call that stores it, and of the first drop's event, while another processor judges packet \
          after packet: an upper bound, with what it takes to tell of the drop; {FLIPS} changes"
     );
     report.add(STORE, Spread::of(times), from);
     Ok(())
 }
 
+fn enforced(countries: CountrySet, generation: u64) -> Bank {
+    let policy = Arc::new(Policy::new(Mode::AllowSelected, countries));
+    Bank { generation: Generation(generation), action: Action::Enforce, policy }
+}
+
 /// Does something while packets are judged on another processor, and some after it.
-fn under_fire(judge: &Judge, source: IpAddr, work: impl FnOnce() -> Result<()>) -> Result<()> {
+fn under_fire<T>(judge: &Judge, source: IpAddr, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let done = AtomicBool::new(false);
     let fire = || {
         pin(RECEIVING)?;
@@ -134,18 +155,27 @@ fn first_drop(plane: &mut Plane<'_>, source: IpAddr) -> Result<u64> {
     }
 }
 
+/// What `swap_world` returns from, the next packet is judged by; the old table is freed after that.
 fn from_file(plane: &mut Plane<'_>, report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("world.img");
     fs::write(&file, embedded::WORLD)?;
-    let mut times = Vec::new();
+    let (mut in_force, mut freed) = (Vec::new(), Vec::new());
     for _ in 0..SWAPS {
         let began = Instant::now();
-        let data = WorldData::decode(&fs::read(&file)?)?;
-        plane.with(|kernel| kernel.swap_world(&data.world))?;
-        times.push(began.elapsed().as_secs_f64());
+        let image = fs::read(&file)?;
+        let world = WorldImage::open(&image)?.world()?;
+        plane.with(|kernel| kernel.swap_world(&world))?;
+        in_force.push(began.elapsed().as_secs_f64());
+        plane.with(|kernel| kernel.wait_until_freed())?;
+        freed.push(began.elapsed().as_secs_f64());
     }
-    report.add(WORLD, Spread::of(times), "read, decode, compile, swap, and the old table is freed");
+    let freed = Unit::Seconds.spread(Spread::of(freed));
+    let from = format!(
+        "read, decode, compile, fill, and the store from which on packets are judged by it; the old table is freed \
+         in the background, {freed} after the beginning; {SWAPS} tables"
+    );
+    report.add(WORLD, Spread::of(in_force), from);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The image of the autonomous systems: their numbers and names in pieces, then for each family blocks of
 //! the borders and the system after each.
 
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::blocks::{self, Block, Blocks};
@@ -54,18 +55,55 @@ impl<'a> AsImage<'a> {
     /// # Errors
     /// [`ImageError`] if that part of the image is damaged.
     pub fn announced_by(&self, address: IpAddr) -> Result<Option<(AsNumber, String)>, ImageError> {
-        let place = match address {
-            IpAddr::V4(address) => self.v4.step(&Places, steps::v4(address))?.2,
-            IpAddr::V6(address) => self.v6.step(&Places, steps::v6(address))?.2,
-        };
-        let Some(index) = (place as usize).checked_sub(1) else { return Ok(None) };
+        Ok(self.announced_by_all([address])?.remove(&address))
+    }
+
+    /// The same of many addresses, of which those that nobody announces are left out; no part of the image is
+    /// read twice.
+    ///
+    /// # Errors
+    /// [`ImageError`] if a part of the image is damaged.
+    pub fn announced_by_all(
+        &self,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Result<HashMap<IpAddr, (AsNumber, String)>, ImageError> {
+        let (mut v4, mut v6) = (BTreeSet::new(), BTreeSet::new());
+        for address in addresses {
+            match address {
+                IpAddr::V4(address) => v4.insert(steps::v4(address)),
+                IpAddr::V6(address) => v6.insert(steps::v6(address)),
+            };
+        }
+        let (v4, v6) = (Vec::from_iter(v4), Vec::from_iter(v6));
+        let (of_v4, of_v6) = (self.v4.values(&Places, &v4)?, self.v6.values(&Places, &v6)?);
+        let v4 = v4.into_iter().map(|address| IpAddr::V4(address.into())).zip(of_v4);
+        let v6 = v6.into_iter().map(|address| IpAddr::V6(address.into())).zip(of_v6);
+        let places: Vec<(IpAddr, Place)> = v4.chain(v6).filter(|(_, place)| *place != 0).collect();
+        let systems = self.systems(places.iter().map(|(_, place)| *place).collect())?;
+        let announced = |(address, place)| Some((address, systems.get(&place)?.clone()));
+        Ok(places.into_iter().filter_map(announced).collect())
+    }
+
+    /// The systems at these places.
+    fn systems(
+        &self,
+        places: BTreeSet<Place>,
+    ) -> Result<HashMap<Place, (AsNumber, String)>, ImageError> {
         let unnamed = || ImageError::Malformed("a system is not named");
-        let piece = self.names.get(index / NAMED).ok_or_else(unnamed)?;
         let mut unpacker = Unpacker::new()?;
-        let (numbers, names) = read_names(unpacker.unpack(piece)?)?;
-        let number = numbers.get(index % NAMED).ok_or_else(unnamed)?;
-        let name = names.split('\n').nth(index % NAMED).unwrap_or_default();
-        Ok(Some((*number, name.to_owned())))
+        let mut systems = HashMap::new();
+        let mut places = places.into_iter().peekable();
+        while let Some(piece) = places.peek().map(|place| (*place as usize - 1) / NAMED) {
+            let content = unpacker.unpack(self.names.get(piece).ok_or_else(unnamed)?)?;
+            let (numbers, names) = read_names(content)?;
+            let names: Vec<&str> = names.split('\n').collect();
+            while let Some(place) = places.next_if(|place| (*place as usize - 1) / NAMED == piece) {
+                let index = (place as usize - 1) % NAMED;
+                let number = numbers.get(index).ok_or_else(unnamed)?;
+                systems.insert(place, (*number, names[index].to_owned()));
+            }
+        }
+        Ok(systems)
     }
 
     /// The whole table.

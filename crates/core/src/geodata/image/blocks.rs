@@ -113,6 +113,34 @@ impl<'a, A: Address> Blocks<'a, A> {
         Ok((start, end, value))
     }
 
+    /// The values at addresses, which ascend; a block is read once.
+    pub(super) fn values<B: Block<A>>(
+        &self,
+        block: &B,
+        addresses: &[A],
+    ) -> Result<Vec<B::Value>, ImageError> {
+        let mut unpacker = Unpacker::new()?;
+        let mut values = Vec::with_capacity(addresses.len());
+        let mut rest = addresses;
+        while let Some(next) = rest.first() {
+            let at = self.firsts.partition_point(|first| first <= next) - 1;
+            let within = rest.partition_point(|address| *address <= self.end(at));
+            let (mut before, mut known) = (0, None);
+            self.read_block(at, &mut unpacker, block, &mut |start, value| {
+                let upto =
+                    before + rest[before..within].partition_point(|address| *address < start);
+                values.extend(known.iter().cycle().take(upto - before));
+                (before, known) = (upto, Some(value));
+            })?;
+            values.extend(known.iter().cycle().take(within - before));
+            rest = &rest[within..];
+        }
+        match values.len() == addresses.len() {
+            true => Ok(values),
+            false => Err(ImageError::Malformed("a block is empty")),
+        }
+    }
+
     fn read_block<B: Block<A>>(
         &self,
         at: usize,
