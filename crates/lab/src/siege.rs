@@ -1,11 +1,13 @@
 //! [`Siege`]: a botnet at a real Asterisk, with a real fail2ban before it or without, with GeoFilter or another
 //! country filter beside that or without, and what came of it.
 
+use std::collections::HashMap;
+use std::fs;
 use std::net::{IpAddr, UdpSocket};
 
 use anyhow::{Context, Result, ensure};
 use geofilter_core::country::select;
-use geofilter_core::pbx::attempts;
+use geofilter_core::logs::{Attempts, Calendar, Counted, Reader, Stamp};
 use geofilter_core::world::World;
 
 use crate::addresses::Addresses;
@@ -23,6 +25,9 @@ pub const BOTS: [&str; 12] =
     ["BR", "CN", "DE", "FR", "IN", "IR", "NL", "PT", "RU", "UA", "US", "VN"];
 /// Who may come in: the PBX's own phones, and some of the bots.
 pub const ALLOWED: [&str; 2] = ["ES", "PT"];
+
+/// Milliseconds.
+const YEAR: i64 = 366 * 86_400_000;
 
 /// What stands between the bots and the PBX.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +88,8 @@ pub struct Outcome {
 pub struct Share {
     /// Their guesses.
     pub tally: Tally,
-    /// Lines the PBX logged of them, of those that fail2ban reads.
-    pub logged: usize,
+    /// Attempts that the PBX's log tells of.
+    pub logged: u64,
     /// How many of them fail2ban banned.
     pub banned: usize,
 }
@@ -109,7 +114,7 @@ impl Siege {
         let mut botnet = Botnet::new(&site, &addresses, self.carrier, &BOTS, self.each)?;
         botnet.attack(self.pace)?;
         serve(&phone).context("after the attack")?;
-        let logged = attempts::sources(&asterisk.log());
+        let logged = attempts(&fs::read(&messages)?);
         let banned = match defence {
             Defence::Nothing => Vec::new(),
             _ => fail2ban.banned_at_last(&site.host, "asterisk")?,
@@ -117,8 +122,11 @@ impl Siege {
         let share = |of_allowed: bool| {
             let chosen = |country: &str| ALLOWED.contains(&country) == of_allowed;
             let bots = botnet.addresses(chosen);
-            let count = |all: &[IpAddr]| all.iter().filter(|one| bots.contains(one)).count();
-            Share { tally: botnet.tally(chosen), logged: count(&logged), banned: count(&banned) }
+            Share {
+                tally: botnet.tally(chosen),
+                logged: bots.iter().filter_map(|bot| logged.get(bot)).sum(),
+                banned: bots.iter().filter(|bot| banned.contains(bot)).count(),
+            }
         };
         Ok(Outcome { blocked: share(false), allowed: share(true) })
     }
@@ -151,4 +159,16 @@ fn set_up<'a>(site: &'a Site, world: &World, defence: Defence) -> Result<Option<
 fn serve(phone: &UdpSocket) -> Result<()> {
     ensure!(is_answered(phone)?, "the phone was not answered");
     Ok(())
+}
+
+/// The attempts that a log tells of, by address.
+fn attempts(log: &[u8]) -> HashMap<IpAddr, u64> {
+    let mut attempts = Attempts::default();
+    let mut counted: HashMap<IpAddr, u64> = HashMap::new();
+    let mut tell = |one: Counted| *counted.entry(one.source).or_default() += one.attempts;
+    // The year of its dates does not matter here.
+    let calendar = Calendar { now: Stamp(YEAR), ahead: 0 };
+    Reader::new(calendar).read(log, |event| attempts.add(&event, &mut tell));
+    attempts.finish(&mut tell);
+    counted
 }

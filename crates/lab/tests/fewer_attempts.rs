@@ -24,7 +24,7 @@ fn without_a_filter_every_guess_is_answered_and_logged() {
         let outcome = siege(carrier).lay(&world, Defence::Nothing).unwrap();
         for share in [outcome.blocked, outcome.allowed] {
             assert_eq!(share.tally.answered, share.tally.guesses, "{carrier:?}");
-            assert!(share.logged >= share.tally.guesses, "{carrier:?}: {share:?}");
+            assert_eq!(share.logged, share.tally.guesses as u64, "{carrier:?}: {share:?}");
         }
     }
 }
@@ -43,7 +43,7 @@ fn blocked_countries_leave_nothing_and_fail2ban_bans_the_others() {
             "{carrier:?}"
         );
         let allowed = outcome.allowed;
-        assert!(allowed.tally.answered > 0 && allowed.logged > 0, "{carrier:?}: {allowed:?}");
+        assert!(allowed.tally.answered > 0, "{carrier:?}: {allowed:?}");
         assert_eq!(allowed.banned, BOTS, "{carrier:?}: {allowed:?}");
     }
 }

@@ -47,7 +47,7 @@ fn head() -> String {
         "Written by `make lab`. Asterisk 22 in a network namespace, fail2ban with its stock jail, and bots at real \
          addresses of {} countries ({}), 40 in each. Each bot asks for an extension, is challenged, and answers with a wrong \
          password: a guess. Where there is a country filter it lets in {}. *Answered*: the PBX said that the password is \
-         wrong. *Logged*: lines that fail2ban reads. A phone in {} was served before and after each attack.\n",
+         wrong. *Logged*: attempts that the PBX's log tells of, however many lines each left. A phone in {} was served before and after each attack.\n",
         BOTS.len(),
         BOTS.join(" "),
         ALLOWED.join(" and "),
