@@ -1,8 +1,6 @@
 //! With GeoFilter before it, a real PBX answers and logs no guess from a blocked country, over UDP, IPv6 and TCP; and
 //! fail2ban, beside it, goes on to ban who guesses from an allowed one. The whole table is `make lab`.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use geofilter_core::geodata::embedded;
