@@ -1,15 +1,16 @@
 //! Memory that is used for a moment only. What the kernel is given is built first, and is larger than all that
-//! the agent keeps; the allocator would hold on to its pages for ever.
+//! the agent keeps; the allocator would hold on to its pages, those of threads that have ended too.
 
-/// Gives the pages that nobody uses back to the system.
-#[expect(
-    unsafe_code,
-    reason = "malloc_trim(3) touches only what is free; no library here wraps it"
-)]
-pub(super) fn give_back() {
+/// From this size on memory is mapped for itself, and goes back to the system when it is freed.
+#[cfg(target_env = "gnu")]
+const LARGE: libc::c_int = 1 << 17;
+
+/// Has the allocator give large pieces back as soon as they are free.
+#[expect(unsafe_code, reason = "mallopt(3) sets a number; no library here wraps it")]
+pub(super) fn give_back_what_is_large() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it may be called at any time and from any thread.
+    // SAFETY: it may be called at any time; left alone, the allocator would raise the limit by itself.
     unsafe {
-        libc::malloc_trim(0);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
     }
 }

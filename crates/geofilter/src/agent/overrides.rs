@@ -14,7 +14,7 @@ use geofilter_core::wire::{
 };
 
 use super::engine::{Engine, describe};
-use super::{clock, ledger, memory, records};
+use super::{clock, ledger, records};
 use crate::cli::{failed, invalid};
 
 /// How often what has ended is let go, and the wall clock looked at.
@@ -183,9 +183,7 @@ impl Engine {
         ledger.renew(geo).map_err(|error| {
             format!("the exemptions and bans do not fit into the data plane: {error}")
         })?;
-        let attached = backend.attach(geo.world(), ledger.table(), desired, ledger.clock());
-        memory::give_back();
-        attached.map_err(describe)?;
+        backend.attach(geo.world(), ledger.table(), desired, ledger.clock()).map_err(describe)?;
         self.tell_who_is_known();
         Ok(())
     }
