@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::addresses::Addresses;
 use crate::sip;
-use crate::site::{PBX_V4, PBX_V6, SIP, Site};
+use crate::site::{Site, pbx_of};
 
 /// Below the second after which an unanswered SYN is sent again: each attempt is one packet.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -107,9 +107,8 @@ pub fn is_answered(phone: &UdpSocket) -> Result<bool> {
 
 fn knock(socket: &UdpSocket, extension: u32) -> Result<()> {
     let source = socket.local_addr()?;
-    let pbx: IpAddr = if source.is_ipv4() { PBX_V4.into() } else { PBX_V6.into() };
     let guess = sip::register(source, "UDP", extension);
-    socket.send_to(guess.as_bytes(), (pbx, SIP)).context("send a guess")?;
+    socket.send_to(guess.as_bytes(), pbx_of(source.ip())).context("send a guess")?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use rustix::time::Timespec;
 
 use crate::addresses::Addresses;
 use crate::sip::{self, Challenge};
-use crate::site::{PBX_V4, PBX_V6, SIP, Site};
+use crate::site::{Site, pbx_of};
 
 /// The port they guess from.
 const PORT: u16 = 5068;
@@ -266,9 +266,10 @@ impl Bot {
 
     /// What can't be sent was not heard.
     fn say(&mut self, message: &str) {
-        let pbx: IpAddr = if self.source.is_ipv4() { PBX_V4.into() } else { PBX_V6.into() };
         let said = match &mut self.line {
-            Line::Udp(socket) => socket.send_to(message.as_bytes(), (pbx, SIP)).map(drop),
+            Line::Udp(socket) => {
+                socket.send_to(message.as_bytes(), pbx_of(self.source.ip())).map(drop)
+            }
             Line::Tcp(stream) => stream.write_all(message.as_bytes()),
             Line::Dead => Ok(()),
         };

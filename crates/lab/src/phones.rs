@@ -9,7 +9,7 @@ use geofilter_core::geodata::embedded;
 use crate::addresses::Addresses;
 use crate::process::Agent;
 use crate::sip;
-use crate::site::{PBX_V4, PBX_V6, SIP, Site, WAN, next};
+use crate::site::{PBX_V4, SIP, Site, WAN, next, pbx_of};
 
 /// The ways to attach.
 pub const BACKENDS: [&str; 3] = ["xdp", "tc", "clsact"];
@@ -40,7 +40,7 @@ impl<'a> Phones<'a> {
     /// Whether a packet from there reaches the PBX: what is sent from home after it tells when it would have.
     pub fn reaches(&self, from: &UdpSocket, payload: &str) -> bool {
         let source = from.local_addr().unwrap();
-        from.send_to(payload.as_bytes(), host_of(source.ip())).unwrap();
+        from.send_to(payload.as_bytes(), pbx_of(source.ip())).unwrap();
         self.home.send_to(b"marker", (PBX_V4, SIP)).unwrap();
         let (first, from) = next(&self.pbx).unwrap();
         if first == "marker" {
@@ -82,17 +82,10 @@ pub fn register(site: &Site, address: impl Into<IpAddr>, extension: u32) -> UdpS
     let address = address.into();
     let phone = site.anywhere(address, 5066).unwrap();
     let request = sip::register(phone.local_addr().unwrap(), "UDP", extension);
-    phone.send_to(request.as_bytes(), host_of(address)).unwrap();
+    phone.send_to(request.as_bytes(), pbx_of(address)).unwrap();
     let (answer, _) = next(&phone).unwrap();
     assert!(sip::is_success(answer.as_bytes()), "{answer}");
     phone
-}
-
-fn host_of(source: IpAddr) -> SocketAddr {
-    match source {
-        IpAddr::V4(_) => (PBX_V4, SIP).into(),
-        IpAddr::V6(_) => (PBX_V6, SIP).into(),
-    }
 }
 
 /// With an agent that lets in Spain alone, once for each way to attach.

@@ -141,9 +141,17 @@ impl Site {
     /// If it can't be sent.
     pub fn send(&self, source: impl Into<IpAddr>, port: u16, payload: &[u8]) -> Result<()> {
         let source = source.into();
-        let host: IpAddr = if source.is_ipv4() { PBX_V4.into() } else { PBX_V6.into() };
+        let host = pbx_of(source).ip();
         self.anywhere(source, 0)?.send_to(payload, (host, port)).context("send a datagram")?;
         Ok(())
+    }
+}
+
+/// Where the PBX is for who sends from this address: of the same family.
+pub fn pbx_of(source: IpAddr) -> SocketAddr {
+    match source {
+        IpAddr::V4(_) => (PBX_V4, SIP).into(),
+        IpAddr::V6(_) => (PBX_V6, SIP).into(),
     }
 }
 
