@@ -17,6 +17,7 @@ use crate::change::{Change, Risk};
 use crate::counters::{Counters, Outcomes, Reason, Traffic};
 use crate::country::{CountryCode, CountryId, CountrySet};
 use crate::desired::{Attachment, Generation, State};
+use crate::fail2ban::Ask;
 use crate::policy::{Disputed, Mode, Policy, Scope, TimeBox, Transport, Verdict};
 
 pub use preview::{
@@ -148,6 +149,11 @@ pub enum Request {
         #[serde(default)]
         origin: Option<Origin>,
     },
+    /// What fail2ban's action asks.
+    Fail2ban {
+        /// What.
+        ask: Ask,
+    },
     /// Whether an address must never be banned.
     Protected {
         /// The address.
@@ -190,7 +196,7 @@ pub enum Reply {
     Why(Box<Why>),
     /// To [`Request::List`].
     Records(Records),
-    /// To [`Request::Add`], [`Request::Remove`] and [`Request::RemovePeer`].
+    /// To [`Request::Add`], [`Request::Remove`], [`Request::RemovePeer`] and [`Request::Fail2ban`].
     Noted(Noted),
     /// To [`Request::Protected`].
     Protected(Protected),
