@@ -13,6 +13,7 @@ use geofilter_core::wire::{Changed, Failure, FailureKind, Fallback, LogEntry, Re
 use geofilter_dataplane::Backend;
 use tokio::sync::{broadcast, oneshot};
 
+use super::fail2ban::Bans;
 use super::ledger::{Begun, Ledger};
 use super::log::{AttackLog, Filter, Now};
 use super::names::Asker;
@@ -64,6 +65,7 @@ pub(crate) struct Engine {
     /// Who sends packets.
     pub(super) sources: Sources,
     pub(super) ear: Ear,
+    pub(super) bans: Bans,
     /// What went wrong at the start and is worth knowing for as long as this agent runs.
     pub(super) warnings: Vec<String>,
     /// What failed by itself lately, and when it is tried again.
@@ -120,6 +122,7 @@ impl Engine {
             usual_scope,
             sources: Sources::default(),
             ear,
+            bans: Bans::default(),
             warnings,
             trouble: None,
         };
@@ -292,6 +295,7 @@ impl Engine {
             Request::Remove { kind, targets, origin } => {
                 answered(self.remove(kind, &targets, origin))
             }
+            Request::Fail2ban { ask } => answered(self.fail2ban(ask)),
             Request::Protected { address } => self.protected(address),
             Request::Peers => answered(self.peers()),
             Request::RemovePeer { peer } => answered(self.remove_peer(peer)),

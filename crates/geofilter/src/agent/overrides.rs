@@ -105,6 +105,16 @@ impl Engine {
     }
 
     pub(super) fn protected(&mut self, address: IpAddr) -> Reply {
+        let because = self.because(address);
+        Reply::Protected(Protected { address, protected: !because.is_empty(), because })
+    }
+
+    /// Why an address must not be banned by itself, if it must not.
+    pub(super) fn reason_to_spare(&mut self, address: IpAddr) -> Option<String> {
+        self.because(address).into_iter().next().map(|because| because.said)
+    }
+
+    fn because(&mut self, address: IpAddr) -> Vec<Because> {
         let mut because = Vec::new();
         if !is_global(address) {
             let said =
@@ -127,7 +137,7 @@ impl Engine {
                 .protects(address)
                 .map(|said| Because { reason: Reason::Peer, said: said.to_owned() }),
         );
-        Reply::Protected(Protected { address, protected: !because.is_empty(), because })
+        because
     }
 
     pub(super) fn peers(&mut self) -> Result<Reply, Failure> {
@@ -280,7 +290,7 @@ impl Engine {
         })
     }
 
-    fn not_in_force(&self) -> Option<String> {
+    pub(super) fn not_in_force(&self) -> Option<String> {
         let lost = self.machine.policy_lost() && !self.machine.attached();
         lost.then(|| {
             "this is saved, and in force once you choose a policy with `allow` or `block`: the kernel holds one that this agent does not know".to_owned()

@@ -13,6 +13,7 @@ use geofilter_core::overrides::AddressKey;
 use geofilter_core::pbx::trusted::Trusted;
 use geofilter_core::tracker;
 use geofilter_dataplane::Backend;
+use ipnet::IpNet;
 
 use super::engine::{Engine, describe};
 use super::ledger::Ledger;
@@ -86,6 +87,14 @@ impl Ear {
         }
         let registered = trusted.registered.contains(&address);
         registered.then_some("a device is registered there at the PBX")
+    }
+
+    /// Whether a trunk or a registered device is within a prefix.
+    pub(super) fn knows_in(&self, prefix: IpNet) -> bool {
+        self.trusted.as_ref().is_some_and(|trusted| {
+            let trunks = trusted.trunks.iter().map(SocketAddr::ip);
+            trunks.chain(trusted.registered.iter().copied()).any(|known| prefix.contains(&known))
+        })
     }
 
     /// What it said last; `None` if there is no PBX, or it never answered.

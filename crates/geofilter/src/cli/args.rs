@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use geofilter_core::book::{HostName, Note, Origin};
+use geofilter_core::book::{HostName, Note};
 use geofilter_core::change::Risk;
 use geofilter_core::counters::Reason;
 use geofilter_core::country::CountryCode;
+use geofilter_core::fail2ban::Jail;
 use geofilter_core::policy::{Disputed, Mode, Ports, Transport, Verdict};
 
 use super::calendar::{From, Until};
@@ -94,6 +95,12 @@ pub(crate) enum Command {
     Peer(Peer),
     /// Say whether an address must never be banned: exit code 0 if so, else 1
     Protected(Protected),
+    /// What fail2ban's action `geofilter` calls
+    ///
+    /// A ban that anybody could have brought about with forged packets is short, and there are only so many
+    /// of them; whoever is protected is not banned at all.
+    #[command(subcommand)]
+    Fail2ban(Fail2ban),
     /// Show recent drops
     Log(Log),
     /// Show what is dropped now, second by second, until q is pressed; with --json, once
@@ -289,8 +296,6 @@ pub(crate) struct Add {
     /// A remark.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) note: Note,
-    #[arg(long, hide = true, default_value = "operator", value_parser = word::<Origin>(&["operator", "fail2ban", "pbx"]))]
-    pub(crate) origin: Origin,
 }
 
 #[derive(Debug, Args)]
@@ -328,6 +333,49 @@ pub(crate) struct Protected {
     /// Say nothing.
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Fail2ban {
+    /// Ban somebody; the log lines behind that are read from standard input
+    Ban {
+        #[command(flatten)]
+        ticket: Ticket,
+        #[command(flatten)]
+        of: OfJail,
+        /// 1 for a ban from before fail2ban was restarted, <restored>.
+        #[arg(long, value_name = "0|1", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1))]
+        restored: u8,
+    },
+    /// End a ban, unless another jail asked for one that lasts longer
+    Unban {
+        #[command(flatten)]
+        ticket: Ticket,
+    },
+    /// Fail if the jail believes somebody banned who is not
+    Check(OfJail),
+    /// Have the jail ban anew whom it finds again
+    Repair(OfJail),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ticket {
+    /// Whom, <ip>.
+    #[arg(value_name = "ADDR")]
+    pub(crate) address: IpAddr,
+    /// When it began, in seconds since 1970, <time>.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds_of_fail2ban)]
+    pub(crate) time: u64,
+    /// How many seconds it lasts, <bantime>; less than none is for ever.
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub(crate) bantime: i64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OfJail {
+    /// The jail, <name>.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) jail: Jail,
 }
 
 #[derive(Debug, Args)]
@@ -449,6 +497,14 @@ impl FromStr for Span {
             .map(|seconds| Self { seconds })
             .ok_or_else(invalid)
     }
+}
+
+/// A time as fail2ban writes it, to the second as its database has it.
+fn seconds_of_fail2ban(text: &str) -> Result<u64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=9e9).contains(seconds));
+    seconds
+        .map(|seconds| seconds.round() as u64)
+        .ok_or_else(|| "write seconds since 1970".to_owned())
 }
 
 /// An empty variable is as good as none.

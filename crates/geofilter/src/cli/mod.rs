@@ -8,6 +8,7 @@ pub(crate) mod client;
 mod countdown;
 mod detect;
 mod doctor;
+mod fail2ban;
 mod geodb;
 mod log;
 mod manual;
@@ -100,6 +101,7 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Ban(command) => overrides::ban(command, global),
         Command::Peer(command) => overrides::peer(command, global),
         Command::Protected(protected) => overrides::protected(&protected, global),
+        Command::Fail2ban(command) => fail2ban::run(command, global),
         Command::Log(log) => log::run(&log, global),
         Command::Top => top::run(global),
         Command::Preview(preview) => preview::run(&preview, global),

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use geofilter_core::book::{Kind, Target, provider};
+use geofilter_core::book::{Kind, Origin, Target, provider};
 use geofilter_core::wire::{Failure, NameReport, Noted, Records, Reply, Request};
 
 use super::args::{Add, Ban, Exempt, Global, Only, Peer, Protected, Targets};
@@ -75,7 +75,7 @@ fn add(kind: Kind, add: Add, global: &Global) -> Outcome {
             targets: chunk.to_vec(),
             seconds: add.span.map(|span| span.seconds),
             note: add.note.clone().into(),
-            origin: add.origin,
+            origin: Origin::Operator,
         };
         join(&mut all, noted(&request, global), targets.len())?;
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::support::{Place, Signal, binary, text};
 use serde_json::{Value, json};
@@ -83,7 +83,18 @@ fn adding_again_replaces_the_end_and_the_note() {
     let record = &records[0];
     assert_eq!((&record["note"], &record["until"]), (&json!("second"), &json!(null)));
     // Another origin keeps a record of its own, and can't shorten what the operator asked for.
-    place.json(&["ban", "add", "203.0.113.9", "--for", "1m", "--origin", "fail2ban"]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
+    place.json(&[
+        "fail2ban",
+        "ban",
+        "203.0.113.9",
+        "--jail",
+        "asterisk",
+        "--time",
+        &now,
+        "--bantime",
+        "60",
+    ]);
     let only = place.json(&["ban", "list", "203.0.113.9"]);
     assert_eq!((&only["schema"], &only["kind"]), (&json!(1), &json!("ban")));
     assert_eq!(only["records"].as_array().unwrap().len(), 2);
