@@ -9,10 +9,12 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::namespace::{Namespace, succeed};
 use crate::pbx::{Fetched, Kept, within_patience};
+use crate::process::{Agent, binary};
 
 /// It looks at a log every second or two; what does not change for so long does not change any more.
 const LOOK: Duration = Duration::from_secs(4);
@@ -52,6 +54,31 @@ impl Fail2ban {
         Ok(installed)
     }
 
+    /// Gives it GeoFilter's action and drop-in as they are packaged, for this agent.
+    ///
+    /// # Errors
+    /// If they can't be written.
+    pub fn with_geofilter(&self, agent: &Agent<'_>) -> Result<()> {
+        let packaged = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/fail2ban");
+        for folder in ["action.d", "jail.d"] {
+            let file = Path::new(folder).join("geofilter.conf");
+            fs::copy(packaged.join(&file), self.path("etc").join(&file))?;
+        }
+        let program = self.programs().join("geofilter");
+        let (binary, socket) = (binary()?, agent.socket());
+        let text =
+            format!("#!/bin/sh\nexec {} --socket {} \"$@\"\n", binary.display(), socket.display());
+        write_program(&program, &text)
+    }
+
+    /// Takes the drop-in away again.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn without_drop_in(&self) -> Result<()> {
+        Ok(fs::remove_file(self.path("etc/jail.d/geofilter.conf"))?)
+    }
+
     /// Changes its `jail.local`, of which a server takes note when it starts.
     ///
     /// # Errors
@@ -83,6 +110,17 @@ impl Fail2ban {
         self.kept = None;
     }
 
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        let pid: i32 = fs::read_to_string(self.path("pid"))?.trim().parse()?;
+        kill_process(Pid::from_raw(pid).context("the process id of fail2ban")?, Signal::KILL)?;
+        self.kept = None;
+        Ok(())
+    }
+
     /// Asks its client.
     ///
     /// # Errors
@@ -90,6 +128,11 @@ impl Fail2ban {
     pub fn client(&self, namespace: &Namespace, words: &[&str]) -> Result<String> {
         let client = self.programs().join("fail2ban-client");
         namespace.command(client.to_str().context("the path of the client")?, words)
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
     /// Whom a jail has banned once it has read all that was logged.
@@ -128,17 +171,21 @@ impl Fail2ban {
         let words = [python.get_program()].into_iter().chain(python.get_args());
         let python: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
         let text = format!(
-            "#!/bin/sh\nexport PYTHONHOME={home} PYTHONPATH={home}/lib/python3/dist-packages \
+            "#!/bin/sh\nexport PATH={bin}:$PATH PYTHONHOME={home} PYTHONPATH={home}/lib/python3/dist-packages \
              PYTHONDONTWRITEBYTECODE=1\nexec {python} {script} -c {config} \"$@\"\n",
+            bin = self.programs().display(),
             home = fetched.path("usr").display(),
             python = python.join(" "),
             script = fetched.path("usr/bin").join(program).display(),
             config = self.path("etc").display(),
         );
-        let path = self.programs().join(program);
-        fs::write(&path, text)?;
-        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?)
+        write_program(&self.programs().join(program), &text)
     }
+}
+
+fn write_program(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text)?;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
 
 /// Lines of a jail for Asterisk that reads these files.

@@ -106,15 +106,16 @@ fn every_promise_names_a_test_that_is_there() {
             code.iter().any(|(_, text)| text.contains(&format!("fn {test}")))
         }
     };
-    let operating = read("docs/operating.md");
-    let rows: Vec<&str> = operating.lines().filter(|line| line.starts_with("| ")).collect();
-    let promises = rows.iter().filter(|row| !row.starts_with("| promise"));
     let mut before = 0;
-    for row in promises {
-        let named: Vec<&str> = row.split('`').filter(|word| word.contains("::")).collect();
-        assert!(!named.is_empty() || row.contains("the same"), "no test: {row}");
-        named.iter().for_each(|name| assert!(is_there(name), "there is no {name}"));
-        before += 1;
+    for document in ["docs/operating.md", "docs/fail2ban.md"].map(read) {
+        let rows = document.lines().skip_while(|line| !line.starts_with("| promise"));
+        let promises = rows.filter(|row| row.starts_with("| ") && !row.starts_with("| promise"));
+        for row in promises {
+            let named: Vec<&str> = row.split('`').filter(|word| word.contains("::")).collect();
+            assert!(!named.is_empty() || row.contains("the same"), "no test: {row}");
+            named.iter().for_each(|name| assert!(is_there(name), "there is no {name}"));
+            before += 1;
+        }
     }
     assert!(before > 20, "the promises were not found");
 }
