@@ -8,7 +8,7 @@
 //! there, [`wire`] what agent and clients say to each other. [`pbx`] reads what a PBX says of itself, and
 //! [`surroundings`] what else has a say about packets on its host; [`detected`] puts the two together, and
 //! [`doctor`] says what could go wrong there. [`logs`] reads who tried to get in, [`impact`] says what a
-//! policy would have done about it, and [`fail2ban`] how far its bans are believed.
+//! policy would have done about it, [`evidence`] what came of one, and [`fail2ban`] how far its bans are believed.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ pub mod detected;
 pub mod doctor;
 pub mod dxr;
 pub mod event;
+pub mod evidence;
 pub mod fail2ban;
 pub mod geodata;
 pub mod impact;

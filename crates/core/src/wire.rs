@@ -3,6 +3,7 @@
 //!
 //! The fields are a contract: new ones may come, none goes or changes its meaning within a [`SCHEMA`].
 
+mod evidence;
 mod preview;
 mod records;
 mod sources;
@@ -20,6 +21,7 @@ use crate::desired::{Attachment, Generation, State};
 use crate::fail2ban::Ask;
 use crate::policy::{Disputed, Mode, Policy, Scope, TimeBox, Transport, Verdict};
 
+pub use evidence::{EvidenceDay, EvidenceReport};
 pub use preview::{
     Cut, Kept, Preview, PreviewAddresses, PreviewCountry, PreviewLog, Selection, Share, Who,
 };
@@ -159,6 +161,8 @@ pub enum Request {
         /// The address.
         address: IpAddr,
     },
+    /// What the logs of the PBX told of attempts, day by day.
+    Evidence,
     /// The addresses the PBX itself sent a request to.
     Peers,
     /// Ends a peer.
@@ -200,6 +204,8 @@ pub enum Reply {
     Noted(Noted),
     /// To [`Request::Protected`].
     Protected(Protected),
+    /// To [`Request::Evidence`].
+    Evidence(Box<EvidenceReport>),
     /// To [`Request::Peers`].
     Peers(Peers),
     /// To [`Request::Log`], as many as there are.

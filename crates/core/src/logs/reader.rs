@@ -44,6 +44,11 @@ impl Reader {
         Self { calendar, ..Self::default() }
     }
 
+    /// Goes on at another time.
+    pub fn at(&mut self, calendar: Calendar) {
+        self.calendar = calendar;
+    }
+
     /// What was read so far.
     pub fn lines(&self) -> &Lines {
         &self.lines
