@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
 use geofilter_core::country::CountryId;
@@ -19,7 +19,7 @@ const UNREADABLE: &str = "cannot read the world data built into this binary";
 #[derive(Debug)]
 pub(crate) struct Geo {
     edition: Edition,
-    world: World,
+    world: Arc<World>,
     systems: OnceLock<Option<AsTable>>,
 }
 
@@ -28,11 +28,15 @@ impl Geo {
     pub(crate) fn embedded() -> anyhow::Result<Self> {
         let image = embedded::world_image().context(UNREADABLE)?;
         let world = image.world().context(UNREADABLE)?;
-        Ok(Self { edition: image.edition().clone(), world, systems: OnceLock::new() })
+        Ok(Self {
+            edition: image.edition().clone(),
+            world: Arc::new(world),
+            systems: OnceLock::new(),
+        })
     }
 
     /// The table.
-    pub(crate) fn world(&self) -> &World {
+    pub(crate) fn world(&self) -> &Arc<World> {
         &self.world
     }
 

@@ -13,6 +13,7 @@ use geofilter_core::wire::{Changed, Failure, FailureKind, Fallback, LogEntry, Re
 use geofilter_dataplane::Backend;
 use tokio::sync::{broadcast, oneshot};
 
+use super::evidence::Watch;
 use super::fail2ban::Bans;
 use super::ledger::{Begun, Ledger};
 use super::log::{AttackLog, Filter, Now};
@@ -66,6 +67,7 @@ pub(crate) struct Engine {
     pub(super) sources: Sources,
     pub(super) ear: Ear,
     pub(super) bans: Bans,
+    pub(super) watch: Watch,
     /// What went wrong at the start and is worth knowing for as long as this agent runs.
     pub(super) warnings: Vec<String>,
     /// What failed by itself lately, and when it is tried again.
@@ -111,6 +113,8 @@ impl Engine {
         let (machine, effect) = Machine::start(saved, last, observed.as_ref(), clock::boot());
         let log = AttackLog::new();
         let ear = Ear::new(settings.manager.clone());
+        let kept = (!settings.trial).then_some(settings.state_dir.as_path());
+        let watch = Watch::begin(kept, Arc::clone(geo.world()));
         let mut engine = Self {
             settings,
             backend,
@@ -123,6 +127,7 @@ impl Engine {
             sources: Sources::default(),
             ear,
             bans: Bans::default(),
+            watch,
             warnings,
             trouble: None,
         };
@@ -150,6 +155,7 @@ impl Engine {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.watch.note(self.machine.dropping(clock::boot()).is_some());
             if self.needs_beats() && beat <= Instant::now() {
                 self.beat();
                 beat = Instant::now() + BEAT;
@@ -297,6 +303,7 @@ impl Engine {
             }
             Request::Fail2ban { ask } => answered(self.fail2ban(ask)),
             Request::Protected { address } => self.protected(address),
+            Request::Evidence => self.evidence(),
             Request::Peers => answered(self.peers()),
             Request::RemovePeer { peer } => answered(self.remove_peer(peer)),
         };

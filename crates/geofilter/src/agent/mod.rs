@@ -2,12 +2,13 @@
 //! [`place`] makes sure there is only one agent; [`store`] keeps the state on disk, and [`unsaved`] what
 //! could not be kept there; [`ledger`] is the exemptions and bans, [`fail2ban`] takes those of fail2ban, and [`names`]
 //! follows those that are host names; [`scope`] finds the ports to protect, and [`pbx`] hears whom never to cut; [`sources`] is who sends
-//! packets, [`preview`] whom a policy would cut, [`change`] refuses to; [`baseline`] proves that nothing remains.
+//! packets, [`evidence`] what the logs of the PBX tell of attempts, [`preview`] whom a policy would cut, [`change`] refuses to; [`baseline`] proves that nothing remains.
 
 mod baseline;
 mod change;
 pub(crate) mod clock;
 mod engine;
+mod evidence;
 mod fail2ban;
 mod journal;
 mod ledger;

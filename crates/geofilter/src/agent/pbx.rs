@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use geofilter_core::book::{Edit, Kind, Note, Origin, Record, Target};
 use geofilter_core::desired::BootTime;
 use geofilter_core::overrides::AddressKey;
 use geofilter_core::pbx::trusted::Trusted;
+use geofilter_core::pbx::{LogFile, Pbx};
 use geofilter_core::tracker;
 use geofilter_dataplane::Backend;
 use ipnet::IpNet;
@@ -44,8 +46,15 @@ pub(super) struct Ear {
     left_out: u8,
 }
 
-/// What was heard, and whether it was all there is to say.
-type Heard = (Trusted, bool);
+/// What was heard.
+#[derive(Debug)]
+struct Heard {
+    trusted: Trusted,
+    /// It was all there is to say.
+    complete: bool,
+    /// Where it is written who tried to get in.
+    logs: BTreeSet<PathBuf>,
+}
 
 impl Ear {
     /// Listens; the thread ends with it.
@@ -59,7 +68,11 @@ impl Ear {
                 let pbxs = detect::pbxs(manager.as_ref());
                 pbxs.notes.iter().for_each(|note| tracing::debug!("{note}"));
                 let said = Trusted::of(&pbxs.pbxs);
-                let said = said.map(|(trusted, asked)| (trusted, asked && !pbxs.cut_short));
+                let said = said.map(|(trusted, asked)| Heard {
+                    trusted,
+                    complete: asked && !pbxs.cut_short,
+                    logs: logs(&pbxs.pbxs),
+                });
                 if heard.send(said).is_err() {
                     return;
                 }
@@ -132,6 +145,14 @@ impl Ear {
     }
 }
 
+/// The files in which Asterisk tells of attempts.
+fn logs(pbxs: &[Pbx]) -> BTreeSet<PathBuf> {
+    let here = pbxs.iter().filter(|pbx| !pbx.container);
+    let files = here.flat_map(|pbx| pbx.logs.iter().flatten());
+    let tells = |file: &&LogFile| file.writes("NOTICE") || file.writes("SECURITY");
+    files.filter(tells).filter_map(|file| Path::new(&file.path).canonicalize().ok()).collect()
+}
+
 impl Engine {
     /// Does what the PBX says, if it has said something.
     pub(super) fn listen_to_the_pbx(&mut self) {
@@ -146,7 +167,8 @@ impl Engine {
     }
 
     fn take(&mut self, heard: Option<Heard>) {
-        let Some((trusted, complete)) = heard else { return };
+        let Some(Heard { trusted, complete, logs }) = heard else { return };
+        self.watch.follow(logs);
         self.exempt_trunks(&trusted.exemptions, complete);
         self.ear.cut_short = !complete;
         self.ear.trusted = Some(match self.ear.trusted.take().filter(|_| !complete) {

@@ -107,6 +107,8 @@ pub(crate) enum Command {
     Top,
     /// Show whom a policy would cut
     Preview(Preview),
+    /// Show the attempts and logins that the PBX logged, day by day, without a policy and with one
+    Evidence(Evidence),
     /// Find the PBX on this host, its ports and trunks, and what else filters there
     ///
     /// It asks Asterisk through its control socket, or its manager if the configuration has a login, and Kamailio
@@ -419,6 +421,13 @@ pub(crate) struct Preview {
     /// fail2ban's and Kamailio's log, as files (gzip too), or - for standard input. Name the policy before.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "addresses")]
     pub(crate) log: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Evidence {
+    /// How many days to show; all of them are compared.
+    #[arg(long, value_name = "N", default_value_t = 14)]
+    pub(crate) days: usize,
 }
 
 #[derive(Debug, Args)]

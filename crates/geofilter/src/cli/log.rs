@@ -30,6 +30,7 @@ pub(super) fn run(args: &args::Log, global: &Global) -> Outcome {
             | Reply::Records(_)
             | Reply::Noted(_)
             | Reply::Protected(_)
+            | Reply::Evidence(_)
             | Reply::Peers(_)
             | Reply::Error(_) => return Err(confused()),
         };

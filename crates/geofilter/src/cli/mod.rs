@@ -8,6 +8,7 @@ pub(crate) mod client;
 mod countdown;
 mod detect;
 mod doctor;
+mod evidence;
 mod fail2ban;
 mod geodb;
 mod log;
@@ -105,6 +106,7 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Log(log) => log::run(&log, global),
         Command::Top => top::run(global),
         Command::Preview(preview) => preview::run(&preview, global),
+        Command::Evidence(evidence) => evidence::run(&evidence, global),
         Command::Detect(detect) => detect::run(&detect, global),
         Command::Doctor(doctor) => doctor::run(&doctor, global),
         Command::Geodb(Geodb::Status) => geodb::status(global),

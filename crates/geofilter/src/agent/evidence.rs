@@ -1,0 +1,297 @@
+//! [`Watch`]: follows the logs of the PBX on a thread of its own, and keeps what they tell, day by day.
+//!
+//! What is saved is a whole: the counts together with how far each log was read, at a moment when no attempt was
+//! being told of. So a crash counts nothing twice, and what was written meanwhile is read afterwards, unless the
+//! log was rotated away by then.
+
+mod log;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use geofilter_core::decide::judged_address;
+use geofilter_core::evidence::{Comparison, Evidence};
+use geofilter_core::logs::{Attempts, Counted, Event, Stamp, What};
+use geofilter_core::wire::{EvidenceDay, EvidenceReport, Reply};
+use geofilter_core::world::World;
+use serde::{Deserialize, Serialize};
+
+use super::engine::Engine;
+use super::store::write_whole;
+use crate::logs::calendar;
+use log::{Log, Place};
+
+const FILE: &str = "evidence.json";
+const SCHEMA: u32 = 1;
+/// How often the logs are looked at.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// After so long without a line of an attempt, all of them are over.
+const QUIET: Duration = Duration::from_secs(100);
+/// Under an attack that does not end, it is saved this often.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// The thread that follows the logs, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Watch {
+    logs: Option<Sender<BTreeSet<PathBuf>>>,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    told: Mutex<Told>,
+    dropping: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    evidence: Evidence,
+    logs: Vec<PathBuf>,
+    trouble: BTreeMap<PathBuf, String>,
+    unsaved: Option<String>,
+}
+
+impl Shared {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch {
+    /// Begins with what was saved in a directory, and goes on saving there; in none for an agent on trial.
+    pub(super) fn begin(dir: Option<&Path>, world: Arc<World>) -> Self {
+        let (logs, inbox) = mpsc::channel();
+        let shared = Arc::new(Shared::default());
+        let saved = dir.map(load).unwrap_or_default();
+        shared.told().evidence = saved.evidence;
+        let follower = Follower {
+            dir: dir.map(Path::to_owned),
+            world,
+            shared: Arc::clone(&shared),
+            places: saved.logs,
+            logs: Vec::new(),
+            attempts: Attempts::default(),
+            heard: None,
+            saved: Instant::now(),
+            looked: Instant::now(),
+        };
+        let thread = thread::Builder::new().name("evidence".to_owned());
+        let thread = thread.spawn(move || follower.run(&inbox));
+        if let Err(error) = &thread {
+            tracing::warn!(%error, "the logs of the PBX are not followed: no thread can be had");
+        }
+        Self { logs: Some(logs), shared, thread: thread.ok() }
+    }
+
+    /// Follows these logs from now on, beside those that were named before.
+    pub(super) fn follow(&self, logs: BTreeSet<PathBuf>) {
+        // It fails when there is no thread, which was said.
+        self.logs.as_ref().map(|sender| sender.send(logs));
+    }
+
+    /// Whether a policy drops packets now.
+    pub(super) fn note(&self, dropping: bool) {
+        self.shared.dropping.store(dropping, Ordering::Relaxed);
+    }
+
+    fn report(&self, now: Stamp) -> EvidenceReport {
+        let told = self.shared.told();
+        let Comparison { without, with } = told.evidence.compare(now);
+        let troubles = told.trouble.iter().map(|(path, why)| format!("{}: {why}", path.display()));
+        let mut warnings: Vec<String> = troubles.collect();
+        warnings.extend(told.unsaved.iter().map(|why| {
+            format!("what the logs tell can't be saved, so a restart would forget it: {why}")
+        }));
+        EvidenceReport {
+            days: told
+                .evidence
+                .days()
+                .map(|(day, of_day)| EvidenceDay { day: day.to_string(), of_day: of_day.clone() })
+                .collect(),
+            without,
+            with,
+            logs: told.logs.iter().map(|path| path.display().to_string()).collect(),
+            warnings,
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.logs = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that follows the logs has panicked");
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn evidence(&self) -> Reply {
+        Reply::Evidence(Box::new(self.watch.report(calendar(SystemTime::now()).now)))
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    schema: u32,
+    evidence: Evidence,
+    logs: BTreeMap<PathBuf, Place>,
+}
+
+/// What can't be read is kept beside it, and it begins anew.
+fn load(dir: &Path) -> Saved {
+    let path = dir.join(FILE);
+    let saved = match fs::read(&path) {
+        Ok(text) => serde_json::from_slice::<Saved>(&text).map_err(io::Error::from),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Saved::default(),
+        Err(error) => Err(error),
+    };
+    saved.unwrap_or_else(|error| {
+        let aside = dir.join(format!("{FILE}.corrupt"));
+        let moved = fs::rename(&path, &aside).is_ok();
+        tracing::warn!(
+            %error, path = %path.display(), moved,
+            "what the logs told so far can't be read: it is counted anew"
+        );
+        Saved::default()
+    })
+}
+
+/// What runs on the thread.
+#[derive(Debug)]
+struct Follower {
+    dir: Option<PathBuf>,
+    world: Arc<World>,
+    shared: Arc<Shared>,
+    /// How far logs were read that are not open.
+    places: BTreeMap<PathBuf, Place>,
+    logs: Vec<Log>,
+    attempts: Attempts,
+    /// When the last line came that is not counted yet.
+    heard: Option<Instant>,
+    saved: Instant,
+    looked: Instant,
+}
+
+impl Follower {
+    fn run(mut self, inbox: &Receiver<BTreeSet<PathBuf>>) {
+        self.follow(self.places.keys().cloned().collect());
+        loop {
+            match inbox.recv_timeout(INTERVAL) {
+                Ok(logs) => self.follow(logs),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.look();
+        }
+        self.look();
+        self.finish();
+    }
+
+    fn follow(&mut self, logs: BTreeSet<PathBuf>) {
+        for path in logs {
+            if self.logs.iter().all(|log| log.path() != path) {
+                let place = self.places.remove(&path);
+                self.logs.push(Log::new(path, place));
+            }
+        }
+        self.shared.told().logs = self.logs.iter().map(|log| log.path().to_owned()).collect();
+    }
+
+    /// Reads what was written since the last time.
+    fn look(&mut self) {
+        let now = calendar(SystemTime::now());
+        let mut trouble = BTreeMap::new();
+        let mut more = true;
+        while more {
+            let mut events = Vec::new();
+            more = false;
+            for log in &mut self.logs {
+                match log.read(now, &mut events) {
+                    Ok(unread) => more |= unread,
+                    Err(error) => {
+                        let why = format!("this log can't be read: {error}");
+                        trouble.insert(log.path().to_owned(), why);
+                    }
+                }
+            }
+            // Several tell of the same attempts, each in the order of time.
+            events.sort_by_key(|event| event.time);
+            self.add(&events, now.now);
+        }
+        self.watch(trouble, now.now);
+        let over = self.heard.is_some_and(|heard| heard.elapsed() > QUIET);
+        if over || self.saved.elapsed() > LONGEST {
+            self.finish();
+        }
+    }
+
+    fn watch(&mut self, trouble: BTreeMap<PathBuf, String>, now: Stamp) {
+        let followed = !self.logs.is_empty() && trouble.is_empty();
+        let since = self.looked.elapsed().as_secs() as u32;
+        self.looked += Duration::from_secs(since.into());
+        let dropping = self.shared.dropping.load(Ordering::Relaxed);
+        let mut told = self.shared.told();
+        told.trouble = trouble;
+        if followed {
+            told.evidence.watch(since, dropping, now);
+        }
+    }
+
+    fn add(&mut self, events: &[Event], now: Stamp) {
+        if events.is_empty() {
+            return;
+        }
+        self.heard = Some(Instant::now());
+        let Self { attempts, shared, world, .. } = self;
+        let mut told = shared.told();
+        let evidence = &mut told.evidence;
+        for event in events {
+            if matches!(event.what, What::Login(_)) {
+                evidence.login(event.time.unwrap_or(now), now);
+            }
+            attempts.add(event, |counted| count(evidence, &counted, world, now));
+        }
+    }
+
+    /// Counts what was told of, and saves it.
+    fn finish(&mut self) {
+        let now = calendar(SystemTime::now()).now;
+        let Self { attempts, shared, world, .. } = self;
+        let mut told = shared.told();
+        attempts.finish(|counted| count(&mut told.evidence, &counted, world, now));
+        (self.heard, self.saved) = (None, Instant::now());
+        let Some(dir) = &self.dir else { return };
+        let places = self.logs.iter().filter_map(|log| Some((log.path().to_owned(), log.place()?)));
+        let saved =
+            Saved { schema: SCHEMA, evidence: told.evidence.clone(), logs: places.collect() };
+        drop(told);
+        let written = serde_json::to_vec(&saved)
+            .map_err(io::Error::from)
+            .and_then(|text| write_whole(dir, FILE, &text));
+        let unsaved = written.err().map(|error| format!("{}: {error}", dir.join(FILE).display()));
+        if let Some(why) = &unsaved {
+            tracing::warn!(why, "what the logs tell can't be saved");
+        }
+        shared.told().unsaved = unsaved;
+    }
+}
+
+fn count(evidence: &mut Evidence, counted: &Counted, world: &World, now: Stamp) {
+    let country = world.lookup(judged_address(counted.source)).primary;
+    evidence.count(counted, country.code(), now);
+}
+
+#[cfg(test)]
+mod tests;
