@@ -98,7 +98,7 @@ impl<'a> Root<'a> {
     fn command(&self, words: &[&str]) -> Command {
         let target = format!("--target={}", self.pid);
         let mut command = Command::new("nsenter");
-        command.args([&target, "--mount", "--root", "--wd=/", "--", "/usr/bin/env", "-i"]);
+        command.args([&target, "--mount", "--root", "--", "/usr/bin/env", "-i", "--chdir=/"]);
         command.args(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"]).args(words);
         command
     }
