@@ -1,8 +1,6 @@
 //! Promise 6, for CrowdSec: its firewall bouncer and the filter stand beside each other, and neither minds what becomes
 //! of the other.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::net::IpAddr;
 
 use geofilter_core::geodata::embedded;

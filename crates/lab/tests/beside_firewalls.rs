@@ -1,8 +1,6 @@
 //! Promise 4 and the order of things: ufw and firewalld come, reload and go, and do what they do with whatever the filter
 //! lets in.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use geofilter_lab::firewalls::{Firewalld, Ufw};
 use geofilter_lab::guarded::{Guarded, KINDS, agent_of};
 use geofilter_lab::site::Site;

@@ -1,8 +1,6 @@
 //! Promise 10: whoever flushes the host's rulesets, as administrators and PBX distributions do, flushes those, and the
 //! filter stays in force.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::net::IpAddr;
 
 use geofilter_core::geodata::embedded;

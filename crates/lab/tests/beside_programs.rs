@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::UdpSocket;
+use std::time::{Duration, Instant};
 
 use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
@@ -104,4 +105,22 @@ fn tc_programs_of_others_come_and_go_beside_the_filter() {
         assert!(guarded.serves());
         guarded.off();
     }
+}
+
+#[test]
+fn a_clsact_qdisc_that_others_take_away_is_put_back() {
+    let site = Site::new().unwrap();
+    let agent = agent_of(&site, "clsact");
+    let guarded = Guarded::new(&site, &agent);
+    let filters = || site.host.command("tc", &["filter", "show", "dev", WAN, "ingress"]).unwrap();
+    guarded.keeps_out();
+    site.host.command("tc", &["qdisc", "del", "dev", WAN, "clsact"]).unwrap();
+    let since = Instant::now();
+    while !filters().contains("gf_tc") {
+        assert!(since.elapsed() < Duration::from_secs(5), "the filter stays away");
+    }
+    guarded.keeps_out();
+    assert!(guarded.serves());
+    guarded.off();
+    assert!(!site.host.command("tc", &["qdisc", "show", "dev", WAN]).unwrap().contains("clsact"));
 }
