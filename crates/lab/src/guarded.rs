@@ -10,7 +10,6 @@ use geofilter_core::geodata::embedded;
 use serde_json::{Value, json};
 
 use crate::addresses::Addresses;
-use crate::neighbours::snapshot;
 use crate::process::Agent;
 use crate::site::{SIP, Site, WAN, next, pbx_of};
 
@@ -118,11 +117,7 @@ impl<'a> Guarded<'a> {
 
     /// Turns the filter off, which must be clean and leave what others have as it is. Returns the proof.
     pub fn off(&self) -> Value {
-        let theirs = || {
-            let all = snapshot(&self.site.host).unwrap();
-            let (_, ruleset) = all.split_once("\ntable ").unwrap_or_default();
-            ruleset.to_owned()
-        };
+        let theirs = || self.site.host.command("nft", &["-s", "list", "ruleset"]).unwrap();
         let before = theirs();
         let proof = self.agent.json(&["off"]).unwrap()["proof"].clone();
         assert_eq!(proof["clean"], true, "{proof}");
