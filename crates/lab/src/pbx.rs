@@ -1,5 +1,5 @@
-//! [`Fetched`]: a real PBX, or what stands beside one, that was fetched by `scripts/fetch` and is not installed. It runs with the loader
-//! and the libraries that came along.
+//! [`Fetched`]: a real PBX, or what stands beside one, that was fetched by `scripts/fetch` and is not installed. It
+//! runs with the loader and the libraries that came along.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -3,12 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
-use geofilter_lab::container::{CONTAINER, Container};
+use geofilter_lab::container::Container;
 use geofilter_lab::guarded::{Guarded, agent_of};
 use geofilter_lab::phones::{BACKENDS, INVITE, REGISTER};
 use geofilter_lab::process::Agent;
@@ -29,6 +29,16 @@ fn peers(agent: &Agent<'_>) -> Vec<SocketAddr> {
     let list = agent.json(&["peer", "list"]).unwrap();
     let peers = list["peers"].as_array().unwrap().iter();
     peers.map(|peer| peer["peer"].as_str().unwrap().parse().unwrap()).collect()
+}
+
+/// Whether a call from there reaches the PBX, with the address it was sent from.
+fn reaches(from: &UdpSocket, pbx: &UdpSocket) -> bool {
+    from.send_to(INVITE.as_bytes(), (PBX_V4, SIP)).unwrap();
+    next(pbx).is_ok_and(|(payload, source)| {
+        // Its port is another one where the PBX talks to it already from a port of the host's.
+        assert_eq!((payload.as_str(), source.ip()), (INVITE, from.local_addr().unwrap().ip()));
+        true
+    })
 }
 
 #[test]
@@ -59,13 +69,7 @@ fn a_trunk_that_a_pbx_in_a_container_contacted_first_passes() {
         let agent = agent_of(&site, backend);
         agent.json(&["allow", "ES", "--yes"]).unwrap();
         let [one, other] = addresses.several_v4("CN", 2)[..] else { panic!("too few") };
-        let reaches = |from: &std::net::UdpSocket| {
-            from.send_to(INVITE.as_bytes(), (PBX_V4, SIP)).unwrap();
-            next(&pbx).is_ok_and(|(payload, source)| {
-                assert_eq!((payload.as_str(), source), (INVITE, from.local_addr().unwrap()));
-                true
-            })
-        };
+        let reaches = |from: &UdpSocket| reaches(from, &pbx);
         for (address, request) in [(one, REGISTER), (other, OPTIONS)] {
             let trunk = site.anywhere(address, SIP).unwrap();
             assert!(!reaches(&trunk));
@@ -86,7 +90,34 @@ fn a_trunk_that_a_pbx_in_a_container_contacted_first_passes() {
         let mut expected: Vec<IpAddr> = vec![one.into(), other.into()];
         expected.sort();
         assert_eq!(known, expected);
-        let forged: Ipv4Addr = CONTAINER;
-        assert!(!known.contains(&forged.into()));
+    }
+}
+
+#[test]
+fn a_trunk_that_sees_another_port_of_the_container_needs_an_exemption() {
+    let world = embedded::world().unwrap().world;
+    let address = Addresses::new(&world).v4("CN");
+    for backend in BACKENDS {
+        let site = Site::new().unwrap();
+        let container = Container::run(&site).unwrap();
+        let other_ports = "-w -t nat -I POSTROUTING -s 172.17.0.0/16 ! -o docker0 -p udp \
+                           -j MASQUERADE --to-ports 40000-40010";
+        let words: Vec<&str> = other_ports.split_whitespace().collect();
+        site.host.command("iptables-nft", &words).unwrap();
+        let pbx = container.pbx().unwrap();
+        pbx.set_read_timeout(Some(ARRIVES)).unwrap();
+        let agent = agent_of(&site, backend);
+        agent.json(&["allow", "ES", "--yes"]).unwrap();
+        let trunk = site.anywhere(address, SIP).unwrap();
+        pbx.send_to(REGISTER.as_bytes(), (address, SIP)).unwrap();
+        let (_, seen) = next(&trunk).unwrap();
+        assert!((40_000..=40_010).contains(&seen.port()));
+        // Its answer finds back, since that port is not protected; its calls do not come from a peer.
+        trunk.send_to(b"SIP/2.0 200 OK\r\n\r\n", seen).unwrap();
+        assert!(next(&pbx).unwrap().0.starts_with("SIP/2.0 200 "));
+        assert!(!reaches(&trunk, &pbx), "{backend}");
+        assert_eq!(peers(&agent), []);
+        agent.json(&["exempt", "add", &address.to_string()]).unwrap();
+        assert!(reaches(&trunk, &pbx), "{backend}");
     }
 }

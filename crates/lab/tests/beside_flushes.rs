@@ -2,6 +2,7 @@
 //! filter stays in force.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
@@ -77,6 +78,11 @@ fn a_ban_of_fail2ban_bites_beside_the_filter_and_after_a_flush() {
         assert!(fail2ban.client(host, &["banned"]).unwrap().contains(&one.to_string()));
         fail2ban.ban(host, "asterisk", &[other.into()]).unwrap();
         assert!(!guarded.arrives(other.into()), "{backend}");
+        fail2ban.client(host, &["reload", "--restart", "asterisk"]).unwrap();
+        let since = Instant::now();
+        while bad.iter().any(|address| guarded.arrives(*address)) {
+            assert!(since.elapsed() < Duration::from_secs(20), "fail2ban has forgotten them");
+        }
         assert!(guarded.serves());
         guarded.keeps_out();
         guarded.off();
