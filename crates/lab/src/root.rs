@@ -52,8 +52,9 @@ impl<'a> Root<'a> {
         let folder = tempfile::Builder::new().prefix("gf-root").tempdir()?;
         let path = |name: &str| folder.path().join(name);
         fs::create_dir(path("mount"))?;
-        let hold =
-            "echo $$ >$work/new; mv $work/new $work/pid; exec chroot $root /bin/sleep infinity";
+        // Whoever reads the number enters the root of that process, so it has to be in it by then.
+        let hold = "mkdir -p $root/run/lab; mount --bind $work $root/run/lab
+exec chroot $root /bin/sh -c 'cd /run/lab; echo $$ >new; mv new pid; cd /; exec /bin/sleep infinity'";
         let script = [LAY_OUT, ALTERNATIVES, install, hold].join("\n");
         let mut command = Command::new("unshare");
         command

@@ -11,9 +11,9 @@ use geofilter_lab::namespace::Namespace;
 use geofilter_lab::site::Site;
 
 /// Rounds of bans; in each every host has its turn.
-const ROUNDS: u32 = 15;
+const ROUNDS: u32 = 11;
 /// Bans in one call of the client, so that its own start weighs little.
-const BANS: u32 = 8;
+const BANS: u32 = 5;
 const SLOWER: f64 = 1.2;
 
 /// Whether the sets of the jail's two actions have the addresses.
