@@ -79,6 +79,29 @@ impl Fail2ban {
         Ok(fs::remove_file(self.path("etc/jail.d/geofilter.conf"))?)
     }
 
+    /// Starts one with its stock jail for Asterisk, of which no log tells anything.
+    ///
+    /// # Errors
+    /// If it can't be fetched, or does not start.
+    pub fn idle(namespace: &Namespace) -> Result<Self> {
+        let mut idle = Self::install("")?;
+        let log = idle.path("asterisk-log");
+        fs::write(&log, "")?;
+        idle.configure(&asterisk_jail(&[&log], ""))?;
+        idle.start(namespace)?;
+        Ok(idle)
+    }
+
+    /// Has a jail ban these addresses, and returns when its action has been run for each.
+    ///
+    /// # Errors
+    /// If its client fails.
+    pub fn ban(&self, namespace: &Namespace, jail: &str, addresses: &[IpAddr]) -> Result<()> {
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let words = ["set", jail, "banip"].into_iter().chain(addresses.iter().map(String::as_str));
+        self.client(namespace, &words.collect::<Vec<_>>()).map(drop)
+    }
+
     /// Changes its `jail.local`, of which a server takes note when it starts.
     ///
     /// # Errors

@@ -4,14 +4,19 @@
 //! [`nameserver`] what the host asks for names. [`standin`] answers as a PBX would,
 //! [`attack`] guesses, in the [`sip`] that takes, and a [`botnet`] does so at a real PBX, in a [`siege`]; [`gun`] and [`generator`] fire for benchmarks, [`rivals`] are
 //! other filters to compare with, [`verdicts`] asks any filter about thousands of sources. [`asterisk`] and
-//! [`kamailio`] are real PBXs and [`fail2ban`] a real fail2ban, fetched by [`pbx`]. [`images`] builds what the program embeds.
+//! [`kamailio`] are real PBXs and [`fail2ban`] a real fail2ban, fetched by [`pbx`]; others run in a [`root`] of their own. [`guarded`] asks
+//! whether a filter holds whatever those do, also before a [`container`]. [`images`] builds what the program embeds.
 
 pub mod addresses;
 pub mod asterisk;
 pub mod attack;
 pub mod botnet;
+pub mod container;
+pub mod crowdsec;
 pub mod fail2ban;
+pub mod firewalls;
 pub mod generator;
+pub mod guarded;
 pub mod gun;
 pub mod images;
 pub mod kamailio;
@@ -23,6 +28,7 @@ pub mod phones;
 pub mod plane;
 pub mod process;
 pub mod rivals;
+pub mod root;
 pub mod siege;
 pub mod sip;
 pub mod site;

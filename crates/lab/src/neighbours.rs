@@ -40,6 +40,28 @@ __attribute__((section("classifier"), used)) int others_tc(void *ctx) { return -
 char others_license[] __attribute__((section("license"), used)) = "GPL";
 "#;
 
+/// Drops datagrams to a port, of IPv4 without options.
+const DROPPING: &str = r#"
+struct md { unsigned data, end, meta, rx, queue; };
+__attribute__((section("xdp"), used)) int others_xdp(struct md *ctx)
+{
+	unsigned char *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->end;
+	if (data + 38 > end || data[12] != 8 || data[13] || data[14] != 0x45 || data[23] != 17)
+		return 2;
+	return (data[36] << 8 | data[37]) == PORT ? 1 : 2;
+}
+char others_license[] __attribute__((section("license"), used)) = "GPL";
+"#;
+
+/// A program of somebody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// Lets everything go on, by XDP and TC.
+    Passing,
+    /// Drops datagrams to this port, by XDP.
+    Dropping(u16),
+}
+
 /// One kind of neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Neighbour {
@@ -70,7 +92,7 @@ impl Neighbour {
                 Self::filter_on_clsact(host, 5)
             }
             Self::Xdp => {
-                let (_folder, object) = compile()?;
+                let (_folder, object) = compile(&Others::Passing)?;
                 host.ip(&format!("link set dev {WAN} xdp obj {object} sec xdp")).map(drop)
             }
         }
@@ -83,7 +105,7 @@ impl Neighbour {
     /// # Errors
     /// If a tool fails.
     pub fn filter_on_clsact(host: &Namespace, priority: u16) -> Result<()> {
-        let (_folder, object) = compile()?;
+        let (_folder, object) = compile(&Others::Passing)?;
         for direction in ["ingress", "egress"] {
             let words = format!(
                 "filter add dev {WAN} {direction} prio {priority} bpf direct-action obj {object} sec classifier"
@@ -94,11 +116,18 @@ impl Neighbour {
     }
 }
 
-/// Compiles the programs into a folder that goes with the first value.
-fn compile() -> Result<(TempDir, String)> {
+/// Compiles programs of others into a folder that goes with the first value.
+///
+/// # Errors
+/// If there is no compiler.
+pub fn compile(others: &Others) -> Result<(TempDir, String)> {
+    let (programs, port) = match others {
+        Others::Passing => (PROGRAMS, 0),
+        Others::Dropping(port) => (DROPPING, *port),
+    };
     let folder = tempfile::tempdir()?;
     let (source, object) = (folder.path().join("x.c"), folder.path().join("x.o"));
-    fs::write(&source, PROGRAMS)?;
+    fs::write(&source, format!("#define PORT {port}\n{programs}"))?;
     let mut clang = Command::new("clang");
     succeed(clang.args(["-target", "bpf", "-O2", "-c"]).arg(&source).arg("-o").arg(&object))?;
     Ok((folder, object.display().to_string()))

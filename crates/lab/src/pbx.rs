@@ -1,5 +1,5 @@
-//! [`Fetched`]: a real PBX that was fetched by `scripts/pbx` and is not installed. It runs with the loader
-//! and the libraries that came along.
+//! [`Fetched`]: a real PBX, or what stands beside one, that was fetched by `scripts/fetch` and is not installed. It
+//! runs with the loader and the libraries that came along.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use crate::namespace::{Namespace, succeed};
 /// How long a PBX may take to start.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A PBX and everything it needs.
+/// A program and everything it needs.
 #[derive(Debug)]
 pub struct Fetched {
     root: PathBuf,
@@ -22,13 +22,13 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// Where `scripts/pbx` has it, fetched if it is not there yet.
+    /// Where `scripts/fetch` has it, fetched if it is not there yet.
     ///
     /// # Errors
     /// If it can't be fetched.
-    pub fn new(pbx: &str) -> Result<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/pbx");
-        let output = succeed(Command::new(script).arg(pbx))?;
+    pub fn new(name: &str) -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/fetch");
+        let output = succeed(Command::new(script).arg(name))?;
         let root = PathBuf::from(String::from_utf8(output.stdout)?.trim());
         let folders = fs::read_dir(root.join("usr/lib"))?.filter_map(std::result::Result::ok);
         let mut names = folders.filter_map(|folder| folder.file_name().into_string().ok());
