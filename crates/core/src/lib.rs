@@ -7,8 +7,8 @@
 //! are what it reports. [`change`] is what an operator asks, [`apply`] the machine that brings a host
 //! there, [`wire`] what agent and clients say to each other. [`pbx`] reads what a PBX says of itself, and
 //! [`surroundings`] what else has a say about packets on its host; [`detected`] puts the two together, and
-//! [`doctor`] says what could go wrong there. [`logs`] reads who tried to get in, and [`impact`] says what a
-//! policy would have done about it.
+//! [`doctor`] says what could go wrong there. [`logs`] reads who tried to get in, [`impact`] says what a
+//! policy would have done about it, and [`recommend`] which one to choose.
 
 #![forbid(unsafe_code)]
 
@@ -31,6 +31,7 @@ pub mod overrides;
 pub mod packet;
 pub mod pbx;
 pub mod policy;
+pub mod recommend;
 pub mod seen;
 pub mod steps;
 pub mod surroundings;
