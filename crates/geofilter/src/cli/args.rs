@@ -100,6 +100,11 @@ pub(crate) enum Command {
     Top,
     /// Show whom a policy would cut
     Preview(Preview),
+    /// Propose a policy from who logged in and who attacked
+    ///
+    /// It reads the logs that the PBX of this host and fail2ban write, and asks the PBX for its devices and trunks; or
+    /// it reads only the logs that are named, which needs neither root nor an agent. It changes nothing.
+    Recommend(Recommend),
     /// Find the PBX on this host, its ports and trunks, and what else filters there
     ///
     /// It asks Asterisk through its control socket, or its manager if the configuration has a login, and Kamailio
@@ -371,6 +376,16 @@ pub(crate) struct Preview {
     /// fail2ban's and Kamailio's log, as files (gzip too), or - for standard input. Name the policy before.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "addresses")]
     pub(crate) log: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Recommend {
+    /// Only from these logs: as `preview` reads them.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) log: Vec<PathBuf>,
+    /// The agent's TOML file, for the login to Asterisk's manager.
+    #[arg(long, value_name = "FILE", conflicts_with = "log")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -86,6 +86,9 @@ fn what_fail2ban_kept_counts_once_beside_the_logs() {
     }
     let told = preview(&["block", "RU"], &[name]);
     assert_eq!((&told["log"]["lines"], &told["log"]["unreadable"]), (&json!(2), &json!(0)));
+    let recommended = place.json(&["recommend", "--log", name]);
+    assert_eq!(recommended["attempts"]["total"], 29);
+    assert_eq!(recommended["proposal"]["action"], "observe");
 }
 
 /// With `dbmaxmatches = 0` it keeps no lines, only how many there were.
