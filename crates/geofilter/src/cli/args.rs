@@ -373,7 +373,7 @@ pub(crate) struct Preview {
     #[arg(long, value_name = "FILE")]
     pub(crate) addresses: Option<PathBuf>,
     /// Try it on the attempts and logins that these logs tell of: Asterisk's messages and security events,
-    /// fail2ban's and Kamailio's log, as files (gzip too), or - for standard input. Name the policy before.
+    /// fail2ban's log and database, and Kamailio's log, as files (gzip too), or - for standard input. Name the policy before.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "addresses")]
     pub(crate) log: Vec<PathBuf>,
 }

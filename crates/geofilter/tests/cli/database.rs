@@ -24,7 +24,7 @@ const TIME: i64 = 1_795_338_266;
 
 /// The lines of a source that the stock filter matches, in the two forms in which they are kept.
 fn kept(source: &str) -> Vec<Value> {
-    let log = std::fs::read_to_string(sample("asterisk-short.log")).unwrap();
+    let log = std::fs::read_to_string(sample("asterisk-short.log")).expect("the sample");
     let matches = |line: &&str| {
         let security =
             line.contains("\"InvalidAccountID\"") || line.contains("\"ChallengeResponseFailed\"");
@@ -39,14 +39,14 @@ fn kept(source: &str) -> Vec<Value> {
 }
 
 fn sources() -> Vec<String> {
-    let log = std::fs::read_to_string(sample("fail2ban.log")).unwrap();
+    let log = std::fs::read_to_string(sample("fail2ban.log")).expect("the sample");
     let bans = log.lines().filter(|line| line.contains("] Ban "));
-    bans.map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect()
+    bans.map(|line| line.rsplit(' ').next().expect("an address").to_owned()).collect()
 }
 
 fn database(path: &Path) -> Connection {
-    let database = Connection::open(path).unwrap();
-    database.execute_batch(SCHEMA).unwrap();
+    let database = Connection::open(path).expect("a database");
+    database.execute_batch(SCHEMA).expect("its tables");
     database
 }
 
@@ -55,7 +55,7 @@ fn ban(database: &Connection, table: &str, jail: &str, ip: &str, data: &str) {
         "INSERT INTO {table} (jail, ip, timeofban, bantime, data) VALUES (?1, ?2, ?3, 600, ?4)"
     );
     // fail2ban writes it as bytes.
-    database.execute(&sql, params![jail, ip, TIME, data.as_bytes()]).unwrap();
+    database.execute(&sql, params![jail, ip, TIME, data.as_bytes()]).expect("a row");
 }
 
 /// `grep -c ChallengeResponseFailed asterisk-short.log` says 29 attempts, 15 of them from Russia, and the log of

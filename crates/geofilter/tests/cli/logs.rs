@@ -151,9 +151,13 @@ const LINES: u32 = 400_000;
 
 /// What a command says of such a log, and how much memory it took in KiB.
 pub(super) fn flood(args: &[&str]) -> (Value, u64) {
-    let mut child =
-        binary().args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut log = BufWriter::new(child.stdin.take().unwrap());
+    let mut child = binary()
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a started client");
+    let mut log = BufWriter::new(child.stdin.take().expect("its input"));
     for line in 0..LINES {
         let (a, b) = (line.wrapping_mul(2_654_435_761), line / 2000);
         let (high, low) = (a >> 16, a & 0xffff);
@@ -169,16 +173,17 @@ pub(super) fn flood(args: &[&str]) -> (Value, u64) {
              SessionID=\"{line}\",LocalAddress=\"IPV4/UDP/10.0.0.1/5060\",RemoteAddress=\"{source}/5060\"",
             b / 60, b % 60
         )
-        .unwrap();
+        .expect("a line");
     }
     for _ in 0..64 {
-        log.write_all(&[b'x'; 1 << 20]).unwrap();
+        log.write_all(&[b'x'; 1 << 20]).expect("a piece of a line");
     }
-    log.flush().unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    log.flush().expect("all of it");
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("its status");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
     drop(log);
-    let output = child.wait_with_output().unwrap();
-    (serde_json::from_slice(&output.stdout).unwrap(), peak)
+    let output = child.wait_with_output().expect("its end");
+    (serde_json::from_slice(&output.stdout).expect("JSON"), peak)
 }
