@@ -8,7 +8,8 @@
 //! there, [`wire`] what agent and clients say to each other. [`pbx`] reads what a PBX says of itself, and
 //! [`surroundings`] what else has a say about packets on its host; [`detected`] puts the two together, and
 //! [`doctor`] says what could go wrong there. [`logs`] reads who tried to get in, [`impact`] says what a
-//! policy would have done about it, [`evidence`] what came of one, and [`fail2ban`] how far its bans are believed.
+//! policy would have done about it, [`recommend`] which one to choose, [`evidence`] what came of one, and [`fail2ban`]
+//! how far its bans are believed.
 
 #![forbid(unsafe_code)]
 
@@ -33,6 +34,7 @@ pub mod overrides;
 pub mod packet;
 pub mod pbx;
 pub mod policy;
+pub mod recommend;
 pub mod seen;
 pub mod steps;
 pub mod surroundings;

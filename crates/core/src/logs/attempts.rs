@@ -13,7 +13,8 @@
 //! An account that an ACL is against is as one that does not exist: `FailedACL`, not match ACL. So of each
 //! teller the wrong secrets count, and the rejected requests that led to none: a wrong secret of a rejected
 //! request takes up to two of these. What several tellers say of an address in a [burst](Burst)
-//! is the same attempts, of which the teller who saw most tells. fail2ban counts lines, and not in one way, so
+//! is the same attempts, of which the teller who saw most tells; lines that fail2ban kept in its database count as of tellers of
+//! their own, since a log may have them as well. fail2ban counts lines, and not in one way, so
 //! it counts only where nobody else says anything of the address.
 //!
 //! **A probe** is a request for an existing account that was challenged and went no further. A phone's own first
@@ -100,10 +101,11 @@ struct Burst {
     since: Option<Stamp>,
     first: Stamp,
     last: Stamp,
-    notices: Refusals,
-    security: Refusals,
-    kamailio: Refusals,
+    logged: Told,
+    /// Of what fail2ban kept, which may be lines of these logs.
+    kept: Told,
     found: u32,
+    found_kept: u32,
     challenges: u32,
     answers: u32,
     /// The last requests that a notice said were rejected.
@@ -117,19 +119,23 @@ impl Burst {
 
     fn add(&mut self, event: &Event, now: Stamp) {
         self.last = now;
+        let told = if event.kept { &mut self.kept } else { &mut self.logged };
         let refusals = match event.teller {
-            Teller::Notices => &mut self.notices,
-            Teller::Security => &mut self.security,
-            Teller::Kamailio => &mut self.kamailio,
+            Teller::Notices => &mut told.notices,
+            Teller::Security => &mut told.security,
+            Teller::Kamailio => &mut told.kamailio,
             Teller::Fail2ban => {
-                self.found += 1;
+                let found = if event.kept { &mut self.found_kept } else { &mut self.found };
+                *found += 1;
                 return;
             }
         };
         match event.what {
             What::Rejected(request) => {
                 refusals.rejected += 1;
-                if let Some(request) = request {
+                if let Some(request) = request
+                    && !self.rejected.contains(&request)
+                {
                     self.rejected.rotate_right(1);
                     self.rejected[0] = request;
                 }
@@ -139,10 +145,13 @@ impl Burst {
                 let rejected = rejected || request.is_some_and(|it| self.rejected.contains(&it));
                 refusals.wrong += 1;
                 refusals.rejected = refusals.rejected.saturating_sub(if rejected { 2 } else { 0 });
-                self.answers += u32::from(!rejected && event.teller == Teller::Security);
+                let answers = !rejected && !event.kept && event.teller == Teller::Security;
+                self.answers += u32::from(answers);
             }
             What::Refused => refusals.others += 1,
-            What::Challenge { rejected } => self.challenges += u32::from(!rejected),
+            What::Challenge { rejected } => {
+                self.challenges += u32::from(!rejected && !event.kept);
+            }
             What::Login(_) => self.answers += 1,
             What::Found | What::Ban => {}
         }
@@ -153,13 +162,29 @@ impl Burst {
     }
 
     fn counted(&self, source: IpAddr) -> Option<Counted> {
-        let tellers = [&self.notices, &self.security, &self.kamailio];
-        let told = tellers.map(Refusals::attempts).into_iter().max().unwrap_or_default();
-        let found = told == 0 && self.found > 0;
-        let attempts = if found { u64::from(self.found) } else { told };
+        let told = self.logged.attempts().max(self.kept.attempts());
+        let lines = u64::from(self.found.max(self.found_kept));
+        let found = told == 0 && lines > 0;
+        let attempts = if found { lines } else { told };
         let probes = u64::from(self.challenges.saturating_sub(self.answers));
         let counted = Counted { source, since: self.since, attempts, probes, found };
         (attempts > 0 || probes > 0).then_some(counted)
+    }
+}
+
+/// What the tellers said.
+#[derive(Debug, Clone, Default)]
+struct Told {
+    notices: Refusals,
+    security: Refusals,
+    kamailio: Refusals,
+}
+
+impl Told {
+    /// What the one says who saw most.
+    fn attempts(&self) -> u64 {
+        let tellers = [&self.notices, &self.security, &self.kamailio];
+        tellers.map(Refusals::attempts).into_iter().max().unwrap_or_default()
     }
 }
 

@@ -52,7 +52,9 @@ fn event(header: &Header<'_>) -> Option<Event> {
         source: source.to_canonical(),
         port: None,
         transport: None,
+        account: None,
         teller: Teller::Fail2ban,
+        kept: false,
         what,
     })
 }
@@ -62,7 +64,7 @@ fn is_pid(word: &[u8]) -> bool {
     word[1..word.len() - 1].iter().all(u8::is_ascii_digit)
 }
 
-fn guards_a_phone_system(jail: &[u8]) -> bool {
+pub(super) fn guards_a_phone_system(jail: &[u8]) -> bool {
     let jail = jail.to_ascii_lowercase();
     let holds = |part: &[u8]| memchr::memmem::find(&jail, part).is_some();
     memchr(b' ', &jail).is_none() && JAILS.iter().any(|part| holds(part))

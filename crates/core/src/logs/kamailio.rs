@@ -30,7 +30,9 @@ pub(super) fn read(header: &Header<'_>) -> Option<Line> {
         source: source.to_canonical(),
         port,
         transport: None,
+        account: None,
         teller: Teller::Kamailio,
+        kept: false,
         what: What::Refused,
     }))
 }

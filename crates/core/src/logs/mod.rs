@@ -1,7 +1,8 @@
 //! What the logs of a phone system tell of those who tried to get in: [`Reader`] makes [`Event`]s of lines,
 //! [`Attempts`] attempts of events. No I/O is done here: whoever reads the files gives it blocks of them.
 //!
-//! Understood are Asterisk's messages and security events, of chan_pjsip and chan_sip; the log of fail2ban;
+//! Understood are Asterisk's messages and security events, of chan_pjsip and chan_sip; the log of fail2ban, and what its
+//! database keeps ([`kept`]);
 //! Kamailio's and OpenSIPS' lines about pike and failed authentication ([`kamailio`]); each as a file, from
 //! syslog, or from the journal in its short forms and as JSON. [`header`] takes the time and program off,
 //! [`stamp`] reads times.
@@ -17,12 +18,14 @@ mod fail2ban;
 mod header;
 mod journal;
 mod kamailio;
+pub mod kept;
 mod reader;
 pub mod stamp;
 
 #[cfg(test)]
 mod tests;
 
+use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
 
 pub use attempts::{Attempts, Counted};
@@ -42,8 +45,12 @@ pub struct Event {
     pub port: Option<u16>,
     /// Over what.
     pub transport: Option<Transport>,
+    /// For which account, as a hash: of a login the one it is for, else the one that the client named.
+    pub account: Option<u64>,
     /// Who tells it. Each tells of an attempt once, and several tell of the same.
     pub teller: Teller,
+    /// fail2ban kept the line in its database, so that a log may have it as well.
+    pub kept: bool,
     /// What they did.
     pub what: What,
 }
@@ -59,6 +66,13 @@ pub enum Teller {
     Kamailio,
     /// fail2ban, of what it read in the logs of these.
     Fail2ban,
+}
+
+/// The hash of an account's name.
+pub(crate) fn account_hash(name: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(name);
+    hasher.finish()
 }
 
 /// What somebody did.

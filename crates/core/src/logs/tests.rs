@@ -292,7 +292,9 @@ fn a_long_burst_and_a_crowd_are_counted_in_parts() {
         source: IpAddr::V4(host.into()),
         port: None,
         transport: None,
+        account: None,
         teller: Teller::Security,
+        kept: false,
         what: What::WrongSecret { rejected: false, request: None },
     };
     for second in 0..3600 {

@@ -109,6 +109,11 @@ pub(crate) enum Command {
     Preview(Preview),
     /// Show the attempts and logins that the PBX logged, day by day, without a policy and with one
     Evidence(Evidence),
+    /// Propose a policy from who logged in and who attacked
+    ///
+    /// It reads the logs that the PBX of this host and fail2ban write, and asks the PBX for its devices and trunks; or
+    /// it reads only the logs that are named, which needs neither root nor an agent. It changes nothing.
+    Recommend(Recommend),
     /// Find the PBX on this host, its ports and trunks, and what else filters there
     ///
     /// It asks Asterisk through its control socket, or its manager if the configuration has a login, and Kamailio
@@ -418,7 +423,7 @@ pub(crate) struct Preview {
     #[arg(long, value_name = "FILE")]
     pub(crate) addresses: Option<PathBuf>,
     /// Try it on the attempts and logins that these logs tell of: Asterisk's messages and security events,
-    /// fail2ban's and Kamailio's log, as files (gzip too), or - for standard input. Name the policy before.
+    /// fail2ban's log and database, and Kamailio's log, as files (gzip too), or - for standard input. Name the policy before.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "addresses")]
     pub(crate) log: Vec<PathBuf>,
 }
@@ -428,6 +433,16 @@ pub(crate) struct Evidence {
     /// How many days to show; all of them are compared.
     #[arg(long, value_name = "N", default_value_t = 14)]
     pub(crate) days: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Recommend {
+    /// Only from these logs: as `preview` reads them.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) log: Vec<PathBuf>,
+    /// The agent's TOML file, for the login to Asterisk's manager.
+    #[arg(long, value_name = "FILE", conflicts_with = "log")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -15,11 +15,13 @@ mod log;
 mod manual;
 mod overrides;
 mod preview;
+mod recommend;
 pub(crate) mod render;
 mod render_detect;
 mod render_doctor;
 pub(crate) mod render_preview;
 mod render_preview_log;
+mod render_recommend;
 mod render_records;
 mod status;
 mod terminal;
@@ -107,6 +109,7 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Top => top::run(global),
         Command::Preview(preview) => preview::run(&preview, global),
         Command::Evidence(evidence) => evidence::run(&evidence, global),
+        Command::Recommend(recommend) => recommend::run(&recommend, global),
         Command::Detect(detect) => detect::run(&detect, global),
         Command::Doctor(doctor) => doctor::run(&doctor, global),
         Command::Geodb(Geodb::Status) => geodb::status(global),

@@ -2,8 +2,9 @@
 //! to those whom [`log`] files tell of. The latter two need neither root nor, when a policy is named, an agent.
 
 mod blocks;
+mod database;
 mod list;
-mod log;
+pub(super) mod log;
 
 use std::fs::File;
 use std::io::{self, Read};

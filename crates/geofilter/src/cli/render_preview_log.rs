@@ -77,11 +77,11 @@ fn logins(text: &mut String, preview: &Preview, logins: Share, style: Style) {
     };
 }
 
-const LOGIN: &str = "successful login";
-const LOGINS: &str = "successful logins";
+pub(super) const LOGIN: &str = "successful login";
+pub(super) const LOGINS: &str = "successful logins";
 
 /// `1001 from 198.51.100.7 (MA), 3 times`.
-fn cut(lost: &[Cut]) -> String {
+pub(super) fn cut(lost: &[Cut]) -> String {
     let named = lost.iter().take(NAMED).map(|cut| {
         let name = cut.what.strip_prefix("phone ").unwrap_or(&cut.what);
         let times = match cut.logins {
@@ -129,7 +129,7 @@ fn lines(text: &mut String, log: &PreviewLog) {
     line(log.traced, "are traced SIP messages, and were passed over");
 }
 
-fn many(value: u64, one: &str, several: &str) -> String {
+pub(super) fn many(value: u64, one: &str, several: &str) -> String {
     match value {
         1 => format!("1 {one}"),
         _ => format!("{} {several}", number(value)),

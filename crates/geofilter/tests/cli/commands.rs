@@ -305,6 +305,7 @@ fn every_command_explains_itself() {
         "resume",
         "off",
         "status",
+        "recommend",
         "why",
         "exempt",
         "exempt add",

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use super::support::{Place, binary, text};
 
-fn sample(name: &str) -> String {
+pub(super) fn sample(name: &str) -> String {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests/samples/logs");
     samples.join(name).to_string_lossy().into_owned()
 }
 
-fn preview(policy: &[&str], logs: &[&str]) -> Value {
+pub(super) fn preview(policy: &[&str], logs: &[&str]) -> Value {
     Place::new().json(&[&["preview"], policy, &["--log"], logs].concat())
 }
 
@@ -128,7 +128,7 @@ fn what_can_not_be_read_is_said() {
     let refused = |log: &str| place.refused(1, &["preview", "block", "RU", "--log", log]);
     let said = refused(&name(&other));
     assert!(said.contains("nothing in") && said.contains("Asterisk's messages"), "{said}");
-    assert!(refused(&name(&database)).contains("give its log"));
+    assert!(refused(&name(&database)).contains("give fail2ban's log instead"));
     assert!(refused("/nonexistent").contains("cannot read the log /nonexistent"));
     place.refused(4, &["preview", "--log", &sample("fail2ban.log")]);
     place.refused(2, &["preview", "--log", "x", "--addresses", "y"]);
@@ -140,15 +140,24 @@ fn what_can_not_be_read_is_said() {
 /// A flood of forged sources, as many as there may be, and a line that does not end.
 #[test]
 fn memory_does_not_grow_with_a_log() {
-    const LINES: u32 = 400_000;
     const MOST: u64 = 64 << 10;
+    let (said, peak) = flood(&["preview", "block", "RU", "--json", "--log", "-"]);
+    assert_eq!(said["attempts"]["total"], LINES);
+    assert_eq!(said["log"]["unreadable"], 1);
+    assert!(peak <= MOST, "{peak} KiB");
+}
+
+const LINES: u32 = 400_000;
+
+/// What a command says of such a log, and how much memory it took in KiB.
+pub(super) fn flood(args: &[&str]) -> (Value, u64) {
     let mut child = binary()
-        .args(["preview", "block", "RU", "--json", "--log", "-"])
+        .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
-    let mut log = BufWriter::new(child.stdin.take().unwrap());
+        .expect("a started client");
+    let mut log = BufWriter::new(child.stdin.take().expect("its input"));
     for line in 0..LINES {
         let (a, b) = (line.wrapping_mul(2_654_435_761), line / 2000);
         let (high, low) = (a >> 16, a & 0xffff);
@@ -164,19 +173,17 @@ fn memory_does_not_grow_with_a_log() {
              SessionID=\"{line}\",LocalAddress=\"IPV4/UDP/10.0.0.1/5060\",RemoteAddress=\"{source}/5060\"",
             b / 60, b % 60
         )
-        .unwrap();
+        .expect("a line");
     }
     for _ in 0..64 {
-        log.write_all(&[b'x'; 1 << 20]).unwrap();
+        log.write_all(&[b'x'; 1 << 20]).expect("a piece of a line");
     }
-    log.flush().unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    log.flush().expect("all of it");
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("its status");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
     drop(log);
-    let output = child.wait_with_output().unwrap();
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(said["attempts"]["total"], LINES);
-    assert_eq!(said["log"]["unreadable"], 1);
-    assert!(peak <= MOST, "{peak} KiB");
+    let output = child.wait_with_output().expect("its end");
+    (serde_json::from_slice(&output.stdout).expect("JSON"), peak)
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use memchr::memmem;
 
-use crate::logs::{Event, Line, Stamp, Teller, What};
+use crate::logs::{Event, Line, Stamp, Teller, What, account_hash};
 
 const FAILED: &[u8] = b"' failed for '";
 
@@ -26,7 +26,23 @@ pub(super) fn read(file: &[u8], text: &[u8], time: Option<Stamp>) -> Line {
         Ok(read) => read,
         Err(line) => return line,
     };
-    Line::Event(Event { time, source, port, transport: None, teller: Teller::Notices, what })
+    Line::Event(Event {
+        time,
+        source,
+        port,
+        transport: None,
+        account: caller(text).map(account_hash),
+        teller: Teller::Notices,
+        kept: false,
+        what,
+    })
+}
+
+/// The user in `from '"name" <sip:1001@host>'`, as the client calls itself.
+fn caller(text: &[u8]) -> Option<&[u8]> {
+    let (_, uri) = cut(text, b"sip:")?;
+    let (user, _) = cut(uri, b"@")?;
+    (!user.is_empty() && user.len() <= 64).then_some(user)
 }
 
 type Refusal = Result<(IpAddr, Option<u16>, What), Line>;

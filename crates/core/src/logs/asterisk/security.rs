@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use memchr::memchr;
 use memchr::memmem;
 
-use crate::logs::{Event, Line, Stamp, Teller, What};
+use crate::logs::{Event, Line, Stamp, Teller, What, account_hash};
 use crate::policy::Transport;
 
 const REMOTE: &[u8] = b",RemoteAddress=\"";
@@ -72,7 +72,9 @@ pub(super) fn read(text: &[u8], time: Option<Stamp>) -> Line {
             source,
             port: Some(port),
             transport: Some(transport),
+            account: Some(account_text(rest)).filter(|it| *it != UNKNOWN).map(account_hash),
             teller: Teller::Security,
+            kept: false,
             what,
         }),
         None => Line::Unreadable,
@@ -108,9 +110,11 @@ fn account(rest: &[u8]) -> Box<str> {
     text.chars().filter(|letter| !letter.is_control()).take(MOST).collect::<String>().into()
 }
 
-/// The account is the one that stands in for those which don't exist or are not allowed.
+/// Stands in for accounts which don't exist or are not allowed.
+const UNKNOWN: &[u8] = b"<unknown>";
+
 fn is_unknown(rest: &[u8]) -> bool {
-    account_text(rest) == b"<unknown>"
+    account_text(rest) == UNKNOWN
 }
 
 /// `IPV4/UDP/192.0.2.1/5060"`.

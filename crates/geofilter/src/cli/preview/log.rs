@@ -1,9 +1,7 @@
 //! Reads logs in [blocks](Blocks) of whole lines, so that memory does not grow with them, and all of them at
 //! once, in the order of the time of their lines: several tell of the same attempts. Rotated ones are logs as
 //! any other, compressed by gzip or not.
-//!
-//! The database of fail2ban is not read: SQLite would have to come along for nothing but the bans, which its log
-//! has as well.
+//! The [`database`] of fail2ban is one of them; it is read as a whole.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
@@ -14,11 +12,12 @@ use std::time::SystemTime;
 use flate2::read::MultiGzDecoder;
 use geofilter_core::impact::list::Answers;
 use geofilter_core::impact::log::Tally;
-use geofilter_core::logs::{Event, Lines, Reader, Stamp};
+use geofilter_core::logs::{Calendar, Event, Lines, Reader, Stamp};
 use geofilter_core::wire::{Failure, Preview};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::blocks::Blocks;
+use super::database;
 use crate::cli::failed;
 use crate::logs;
 
@@ -26,16 +25,16 @@ use crate::logs;
 const BLOCK: usize = 1 << 16;
 
 const UNDERSTOOD: &str = "Understood are Asterisk's messages and security events, fail2ban's log, and Kamailio's lines \
-     about pike and failed authentication, as files or as `journalctl` prints them";
+     about pike and failed authentication, as files or as `journalctl` prints them; and fail2ban's database";
 
 /// Logs that are being read.
-pub(super) struct Logs {
+pub(in crate::cli) struct Logs {
     logs: Vec<Log>,
     bar: ProgressBar,
 }
 
 /// Opens logs, each once. Their progress is shown if it may be and standard error is a terminal.
-pub(super) fn open(paths: &[PathBuf], progress: bool) -> Result<Logs, Failure> {
+pub(in crate::cli) fn open(paths: &[PathBuf], progress: bool) -> Result<Logs, Failure> {
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
     let mut logs = Vec::new();
     let mut different = BTreeSet::new();
@@ -55,8 +54,29 @@ pub(super) fn open(paths: &[PathBuf], progress: bool) -> Result<Logs, Failure> {
 
 /// Counts what the policy does to those whom logs tell of.
 pub(super) fn count(logs: Logs, answers: &Answers) -> Result<Preview, Failure> {
-    let Logs { mut logs, bar } = logs;
     let mut tally = Tally::new(answers);
+    let Told { lines, warnings } = read(logs, |event| tally.add(event))?;
+    let (mut preview, since) = tally.preview();
+    preview.since = since.and_then(logs::rfc3339);
+    preview.warnings.extend(warnings);
+    if let Some(log) = &mut preview.log {
+        log.lines = lines.total;
+        log.unreadable = lines.total - lines.understood;
+        log.ambiguous = lines.ambiguous;
+        log.traced = lines.traced;
+    }
+    Ok(preview)
+}
+
+/// What became of the lines of logs.
+pub(in crate::cli) struct Told {
+    pub(in crate::cli) lines: Lines,
+    pub(in crate::cli) warnings: Vec<String>,
+}
+
+/// Tells of the events of logs in the order of their time, and fails if nothing of them was understood.
+pub(in crate::cli) fn read(logs: Logs, mut tell: impl FnMut(&Event)) -> Result<Told, Failure> {
+    let Logs { mut logs, bar } = logs;
     for log in &mut logs {
         log.fill()?;
     }
@@ -67,15 +87,12 @@ pub(super) fn count(logs: Logs, answers: &Answers) -> Result<Preview, Failure> {
         while let Some(event) =
             log.events.pop_front_if(|event| until.is_none_or(|it| event.time <= it))
         {
-            tally.add(&event);
+            tell(&event);
         }
         log.fill()?;
     }
     bar.finish_and_clear();
-    let (mut preview, since) = tally.preview();
-    preview.since = since.and_then(logs::rfc3339);
-    tell_of_lines(&logs, &mut preview)?;
-    Ok(preview)
+    told(&logs)
 }
 
 /// The log whose next event comes first, and the time of the first one of the others.
@@ -92,35 +109,44 @@ fn next(logs: &[Log]) -> Option<(usize, Option<Time>)> {
 
 type Time = Option<Stamp>;
 
-/// Fills in how much was understood, and fails if nothing was.
-fn tell_of_lines(logs: &[Log], preview: &mut Preview) -> Result<(), Failure> {
-    let mut all = Lines::default();
+/// How much was understood; fails if nothing was.
+fn told(logs: &[Log]) -> Result<Told, Failure> {
+    let mut told = Told { lines: Lines::default(), warnings: Vec::new() };
     for log in logs {
-        let lines = log.reader.lines();
-        all.add(lines);
+        let mut lines = log.database;
+        lines.add(log.reader.lines());
+        told.lines.add(&lines);
+        if log.more {
+            told.warnings.push(format!(
+                "{} holds more bans than are read: the latest were",
+                log.path.display()
+            ));
+        }
         if lines.total > 0 && lines.understood == 0 {
-            let nothing = format!("nothing in {} was understood", log.path.display());
-            preview.warnings.push(nothing);
+            told.warnings.push(format!("nothing in {} was understood", log.path.display()));
         }
     }
-    if all.total > 0 && all.understood == 0 {
-        return Err(failed(format!("{}. {UNDERSTOOD}", preview.warnings.join(", "))));
+    if told.lines.total > 0 && told.lines.understood == 0 {
+        let paths: Vec<String> = logs.iter().map(|log| log.path.display().to_string()).collect();
+        return Err(failed(format!(
+            "nothing in {} was understood. {UNDERSTOOD}",
+            paths.join(", ")
+        )));
     }
-    if let Some(log) = &mut preview.log {
-        log.lines = all.total;
-        log.unreadable = all.total - all.understood;
-        log.ambiguous = all.ambiguous;
-        log.traced = all.traced;
-    }
-    Ok(())
+    Ok(told)
 }
 
 /// A log, read as far as its next events.
 struct Log {
     path: PathBuf,
-    blocks: Blocks<Box<dyn Read>>,
+    /// What is still to be read.
+    blocks: Option<Blocks<Box<dyn Read>>>,
     block: Vec<u8>,
     reader: Reader,
+    /// The rows of a database.
+    database: Lines,
+    /// It has more of them than were read.
+    more: bool,
     events: VecDeque<Event>,
 }
 
@@ -137,19 +163,49 @@ impl Log {
                 metadata.modified().unwrap_or_else(|_| SystemTime::now()),
             )
         };
+        let (start, input) = begun(input)?;
+        if start.starts_with(database::START) {
+            // Its locks belong to the process: whoever closes the file gives them up.
+            drop(input);
+            return Self::of_database(path, logs::calendar(until));
+        }
+        let input: Box<dyn Read> = match start.starts_with(&[0x1f, 0x8b]) {
+            true => Box::new(MultiGzDecoder::new(input)),
+            false => input,
+        };
         Ok(Self {
             path: path.to_owned(),
-            blocks: Blocks::new(plain(input)?, BLOCK),
+            blocks: Some(Blocks::new(input, BLOCK)),
             block: Vec::with_capacity(BLOCK),
             reader: Reader::new(logs::calendar(until)),
+            database: Lines::default(),
+            more: false,
             events: VecDeque::new(),
+        })
+    }
+
+    fn of_database(path: &Path, calendar: Calendar) -> io::Result<Self> {
+        if path == Path::new("-") {
+            let why = "this is a database, which can't be read from a pipe; name the file";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
+        let told = database::read(path, calendar).map_err(io::Error::other)?;
+        Ok(Self {
+            path: path.to_owned(),
+            blocks: None,
+            block: Vec::new(),
+            reader: Reader::default(),
+            database: told.lines,
+            more: told.more,
+            events: told.events,
         })
     }
 
     /// Reads on until there is an event, unless the log ends before.
     fn fill(&mut self) -> Result<(), Failure> {
+        let Some(blocks) = &mut self.blocks else { return Ok(()) };
         while self.events.is_empty() {
-            let next = self.blocks.next(&mut self.block);
+            let next = blocks.next(&mut self.block);
             if next.map_err(|error| unreadable(&self.path, &error))?.is_none() {
                 break;
             }
@@ -159,18 +215,12 @@ impl Log {
     }
 }
 
-/// The input as text, if it is compressed.
-fn plain(mut input: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
+/// The start of an input, and all of it.
+fn begun(mut input: Box<dyn Read>) -> io::Result<(Vec<u8>, Box<dyn Read>)> {
     let mut start = Vec::new();
     input.by_ref().take(16).read_to_end(&mut start)?;
-    let is_gzip = start.starts_with(&[0x1f, 0x8b]);
-    if start.starts_with(b"SQLite format 3") {
-        let why =
-            "this is a database, of fail2ban perhaps; give its log (/var/log/fail2ban.log) instead";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
-    }
-    let whole = Cursor::new(start).chain(input);
-    Ok(if is_gzip { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
+    let whole = Cursor::new(start.clone()).chain(input);
+    Ok((start, Box::new(whole)))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
