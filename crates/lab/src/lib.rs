@@ -4,17 +4,23 @@
 //! [`nameserver`] what the host asks for names. [`standin`] answers as a PBX would,
 //! [`attack`] guesses, in the [`sip`] that takes, and a [`botnet`] does so at a real PBX, in a [`siege`]; [`gun`] and [`generator`] fire for benchmarks, [`rivals`] are
 //! other filters to compare with, [`verdicts`] asks any filter about thousands of sources. [`asterisk`] and
-//! [`kamailio`] are real PBXs and [`fail2ban`] a real fail2ban, fetched by [`pbx`]. [`images`] builds what the program embeds.
+//! [`kamailio`] are real PBXs and [`fail2ban`] a real fail2ban, fetched by [`pbx`]. [`calls`] speak with a real one, during a
+//! [`flood`] ([`load`]) or [`changes`] of the filter; [`intruders`] are inside already. [`images`] builds what the program embeds.
 
 pub mod addresses;
 pub mod asterisk;
 pub mod attack;
 pub mod botnet;
+pub mod calls;
+pub mod changes;
 pub mod fail2ban;
+pub mod flood;
 pub mod generator;
 pub mod gun;
 pub mod images;
+pub mod intruders;
 pub mod kamailio;
+pub mod load;
 pub mod nameserver;
 pub mod namespace;
 pub mod neighbours;
