@@ -41,6 +41,8 @@ pub struct Report {
     pub calls: usize,
     /// Those that were not set up within [`caller::PATIENCE`], were cut, or could not be hung up.
     pub failed: usize,
+    /// What the PBX said to those that it refused.
+    pub refused: Vec<String>,
     /// From the INVITE to the 200, the shortest first.
     pub set_up: Vec<Duration>,
     /// SIP messages that the callers sent again, and that the PBX did.
@@ -65,9 +67,10 @@ impl Report {
     }
 
     fn add(&mut self, caller: &Caller) {
-        let Self { calls, failed, set_up, sent_again, heard, late } = &caller.report;
+        let Self { calls, failed, refused, set_up, sent_again, heard, late } = &caller.report;
         self.calls += calls;
         self.failed += failed;
+        self.refused.extend(refused.iter().cloned());
         self.set_up.extend(set_up);
         self.sent_again.0 += sent_again.0;
         self.sent_again.1 += sent_again.1;
@@ -100,7 +103,7 @@ impl Calls {
     pub fn from(site: &Site, sources: &[Ipv4Addr], long: Duration) -> Result<Self> {
         let (began, step) = (Instant::now(), long / sources.len().max(1) as u32);
         let caller = |(number, source): (u32, &Ipv4Addr)| {
-            Caller::new(site, *source, number, long, began + step * number)
+            Caller::new(site, *source, long, began + step * number)
         };
         let callers = (0..).zip(sources).map(caller).collect::<Result<Vec<_>>>()?;
         let waiting = epoll::create(epoll::CreateFlags::CLOEXEC)?;

@@ -3,6 +3,7 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -26,6 +27,9 @@ const PORT: u16 = 5066;
 const RTP: u16 = 30_000;
 /// No packet is lost for lack of room on the way to the caller.
 const ROOM: usize = 1 << 20;
+
+/// Numbers every caller of this process: no two calls have the same id.
+static CALLERS: AtomicU32 = AtomicU32::new(0);
 
 /// One who calls.
 #[derive(Debug)]
@@ -93,19 +97,14 @@ impl Caller {
     ///
     /// # Errors
     /// If a socket can't be opened.
-    pub fn new(
-        site: &Site,
-        source: Ipv4Addr,
-        number: u32,
-        long: Duration,
-        begins: Instant,
-    ) -> Result<Self> {
+    pub fn new(site: &Site, source: Ipv4Addr, long: Duration, begins: Instant) -> Result<Self> {
         let open = |port| -> Result<UdpSocket> {
             let socket = site.anywhere(source, port)?;
             socket.set_nonblocking(true)?;
             sockopt::set_socket_recv_buffer_size_force(&socket, ROOM)?;
             Ok(socket)
         };
+        let number = CALLERS.fetch_add(1, Ordering::Relaxed);
         let (report, state) = (Report::default(), State::Waits(begins));
         let (sip, rtp) = (open(PORT)?, open(RTP)?);
         Ok(Self { sip, rtp, report, source, number, long, call: 0, state })
@@ -229,6 +228,7 @@ impl Caller {
                         State::Speaks { until, next: now, to, stream, dialog }
                     }
                     _ => {
+                        self.report.refused.push(status.split("\r\n").take(1).collect());
                         self.report.failed += 1;
                         State::Waits(now + AGAIN)
                     }
