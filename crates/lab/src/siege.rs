@@ -151,7 +151,9 @@ pub(crate) fn set_up<'a>(
         Defence::Nothing | Defence::Fail2ban => Ok(None),
         Defence::GeoFilter(backend) => {
             let agent = Agent::start(&site.host, &["--backend", backend, "--interface", WAN])?;
-            agent.json(&[&["allow"][..], &ALLOWED, &["--yes"]].concat())?;
+            // An attacker whose connection is open looks like a phone.
+            let words = ["--accept-risk", "lose-phones", "--yes"];
+            agent.json(&[&["allow"][..], &ALLOWED, &words].concat())?;
             Ok(Some(agent))
         }
         Defence::NftSet => {

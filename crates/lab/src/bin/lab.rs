@@ -20,11 +20,11 @@ const SLOW: Pace = Pace { guesses: 4, every: Duration::from_millis(1_500) };
 const FAST: Pace = Pace { guesses: 20, every: Duration::from_millis(200) };
 
 const SIEGES: [(&str, Siege); 4] = [
-    ("slow", Siege { carrier: Carrier::Udp, pace: SLOW, each: 20 }),
-    ("fast", Siege { carrier: Carrier::Udp, pace: FAST, each: 20 }),
+    ("slow", Siege { carrier: Carrier::Udp, pace: SLOW, each: 10 }),
+    ("fast", Siege { carrier: Carrier::Udp, pace: FAST, each: 10 }),
     ("fast, IPv6", Siege { carrier: Carrier::Udp6, pace: FAST, each: 10 }),
     // Who is blocked tries to connect, and five at a time wait for it.
-    ("slow, TCP", Siege { carrier: Carrier::Tcp, pace: SLOW, each: 8 }),
+    ("slow, TCP", Siege { carrier: Carrier::Tcp, pace: SLOW, each: 5 }),
 ];
 /// Runs with fail2ban alone.
 const RUNS: usize = 3;
@@ -41,7 +41,7 @@ fn main() -> Result<()> {
     let world = embedded::world()?.world;
     let mut text = head();
     // A part that fails leaves the others to be told.
-    let parts = [botnets, floods, changes, intruders];
+    let parts = [floods, changes, intruders, botnets];
     for part in parts {
         let told =
             part(&world).unwrap_or_else(|error| format!("\n**This part failed: {error:#}**\n"));
@@ -156,7 +156,7 @@ fn floods(world: &World) -> Result<String> {
     for (name, a_second) in FLOODS {
         for defence in Defence::ALL {
             let since = Instant::now();
-            let load = Load { calls: CALLS, time: Duration::from_secs(6), a_second };
+            let load = Load { calls: CALLS, time: Duration::from_secs(4), a_second };
             let row = match load.measure(world, defence) {
                 Ok(outcome) => flood_row(name, defence, &outcome),
                 Err(error) => format!("| {name} | {} | failed: {error:#} |", defence.name()),
