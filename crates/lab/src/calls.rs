@@ -1,5 +1,5 @@
 //! [`Calls`]: callers in a country who call a real PBX, speak, and hang up, over and over, so many at a time. The PBX
-//! plays what they say back to them (`Config::echo`), so that every packet is accounted for in both directions:
+//! plays what they say back to them (`Config::echo`), so that every packet is accounted for, there and back:
 //! [`Report`]. A [`caller`] is one of them, its [`rtp`] what it says.
 
 pub mod caller;
@@ -60,10 +60,10 @@ impl Report {
         self.set_up.get(place.saturating_sub(1)).copied().unwrap_or(Duration::MAX)
     }
 
-    /// What must be nothing at all: calls failed, messages sent again, packets lost on the way to the PBX and back.
-    pub fn harm(&self) -> (usize, usize, u64, u64) {
+    /// What must be nothing at all: calls failed, messages sent again, packets lost.
+    pub fn harm(&self) -> (usize, usize, u64) {
         let (callers, pbx) = self.sent_again;
-        (self.failed, callers + pbx, self.heard.lost_there(), self.heard.lost_back())
+        (self.failed, callers + pbx, self.heard.lost())
     }
 
     fn add(&mut self, caller: &Caller) {

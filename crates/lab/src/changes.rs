@@ -79,6 +79,10 @@ pub fn during_calls(
     change("resume", &mut || agent.json(&["resume"]).map(drop))?;
     change("off", &mut || agent.json(&["off"]).map(drop))?;
     drop(agent);
+    // A plane without an agent knows no scope but the usual one.
+    if !scope.is_empty() {
+        return Ok(changes);
+    }
     let other = other_world(world)?;
     for (name, preference) in
         [("table swap, XDP", Preference::Xdp), ("table swap, TC", Preference::Tc)]

@@ -1,7 +1,5 @@
 //! Who was answered before the filter came, or sits in a hosting network of a country that is let in, gets no answer.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use geofilter_core::geodata::embedded;
 use geofilter_lab::intruders::{Answered, hosting, open_flow};
 use geofilter_lab::siege::Defence;
