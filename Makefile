@@ -26,7 +26,7 @@ help:
 	@echo 'make test               run all tests'
 	@echo 'make bench              measure speed and size beside others, into bench/RESULTS.md'
 	@echo 'make benches            criterion benches of the pure parts, without root'
-	@echo 'make lab                a botnet at a real PBX, with and without filters, into bench/LAB.md'
+	@echo 'make lab                attacks on a real PBX during calls, with filters and without, into bench/LAB.md'
 	@echo 'make build              build $(GEOFILTER)'
 	@echo 'make lint               check format and lints'
 	@echo 'make deps               install the Debian packages that are missing'

@@ -45,6 +45,7 @@ pub struct Config {
     pjsip: String,
     http: String,
     manager: String,
+    extensions: String,
     logger: Option<String>,
     without: Vec<&'static str>,
     modules: Vec<&'static str>,
@@ -95,6 +96,16 @@ impl Config {
             "[{name}]\ntype=endpoint\ncontext=trunk\ndisallow=all\nallow=ulaw\naors={name}\n\
              [{name}]\ntype=aor\ncontact=sip:{at}\nqualify_frequency={seconds}\n"
         ))
+    }
+
+    /// Plays back to whoever calls this extension what he says, for endpoints of a context.
+    pub fn echo(mut self, context: &str, extension: &str) -> Self {
+        let _ = write!(
+            self.extensions,
+            "[{context}](+)\nexten => {extension},1,Answer()\nsame => n,Echo()\n"
+        );
+        self.modules.extend(["res_pjsip_pubsub", "chan_pjsip", "res_pjsip_sdp_rtp", "app_echo"]);
+        self
     }
 
     /// Takes calls from a prefix as those of this endpoint.
@@ -243,7 +254,7 @@ fn write_config(fetched: &Fetched, folder: &Path, config: &Config) -> Result<()>
         ("logger.conf", format!("[logfiles]\n{logger}")),
         ("rtp.conf", "[general]\nrtpstart=10000\nrtpend=10100\n".to_owned()),
         ("iax.conf", "[general]\nbindaddr=0.0.0.0\n".to_owned()),
-        ("extensions.conf", "[phones]\n[trunk]\n".to_owned()),
+        ("extensions.conf", format!("[phones]\n[trunk]\n{}", config.extensions)),
         ("pjsip.conf", config.pjsip.clone()),
         ("http.conf", config.http.clone()),
         ("manager.conf", config.manager.clone()),

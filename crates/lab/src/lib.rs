@@ -1,25 +1,35 @@
-//! Tests only: what end-to-end tests share. [`site`] is a PBX host and the internet in [`namespace`]s of
-//! their own, [`phones`] what reaches the PBX there, [`neighbours`] others on that host, [`process`] the real
-//! binary, [`tmux`] a terminal for it, [`plane`] the data plane without an agent, [`addresses`] real addresses of real countries,
-//! [`nameserver`] what the host asks for names. [`standin`] answers as a PBX would,
-//! [`attack`] guesses, in the [`sip`] that takes, and a [`botnet`] does so at a real PBX, in a [`siege`]; [`gun`] and [`generator`] fire for benchmarks, [`rivals`] are
-//! other filters to compare with, [`verdicts`] asks any filter about thousands of sources. [`asterisk`] and
-//! [`kamailio`] are real PBXs and [`fail2ban`] a real fail2ban, fetched by [`pbx`]; others run in a [`root`] of their own. [`guarded`] asks
-//! whether a filter holds whatever those do, also before a [`container`]. [`images`] builds what the program embeds.
+//! Tests only: what end-to-end tests share.
+//!
+//! [`site`] is a PBX host and the internet in [`namespace`]s of their own, [`phones`] what reaches the PBX there,
+//! [`neighbours`] others on that host, [`process`] the real binary, [`tmux`] a terminal for it, [`plane`] the data plane
+//! without an agent, [`addresses`] real addresses of real countries, [`nameserver`] what the host asks for names.
+//! [`asterisk`] and [`kamailio`] are real PBXs and [`fail2ban`] a real fail2ban, fetched by [`pbx`]; others run in a
+//! [`root`] of their own. [`standin`] answers as a PBX would. [`guarded`] asks whether a filter holds whatever those do,
+//! also before a [`container`]. [`images`] builds what the program embeds.
+//!
+//! [`attack`] guesses, in the [`sip`] that takes, and a [`botnet`] does so at a real PBX, in a [`siege`]. [`calls`] speak
+//! with a real one, during a [`flood`] ([`load`]) or [`changes`] of the filter; [`intruders`] are inside already. [`gun`]
+//! and [`generator`] fire for benchmarks, [`rivals`] are other filters to compare with, [`verdicts`] asks any filter about
+//! thousands of sources.
 
 pub mod addresses;
 pub mod asterisk;
 pub mod attack;
 pub mod botnet;
+pub mod calls;
+pub mod changes;
 pub mod container;
 pub mod crowdsec;
 pub mod fail2ban;
 pub mod firewalls;
+pub mod flood;
 pub mod generator;
 pub mod guarded;
 pub mod gun;
 pub mod images;
+pub mod intruders;
 pub mod kamailio;
+pub mod load;
 pub mod nameserver;
 pub mod namespace;
 pub mod neighbours;

@@ -133,7 +133,7 @@ impl Siege {
 }
 
 /// Half of the extensions that are tried, with passwords.
-fn pbx() -> Config {
+pub(crate) fn pbx() -> Config {
     let extensions = EXTENSIONS.take(EXTENSIONS.len() / 2);
     let logger = "messages.log => notice,warning,error\n";
     extensions.fold(Config::new().logger(logger), |config, extension| {
@@ -141,12 +141,19 @@ fn pbx() -> Config {
     })
 }
 
-fn set_up<'a>(site: &'a Site, world: &World, defence: Defence) -> Result<Option<Agent<'a>>> {
+/// Puts a defence before the PBX, but for fail2ban.
+pub(crate) fn set_up<'a>(
+    site: &'a Site,
+    world: &World,
+    defence: Defence,
+) -> Result<Option<Agent<'a>>> {
     match defence {
         Defence::Nothing | Defence::Fail2ban => Ok(None),
         Defence::GeoFilter(backend) => {
             let agent = Agent::start(&site.host, &["--backend", backend, "--interface", WAN])?;
-            agent.json(&[&["allow"][..], &ALLOWED, &["--yes"]].concat())?;
+            // An attacker whose connection is open looks like a phone.
+            let words = ["--accept-risk", "lose-phones", "--yes"];
+            agent.json(&[&["allow"][..], &ALLOWED, &words].concat())?;
             Ok(Some(agent))
         }
         Defence::NftSet => {
