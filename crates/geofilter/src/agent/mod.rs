@@ -285,18 +285,13 @@ fn ended() -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::Choice;
 
     /// An agent whose engine panics when it is asked for the first time.
     fn doomed(dir: &std::path::Path) -> Agent {
         let settings = Settings {
             state_dir: dir.join("state"),
             runtime_dir: dir.join("run"),
-            interfaces: Vec::new(),
-            backend: Choice::Memory,
-            trial: false,
-            manager: None,
-            nameservers: Vec::new(),
+            ..Settings::in_memory(dir)
         };
         let (settings, occupied, socket) = Occupied::occupy(settings).unwrap();
         let start = || {

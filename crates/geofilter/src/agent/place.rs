@@ -193,22 +193,10 @@ fn missing_capabilities(held: u64) -> Vec<&'static str> {
 mod tests {
     use super::*;
 
-    fn settings(runtime_dir: &Path) -> Settings {
-        Settings {
-            state_dir: runtime_dir.to_owned(),
-            runtime_dir: runtime_dir.to_owned(),
-            interfaces: Vec::new(),
-            backend: Choice::Memory,
-            trial: false,
-            manager: None,
-            nameservers: Vec::new(),
-        }
-    }
-
     #[test]
     fn a_place_holds_one_agent() {
         let dir = tempfile::tempdir().unwrap();
-        let settings = settings(&dir.path().join("run"));
+        let settings = Settings::in_memory(&dir.path().join("run"));
         let (settings, occupied, _listener) = Occupied::occupy(settings).unwrap();
         let error = Occupied::occupy(settings.clone()).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
@@ -221,7 +209,7 @@ mod tests {
     #[test]
     fn a_stale_socket_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let settings = settings(dir.path());
+        let settings = Settings::in_memory(dir.path());
         drop(UnixListener::bind(settings.socket()).unwrap());
         Occupied::occupy(settings).unwrap();
     }

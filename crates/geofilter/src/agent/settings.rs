@@ -131,6 +131,20 @@ impl Settings {
         })
     }
 
+    /// Those of an agent whose data plane touches no kernel, all in one directory.
+    #[cfg(test)]
+    pub(crate) fn in_memory(dir: &Path) -> Self {
+        Self {
+            state_dir: dir.to_owned(),
+            runtime_dir: dir.to_owned(),
+            interfaces: Vec::new(),
+            backend: Choice::Memory,
+            trial: false,
+            manager: None,
+            nameservers: Vec::new(),
+        }
+    }
+
     /// Where clients reach this agent.
     pub(crate) fn socket(&self) -> PathBuf {
         self.runtime_dir.join("agent.sock")

@@ -4,22 +4,12 @@ use geofilter_core::wire::{Records, Request};
 use super::*;
 use crate::agent::engine::Answer;
 use crate::agent::{Settings, clock, names};
-use crate::cli::args::Choice;
 
 const DAY: u64 = 86_400;
 const PEER: &str = "203.0.113.9:5080";
 
 fn engine(dir: &std::path::Path) -> Engine {
-    let settings = Settings {
-        state_dir: dir.to_owned(),
-        runtime_dir: dir.to_owned(),
-        interfaces: Vec::new(),
-        backend: Choice::Memory,
-        trial: false,
-        manager: None,
-        nameservers: Vec::new(),
-    };
-    let mut engine = Engine::start(settings, names::link().0).unwrap();
+    let mut engine = Engine::start(Settings::in_memory(dir), names::link().0).unwrap();
     let enforce = r#"{"command":"enforce","change":{"mode":"allow","countries":["ES"]}}"#;
     let Answer::Reply(Reply::Changed(_)) = engine.answer(serde_json::from_str(enforce).unwrap())
     else {

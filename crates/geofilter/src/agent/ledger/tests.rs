@@ -17,7 +17,6 @@ use geofilter_dataplane::Error;
 
 use super::super::names;
 use super::*;
-use crate::cli::args::Choice;
 
 /// What the data plane holds, and after how many more calls it fails.
 #[derive(Default)]
@@ -137,20 +136,8 @@ struct Bench {
     spy: Spy,
 }
 
-fn settings(dir: &Path) -> Settings {
-    Settings {
-        state_dir: dir.to_owned(),
-        runtime_dir: dir.to_owned(),
-        interfaces: Vec::new(),
-        backend: Choice::Memory,
-        trial: false,
-        manager: None,
-        nameservers: Vec::new(),
-    }
-}
-
 fn open(dir: &Path, geo: &Geo) -> Ledger {
-    Ledger::open(&settings(dir), geo, names::link().0).unwrap().ledger
+    Ledger::open(&Settings::in_memory(dir), geo, names::link().0).unwrap().ledger
 }
 
 impl Bench {

@@ -6,21 +6,11 @@ use geofilter_core::wire::{DecidedBy, Request, Status, Why};
 use super::*;
 use crate::agent::engine::Answer;
 use crate::agent::{Settings, names};
-use crate::cli::args::Choice;
 
 const PEER: &str = "203.0.113.9:5080";
 
 fn engine(dir: &std::path::Path) -> Engine {
-    let settings = Settings {
-        state_dir: dir.to_owned(),
-        runtime_dir: dir.to_owned(),
-        interfaces: Vec::new(),
-        backend: Choice::Memory,
-        trial: false,
-        manager: None,
-        nameservers: Vec::new(),
-    };
-    let mut engine = Engine::start(settings, names::link().0).unwrap();
+    let mut engine = Engine::start(Settings::in_memory(dir), names::link().0).unwrap();
     ask(&mut engine, &enforce());
     let until = geofilter_core::desired::BootTime(clock::boot().0 + 7_200_000_000_000);
     engine.backend.set_peer(PEER.parse().unwrap(), until).unwrap();
