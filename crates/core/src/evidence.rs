@@ -11,12 +11,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::country::CountryCode;
+use crate::logs::stamp::DAY;
 use crate::logs::{Counted, Stamp};
 
 /// Days that are kept: two years.
 pub const KEPT: usize = 731;
 
-const DAY: i64 = 86_400_000;
 /// Seconds of a day in which a policy must have been dropping for the day to count as one with it.
 const MOST_OF_A_DAY: u32 = 23 * 3600;
 

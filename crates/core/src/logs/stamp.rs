@@ -14,7 +14,8 @@ pub struct Calendar {
     pub ahead: i64,
 }
 
-const DAY: i64 = 86_400_000;
+/// Milliseconds of a day.
+pub const DAY: i64 = 86_400_000;
 
 /// Year, month and day, or hour, minute and second.
 type Triple = (i64, i64, i64);

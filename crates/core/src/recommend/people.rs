@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use super::evidence::{Facts, MANY_ACCOUNTS, Phone};
 use crate::country::CountryId;
 use crate::logs::Stamp;
+use crate::logs::stamp::DAY;
 
 /// Who was refused so often before does not look like a mistyped password.
 const MANY_TIMES: u16 = 20;
 /// So many wrong secrets from elsewhere make a login away from home doubtful.
 const ATTACKED: u32 = 3;
-const DAY: i64 = 86_400_000;
 
 /// Somebody who logged in, or is registered.
 #[derive(Debug)]

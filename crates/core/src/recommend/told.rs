@@ -11,6 +11,7 @@ use super::evidence::Facts;
 use super::people::{Doubt, Person};
 use super::{Around, doubts, trunks};
 use crate::country::{CountryCode, CountryId};
+use crate::logs::stamp::DAY;
 use crate::pbx::printable;
 use crate::policy::{Disputed, Policy, Verdict};
 use crate::wire::{Cut, Who};
@@ -22,7 +23,6 @@ const TOLD: usize = 100;
 const ATTACKERS: usize = 10;
 /// For how many days a country is proposed that somebody is in for a while.
 const VISIT: i64 = 14;
-const DAY: i64 = 86_400_000;
 
 pub(super) fn tell(
     facts: &Facts,
