@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use geofilter_core::country::select;
+use geofilter_core::policy::Scope;
 use geofilter_core::steps::Steps;
 use geofilter_core::world::{Entry, World};
 use geofilter_dataplane::{Backend, Preference};
@@ -53,9 +54,9 @@ pub fn during_calls(
         changes.push(Change { name, report: calls.finish()? });
         done
     };
-    let scope = scope.map_or(Vec::new(), |scope| vec!["--scope", scope]);
+    let words = scope.map_or(Vec::new(), |scope| vec!["--scope", scope]);
     let allow =
-        |countries: &[&'static str]| [&["allow"][..], countries, &scope, &["--yes"]].concat();
+        |countries: &[&'static str]| [&["allow"][..], countries, &words, &["--yes"]].concat();
     let mut agent = Agent::prepare(&site.host, &["--backend", "xdp", "--interface", WAN])?;
     change("attach", &mut || {
         agent.restart(None)?;
@@ -79,15 +80,16 @@ pub fn during_calls(
     change("resume", &mut || agent.json(&["resume"]).map(drop))?;
     change("off", &mut || agent.json(&["off"]).map(drop))?;
     drop(agent);
-    // A plane without an agent knows no scope but the usual one.
-    if !scope.is_empty() {
-        return Ok(changes);
-    }
+    let scope = scope.map(|scope| scope.split(',').map(str::parse).collect::<Result<_, _>>());
+    let scope = scope.transpose()?.map(Scope);
     let other = other_world(world)?;
     for (name, preference) in
         [("table swap, XDP", Preference::Xdp), ("table swap, TC", Preference::Tc)]
     {
         let mut plane = Plane::observe(&site.host, preference, world, select([HOME])?)?;
+        if let Some(scope) = &scope {
+            plane.judge(scope.clone());
+        }
         plane.enforce()?;
         change(name, &mut || {
             for world in [&other, world] {

@@ -10,7 +10,7 @@ use geofilter_core::country::CountrySet;
 use geofilter_core::decide::{Overrides, Timed};
 use geofilter_core::desired::{Action, Bank, BootTime, Desired, Generation};
 use geofilter_core::overrides::Table;
-use geofilter_core::policy::{Mode, Policy};
+use geofilter_core::policy::{Mode, Policy, Scope};
 use geofilter_core::world::World;
 use geofilter_dataplane::kernel::Kernel;
 use geofilter_dataplane::{Backend, Preference};
@@ -25,6 +25,7 @@ pub struct Plane<'a> {
     namespace: &'a Namespace,
     kernel: Kernel,
     allowed: CountrySet,
+    scope: Scope,
     generation: u64,
     _folder: TempDir,
 }
@@ -42,7 +43,8 @@ impl<'a> Plane<'a> {
     ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("gf").tempdir()?;
         let kernel = Kernel::new(vec![WAN.to_owned()], preference, folder.path().to_owned());
-        let mut plane = Self { namespace, kernel, allowed, generation: 0, _folder: folder };
+        let scope = Scope::default();
+        let mut plane = Self { namespace, kernel, allowed, scope, generation: 0, _folder: folder };
         let desired = plane.desired(Action::Observe);
         let nothing = Table::compile(&Overrides::default())?;
         plane.with(|kernel| kernel.attach(world, &nothing, &desired, Clock::default()))?;
@@ -65,6 +67,11 @@ impl<'a> Plane<'a> {
     pub fn allow(&mut self, countries: CountrySet) -> Result<()> {
         self.allowed = countries;
         self.enforce()
+    }
+
+    /// Has it judge these ports instead of the usual ones, from the next change on.
+    pub fn judge(&mut self, scope: Scope) {
+        self.scope = scope;
     }
 
     /// Does something with the data plane, inside of the namespace.
@@ -103,7 +110,9 @@ impl<'a> Plane<'a> {
 
     fn desired(&mut self, action: Action) -> Desired {
         self.generation += 1;
-        let policy = Arc::new(Policy::new(Mode::AllowSelected, self.allowed));
+        let mut policy = Policy::new(Mode::AllowSelected, self.allowed);
+        policy.scope = self.scope.clone();
+        let policy = Arc::new(policy);
         let bank = Bank { generation: Generation(self.generation), action, policy };
         Desired { active: bank, fallback: None }
     }

@@ -219,7 +219,7 @@ fn flood_row(name: &str, defence: Defence, outcome: &load::Outcome) -> String {
 fn changes(world: &World) -> Result<String> {
     let mut text = format!(
         "\n## Changes during {CALLS} calls\n\nThe same calls, before, during and after each change, once with the scope that \
-         the agent finds, and once with the ports of the sound in it. The table swap is that of the data plane alone, with the usual scope. \
+         the agent finds, and once with the ports of the sound in it. The table swap is that of the data plane alone. \
          Must: 0 RTP packets lost, 0 SIP messages sent again, 0 calls failed.\n\n\
          | scope | change | calls | failed | SIP sent again | RTP sent | lost | met |\n\
          |---|---|---|---|---|---|---|---|\n"
