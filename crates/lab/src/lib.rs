@@ -44,4 +44,5 @@ pub mod sip;
 pub mod site;
 pub mod standin;
 pub mod tmux;
+pub mod trunk;
 pub mod verdicts;

@@ -1,11 +1,10 @@
 //! [`Load`]: calls at a real Asterisk, first alone and then during a flood, behind each defence, and what both cost.
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
-use std::thread::{self, sleep};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use geofilter_core::world::World;
 
 use crate::addresses::Addresses;
@@ -15,15 +14,11 @@ use crate::fail2ban::{Fail2ban, asterisk_jail};
 use crate::flood::Flood;
 use crate::intruders::Answered;
 use crate::siege::{ALLOWED, BOTS, Defence, pbx, set_up};
-use crate::sip;
-use crate::site::{PBX_V4, SIP, Site, next};
+use crate::site::Site;
+use crate::trunk::Trunk;
 
 /// How long each call is.
 const LONG: Duration = Duration::from_secs(2);
-/// Where the trunk is.
-const TRUNK: &str = "CN";
-/// How long it waits for an answer.
-const TRUNK_WAITS: Duration = Duration::from_millis(500);
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -79,13 +74,8 @@ impl Load {
     pub fn measure(&self, world: &World, defence: Defence) -> Result<Outcome> {
         let addresses = Addresses::new(world);
         let site = Site::new()?;
-        let at = SocketAddr::from((addresses.v4(TRUNK), SIP));
-        // It hears the PBX ask from the start, and says nothing itself before the flood.
-        let trunk = site.anywhere(at.ip(), at.port())?;
-        let config = pbx().endpoint(NAME).echo("phones", EXTENSION);
-        let config = config
-            .trunk_qualified_every("trunk", 1, at)
-            .identify("trunk", &format!("{}/32", at.ip()));
+        let trunk = Trunk::new(&site, &addresses)?;
+        let config = trunk.known_to(pbx().endpoint(NAME).echo("phones", EXTENSION));
         let asterisk = Asterisk::start(&site.host, &config)?;
         let messages = asterisk.logs().join("messages.log");
         let mut fail2ban = Fail2ban::install(&asterisk_jail(&[&messages], ""))?;
@@ -97,12 +87,8 @@ impl Load {
         let blocked: Vec<_> =
             BOTS.iter().copied().filter(|country| !ALLOWED.contains(country)).collect();
         let flood = Flood::start(&site, &addresses, &blocked, self.a_second)?;
-        let (flooded, trunk) = thread::scope(|scope| {
-            let asking = scope.spawn(|| ask(&trunk, LONG + self.time));
-            (self.calls(&site, &addresses, &asterisk), asking.join())
-        });
+        let (flooded, trunk) = trunk.asks_during(|| self.calls(&site, &addresses, &asterisk))?;
         let a_second = flood.finish()?;
-        let trunk = trunk.map_err(|_| anyhow!("the trunk panicked"))??;
         Ok(Outcome { alone, flooded: flooded?, a_second, trunk })
     }
 
@@ -114,29 +100,6 @@ impl Load {
         let cpu = (spent(asterisk)? - before).as_secs_f64() / began.elapsed().as_secs_f64();
         Ok(Share { report: calls.finish()?, cpu })
     }
-}
-
-/// A trunk asks the PBX something ten times a second.
-fn ask(trunk: &UdpSocket, time: Duration) -> Result<Answered> {
-    let (began, mut answered) = (Instant::now(), Answered::default());
-    trunk.set_read_timeout(Some(TRUNK_WAITS))?;
-    while began.elapsed() < time {
-        let extension = 5000 + answered.of as u32;
-        let request = sip::register(trunk.local_addr()?, "UDP", extension);
-        // fail2ban would take more for a guess.
-        let request = request.replace("REGISTER", "OPTIONS");
-        trunk.send_to(request.as_bytes(), (PBX_V4, SIP))?;
-        let it = format!("From: <sip:{extension}@");
-        let is_it = |text: &str| text.starts_with("SIP/2.0 ") && text.contains(&it);
-        let asked = Instant::now();
-        // The PBX asks too, and is not answered.
-        let heard =
-            std::iter::from_fn(|| (asked.elapsed() < TRUNK_WAITS).then(|| next(trunk).ok())?)
-                .any(|(text, _)| is_it(&text));
-        answered.add(heard);
-        thread::sleep(Duration::from_millis(100));
-    }
-    Ok(answered)
 }
 
 /// The time that Asterisk spent on processors.

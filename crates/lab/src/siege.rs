@@ -15,10 +15,12 @@ use crate::asterisk::{Asterisk, Config};
 use crate::attack::is_answered;
 use crate::botnet::{Botnet, Carrier, EXTENSIONS, Pace, Tally};
 use crate::fail2ban::{Fail2ban, asterisk_jail};
+use crate::intruders::Answered;
 use crate::process::Agent;
 use crate::rivals::Rival;
 use crate::rivals::lists::Lists;
 use crate::site::{SIP, Site, WAN};
+use crate::trunk::Trunk;
 
 /// Where the bots are; one of the countries is let in.
 pub const BOTS: [&str; 12] =
@@ -81,6 +83,8 @@ pub struct Outcome {
     pub blocked: Share,
     /// The allowed one.
     pub allowed: Share,
+    /// How often the trunk asked meanwhile.
+    pub trunk: Answered,
 }
 
 /// What came of some of the bots.
@@ -102,7 +106,8 @@ impl Siege {
     pub fn lay(&self, world: &World, defence: Defence) -> Result<Outcome> {
         let addresses = Addresses::new(world);
         let site = Site::new()?;
-        let asterisk = Asterisk::start(&site.host, &pbx())?;
+        let trunk = Trunk::new(&site, &addresses)?;
+        let asterisk = Asterisk::start(&site.host, &trunk.known_to(pbx()))?;
         let messages = asterisk.logs().join("messages.log");
         let mut fail2ban = Fail2ban::install(&asterisk_jail(&[&messages], ""))?;
         if defence != Defence::Nothing {
@@ -112,7 +117,8 @@ impl Siege {
         let phone = site.anywhere(addresses.v4(ALLOWED[0]), SIP)?;
         serve(&phone).context("before the attack")?;
         let mut botnet = Botnet::new(&site, &addresses, self.carrier, &BOTS, self.each)?;
-        botnet.attack(self.pace)?;
+        let (attacked, trunk) = trunk.asks_during(|| botnet.attack(self.pace))?;
+        attacked?;
         serve(&phone).context("after the attack")?;
         let logged = attempts(&fs::read(&messages)?);
         let banned = match defence {
@@ -128,7 +134,7 @@ impl Siege {
                 banned: bots.iter().filter(|bot| banned.contains(bot)).count(),
             }
         };
-        Ok(Outcome { blocked: share(false), allowed: share(true) })
+        Ok(Outcome { blocked: share(false), allowed: share(true), trunk })
     }
 }
 

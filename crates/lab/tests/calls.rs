@@ -31,7 +31,8 @@ fn forty_calls_lose_nothing_by_themselves() {
     );
     println!("{} calls late {:?}", report.calls, report.late);
     assert_eq!(report.harm(), (0, 0, 0), "{report:?} {}", asterisk.log());
-    assert!(report.calls > 80 && report.heard.received > 9_000, "{report:?}");
+    // Each is 2 s of 50 packets; at the end some are cut short.
+    assert!(report.calls > 80 && report.heard.received > 80 * 2 * 50, "{report:?}");
 }
 
 #[test]
@@ -46,6 +47,7 @@ fn a_flood_from_blocked_countries_costs_a_call_nothing() {
         println!("{backend}: {outcome:?}");
         assert_eq!(outcome.flooded.report.failed, 0, "{outcome:?}");
         assert!(outcome.a_second > 15_000.0, "{outcome:?}");
+        assert!(outcome.trunk.of > 10 && outcome.trunk.answered == outcome.trunk.of, "{outcome:?}");
         // Two processors carry the flood as well: wide of what `make lab` shows, far from what it is without.
         assert!(outcome.cpu() < 2.0, "{outcome:?}");
     }

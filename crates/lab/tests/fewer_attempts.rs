@@ -1,5 +1,5 @@
-//! With GeoFilter before it, a real PBX answers and logs no guess from a blocked country, over UDP, IPv6 and TCP; and
-//! fail2ban, beside it, goes on to ban who guesses from an allowed one. The whole table is `make lab`.
+//! With GeoFilter before it, a real PBX answers and logs no guess from a blocked country, over UDP, IPv6 and TCP; a
+//! trunk in a blocked country is served, and fail2ban, beside it, goes on to ban who guesses from an allowed one. The whole table is `make lab`.
 
 use std::time::Duration;
 
@@ -43,5 +43,7 @@ fn blocked_countries_leave_nothing_and_fail2ban_bans_the_others() {
         let allowed = outcome.allowed;
         assert!(allowed.tally.answered > 0, "{carrier:?}: {allowed:?}");
         assert_eq!(allowed.banned, BOTS, "{carrier:?}: {allowed:?}");
+        let trunk = outcome.trunk;
+        assert!(trunk.of > 10 && trunk.answered == trunk.of, "{carrier:?}: {trunk:?}");
     }
 }
