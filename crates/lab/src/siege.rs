@@ -1,9 +1,10 @@
-//! [`Siege`]: a botnet at a real Asterisk, with a real fail2ban before it or without, with GeoFilter or another
+//! [`Siege`]: a botnet at a real Asterisk or Kamailio, with a real fail2ban before it or without, with GeoFilter or another
 //! country filter beside that or without, and what came of it.
 
 use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use geofilter_core::country::select;
@@ -16,6 +17,7 @@ use crate::attack::is_answered;
 use crate::botnet::{Botnet, Carrier, EXTENSIONS, Pace, Tally};
 use crate::fail2ban::{Fail2ban, asterisk_jail};
 use crate::intruders::Answered;
+use crate::kamailio::Kamailio;
 use crate::process::Agent;
 use crate::rivals::Rival;
 use crate::rivals::lists::Lists;
@@ -65,9 +67,26 @@ impl Defence {
     }
 }
 
+/// Which PBX the bots try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Asterisk 22.
+    Asterisk,
+    /// Kamailio 5.6, over UDP and IPv4 alone, and without fail2ban, which has no jail for it.
+    Kamailio,
+}
+
+/// A PBX that runs.
+enum Running {
+    Asterisk(Asterisk),
+    Kamailio(Kamailio),
+}
+
 /// How the bots go about it.
 #[derive(Debug, Clone, Copy)]
 pub struct Siege {
+    /// Whom they try.
+    pub target: Target,
     /// What carries their guesses.
     pub carrier: Carrier,
     /// How often each of them guesses.
@@ -107,10 +126,11 @@ impl Siege {
         let addresses = Addresses::new(world);
         let site = Site::new()?;
         let trunk = Trunk::new(&site, &addresses)?;
-        let asterisk = Asterisk::start(&site.host, &trunk.known_to(pbx()))?;
-        let messages = asterisk.logs().join("messages.log");
+        let running = self.target.start(&site, &trunk)?;
+        let messages = running.log();
         let mut fail2ban = Fail2ban::install(&asterisk_jail(&[&messages], ""))?;
-        if defence != Defence::Nothing {
+        let has_fail2ban = defence != Defence::Nothing && self.target == Target::Asterisk;
+        if has_fail2ban {
             fail2ban.start(&site.host)?;
         }
         let _agent = set_up(&site, world, defence)?;
@@ -121,9 +141,9 @@ impl Siege {
         attacked?;
         serve(&phone).context("after the attack")?;
         let logged = attempts(&fs::read(&messages)?);
-        let banned = match defence {
-            Defence::Nothing => Vec::new(),
-            _ => fail2ban.banned_at_last(&site.host, "asterisk")?,
+        let banned = match has_fail2ban {
+            true => fail2ban.banned_at_last(&site.host, "asterisk")?,
+            false => Vec::new(),
         };
         let share = |of_allowed: bool| {
             let chosen = |country: &str| ALLOWED.contains(&country) == of_allowed;
@@ -135,6 +155,36 @@ impl Siege {
             }
         };
         Ok(Outcome { blocked: share(false), allowed: share(true), trunk })
+    }
+}
+
+impl Target {
+    /// Starts it, with this trunk.
+    fn start(self, site: &Site, trunk: &Trunk) -> Result<Running> {
+        Ok(match self {
+            Self::Asterisk => {
+                Running::Asterisk(Asterisk::start(&site.host, &trunk.known_to(pbx()))?)
+            }
+            Self::Kamailio => Running::Kamailio(Kamailio::guarded(&site.host, &[&trunk.uri()])?),
+        })
+    }
+
+    /// What tables call a defence before it.
+    pub fn name_of(self, defence: Defence) -> String {
+        let name = defence.name();
+        match self {
+            Self::Asterisk => name,
+            Self::Kamailio => name.trim_start_matches("fail2ban, ").to_owned(),
+        }
+    }
+}
+
+impl Running {
+    fn log(&self) -> PathBuf {
+        match self {
+            Self::Asterisk(asterisk) => asterisk.logs().join("messages.log"),
+            Self::Kamailio(kamailio) => kamailio.log(),
+        }
     }
 }
 

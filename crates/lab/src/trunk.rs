@@ -45,6 +45,11 @@ impl Trunk {
         pbx.trunk_qualified_every(name, 1, self.at).identify(name, &format!("{}/32", self.at.ip()))
     }
 
+    /// It as a gateway of a Kamailio.
+    pub fn uri(&self) -> String {
+        format!("sip:{}", self.at)
+    }
+
     /// Asks the PBX something ten times a second while work is done; returns what came of both.
     ///
     /// # Errors
