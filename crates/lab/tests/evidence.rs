@@ -1,5 +1,5 @@
 //! Promise 8: what a real PBX logged is counted while the agent runs, each attempt once and by its country; what was
-//! dropped was never logged.
+//! dropped was never logged. What is recommended comes of the same logs.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,6 +9,7 @@ use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
 use geofilter_lab::asterisk::{Asterisk, Config};
 use geofilter_lab::botnet::{Botnet, Carrier, EXTENSIONS, Pace};
+use geofilter_lab::phones::register;
 use geofilter_lab::process::Agent;
 use geofilter_lab::site::{Site, WAN};
 use rustix::process::Signal;
@@ -60,4 +61,33 @@ fn what_the_pbx_logs_is_counted_by_country_before_and_after() {
     };
     assert_eq!(["CN", "ES", "FR"].map(of), [BOTS * 4; 3], "{report}");
     assert!(days.iter().any(|day| day["watched"].as_u64() > Some(0)), "{report}");
+}
+
+#[test]
+fn without_being_told_of_logs_it_recommends_by_those_that_the_pbx_writes() {
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    let site = Site::new().unwrap();
+    // As few as make a home.
+    let phones = 2001..2004;
+    let config = Config::new().logger("messages.log => notice\nsecurity.log => security\n");
+    let config = phones.clone().fold(config, |config, phone| config.endpoint(&phone.to_string()));
+    let pbx = Asterisk::start(&site.host, &config).unwrap();
+    let homes = addresses.several_v4("ES", phones.len());
+    let _phones: Vec<_> =
+        phones.zip(homes).map(|(phone, home)| register(&site, home, phone)).collect();
+    let mut bots = Botnet::new(&site, &addresses, Carrier::Udp, &["CN"], BOTS as usize).unwrap();
+    bots.attack(PACE).unwrap();
+    // No agent has to run.
+    let agent = Agent::prepare(&site.host, &[]).unwrap();
+    let recommended = agent.json(&["recommend"]).unwrap();
+    let files: Vec<_> = ["messages.log", "security.log"]
+        .map(|name| Value::from(pbx.logs().join(name).display().to_string()))
+        .into();
+    assert_eq!(recommended["seen"]["files"], Value::from(files), "{recommended}");
+    assert_eq!(recommended["attempts"]["total"], BOTS * 4, "{recommended}");
+    assert_eq!(recommended["attempts"]["dropped"], BOTS * 4, "{recommended}");
+    assert_eq!(recommended["seen"]["registered"], 3, "{recommended}");
+    assert_eq!(recommended["proposal"]["mode"], "allow", "{recommended}");
+    assert_eq!(recommended["proposal"]["countries"], serde_json::json!(["ES"]), "{recommended}");
 }

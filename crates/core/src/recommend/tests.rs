@@ -249,7 +249,9 @@ fn trunks_need_nothing_unless_the_agent_does_not_see_them() {
     let mut wide = Trunk::new("everybody", How::Identify);
     wide.prefixes = vec!["0.0.0.0/0".parse().unwrap()];
     let mut inside = Trunk::new("inside; reboot", How::Identify);
-    inside.prefixes = vec!["1.0.2.0/24".parse().unwrap(), "0.0.0.0/0".parse().unwrap()];
+    let prefixes = ["1.0.2.0/24", "0.0.0.0/0", "1.0.1.1/32"];
+    inside.prefixes = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
+    inside.addresses = vec!["1.0.1.1:5060".parse().unwrap()];
     let at_home = Pbx { trunks: vec![known, wide], ..Pbx::new(Kind::Asterisk) };
     let boxed = Pbx { trunks: vec![inside], container: true, ..Pbx::new(Kind::Asterisk) };
     let mut log = Log::new();
@@ -261,6 +263,7 @@ fn trunks_need_nothing_unless_the_agent_does_not_see_them() {
         told.commands,
         [
             "geofilter exempt add 1.0.2.0/24 --note \"inside_ reboot\"",
+            "geofilter exempt add 1.0.1.1 --note \"inside_ reboot\"",
             "geofilter allow ES --confirm-within 10m",
             "geofilter confirm"
         ]

@@ -55,10 +55,13 @@ pub(super) fn exemptions(around: &Around) -> Vec<Exempted> {
         let addresses = trunk.addresses.iter().map(|address| address.ip().to_string());
         let names = trunk.hosts.iter().map(|host| host.name.to_string());
         for place in prefixes.chain(addresses).chain(names) {
-            let target = Target::parse(&place, Kind::Exemption);
-            if target.is_ok() && known.insert(place.clone()) && exemptions.len() < TOLD {
+            // An address may be there as a prefix too.
+            let Ok(target) = Target::parse(&place, Kind::Exemption).map(|it| it.to_string()) else {
+                continue;
+            };
+            if known.insert(target.clone()) && exemptions.len() < TOLD {
                 exemptions.push(Exempted {
-                    target: place,
+                    target,
                     note: note(&trunk.name),
                     why: format!("the trunk {} of a PBX in a container", printable(&trunk.name)),
                 });
