@@ -3,6 +3,7 @@
 ALLOW ?=
 BLOCK ?=
 ACCEPT ?=
+HOURS ?= 1
 
 # Under sudo, Rust may be at home in the folder of the user who calls it.
 CALLER_HOME := $(if $(SUDO_USER),$(shell getent passwd "$(SUDO_USER)" | cut -d: -f6))
@@ -15,7 +16,7 @@ endif
 
 GEOFILTER := target/release/geofilter
 
-.PHONY: help up demo test bench benches lab build deps data lint
+.PHONY: help up demo test bench benches lab soak build deps data lint
 .NOTPARALLEL:
 
 help:
@@ -27,6 +28,7 @@ help:
 	@echo 'make bench              measure speed and size beside others, into bench/RESULTS.md'
 	@echo 'make benches            criterion benches of the pure parts, without root'
 	@echo 'make lab                attacks on a real PBX during calls, with filters and without, into bench/LAB.md'
+	@echo 'make soak HOURS=1       attacks, calls and changes for hours: what grows, into bench/SOAK.md'
 	@echo 'make build              build $(GEOFILTER)'
 	@echo 'make lint               check format and lints'
 	@echo 'make deps               install the Debian packages that are missing'
@@ -60,6 +62,10 @@ benches:
 lab: require-root build
 	@scripts/deps lab
 	@target/release/lab
+
+soak: require-root build
+	@scripts/deps lab
+	@target/release/soak $(HOURS)
 
 lint:
 	@scripts/deps build

@@ -19,8 +19,20 @@ const FRAMES: usize = 1 << 14;
 const BURST: usize = 16;
 /// Where the checksum of a datagram is in its frame. Over IPv4 it may be left out.
 const CHECKSUM: std::ops::Range<usize> = 40..42;
+/// The Ethernet address of nobody's.
+const NOBODY: [u8; 6] = [2, 3, 3, 3, 3, 3];
 /// Stands where the number of a request goes, which is as long.
 const NUMBER: &str = "########";
+
+/// Whom a flood is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// The PBX.
+    Pbx,
+    /// Another machine on the same wire, whose frames the PBX's kernel leaves alone: what the generator itself costs
+    /// who shares its processors.
+    Nobody,
+}
 
 /// A flood that goes on in the background.
 #[derive(Debug)]
@@ -46,6 +58,7 @@ impl Flood {
         site: &Site,
         addresses: &Addresses<'_>,
         countries: &[&str],
+        aim: Aim,
         a_second: Option<u32>,
     ) -> Result<Self> {
         let sources: Vec<_> =
@@ -57,6 +70,9 @@ impl Flood {
             let method = if number % 2 == 0 { "REGISTER" } else { "INVITE" };
             let mut frame = datagram(source, request(method, source).as_bytes());
             frame[CHECKSUM].fill(0);
+            if aim == Aim::Nobody {
+                frame[..NOBODY.len()].copy_from_slice(&NOBODY);
+            }
             let numbers = frame.windows(NUMBER.len()).enumerate();
             let numbers = numbers.filter(|(_, text)| *text == NUMBER.as_bytes());
             prepared.push(Prepared { numbers: numbers.map(|(at, _)| at).collect() });

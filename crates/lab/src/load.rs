@@ -11,7 +11,7 @@ use crate::addresses::Addresses;
 use crate::asterisk::Asterisk;
 use crate::calls::{Calls, EXTENSION, NAME, Report};
 use crate::fail2ban::{Fail2ban, asterisk_jail};
-use crate::flood::Flood;
+use crate::flood::{Aim, Flood};
 use crate::intruders::Answered;
 use crate::siege::{ALLOWED, BOTS, Defence, pbx, set_up};
 use crate::site::Site;
@@ -27,6 +27,8 @@ pub struct Load {
     pub calls: usize,
     /// How long, once all of them go on.
     pub time: Duration,
+    /// Whom the flood is for.
+    pub aim: Aim,
     /// Requests of the flood a second; as many as there can be if that is not said.
     pub a_second: Option<u32>,
 }
@@ -86,7 +88,7 @@ impl Load {
         let alone = self.calls(&site, &addresses, &asterisk)?;
         let blocked: Vec<_> =
             BOTS.iter().copied().filter(|country| !ALLOWED.contains(country)).collect();
-        let flood = Flood::start(&site, &addresses, &blocked, self.a_second)?;
+        let flood = Flood::start(&site, &addresses, &blocked, self.aim, self.a_second)?;
         let (flooded, trunk) = trunk.asks_during(|| self.calls(&site, &addresses, &asterisk))?;
         let a_second = flood.finish()?;
         Ok(Outcome { alone, flooded: flooded?, a_second, trunk })

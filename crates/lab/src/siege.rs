@@ -189,7 +189,7 @@ impl Running {
 }
 
 /// Half of the extensions that are tried, with passwords.
-pub(crate) fn pbx() -> Config {
+pub fn pbx() -> Config {
     let extensions = EXTENSIONS.take(EXTENSIONS.len() / 2);
     let logger = "messages.log => notice,warning,error\n";
     extensions.fold(Config::new().logger(logger), |config, extension| {

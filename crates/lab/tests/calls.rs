@@ -9,6 +9,7 @@ use geofilter_lab::addresses::Addresses;
 use geofilter_lab::asterisk::{Asterisk, Config};
 use geofilter_lab::calls::{Calls, EXTENSION, NAME};
 use geofilter_lab::changes::during_calls;
+use geofilter_lab::flood::Aim;
 use geofilter_lab::load::Load;
 use geofilter_lab::siege::Defence;
 use geofilter_lab::site::Site;
@@ -38,7 +39,8 @@ fn forty_calls_lose_nothing_by_themselves() {
 #[test]
 fn a_flood_from_blocked_countries_costs_a_call_nothing() {
     let world = embedded::world().unwrap().world;
-    let load = Load { calls: 10, time: Duration::from_secs(2), a_second: Some(20_000) };
+    let load =
+        Load { calls: 10, time: Duration::from_secs(2), aim: Aim::Pbx, a_second: Some(20_000) };
     let bare = load.measure(&world, Defence::Nothing).unwrap();
     println!("nothing: {bare:?}");
     assert!(bare.cpu() > 3.0, "the flood reaches the PBX: {bare:?}");

@@ -12,30 +12,32 @@ use geofilter_core::geodata::embedded;
 use geofilter_core::world::World;
 use geofilter_lab::botnet::{Carrier, Pace};
 use geofilter_lab::changes::during_calls;
+use geofilter_lab::flood::Aim;
 use geofilter_lab::intruders::{hosting, open_flow};
 use geofilter_lab::load::{self, Load};
 use geofilter_lab::siege::{ALLOWED, BOTS, Defence, Outcome, Share, Siege, Target};
 use geofilter_lab::trunk::TRUNK;
 
 const SLOW: Pace = Pace { guesses: 4, every: Duration::from_millis(1_500) };
-const FAST: Pace = Pace { guesses: 20, every: Duration::from_millis(200) };
+/// Long enough for fail2ban's bans to bite before it is over.
+const FAST: Pace = Pace { guesses: 60, every: Duration::from_millis(200) };
 
 const SIEGES: [(&str, Siege); 6] = [
-    ("slow", Siege { target: Target::Asterisk, carrier: Carrier::Udp, pace: SLOW, each: 10 }),
-    ("fast", Siege { target: Target::Asterisk, carrier: Carrier::Udp, pace: FAST, each: 10 }),
+    ("slow", Siege { target: Target::Asterisk, carrier: Carrier::Udp, pace: SLOW, each: 40 }),
+    ("fast", Siege { target: Target::Asterisk, carrier: Carrier::Udp, pace: FAST, each: 40 }),
     (
         "fast, IPv6",
-        Siege { target: Target::Asterisk, carrier: Carrier::Udp6, pace: FAST, each: 10 },
+        Siege { target: Target::Asterisk, carrier: Carrier::Udp6, pace: FAST, each: 40 },
     ),
     // Who is blocked tries to connect, and five at a time wait for it.
     ("slow, TCP", Siege { target: Target::Asterisk, carrier: Carrier::Tcp, pace: SLOW, each: 5 }),
     (
         "slow, Kamailio",
-        Siege { target: Target::Kamailio, carrier: Carrier::Udp, pace: SLOW, each: 10 },
+        Siege { target: Target::Kamailio, carrier: Carrier::Udp, pace: SLOW, each: 40 },
     ),
     (
         "fast, Kamailio",
-        Siege { target: Target::Kamailio, carrier: Carrier::Udp, pace: FAST, each: 10 },
+        Siege { target: Target::Kamailio, carrier: Carrier::Udp, pace: FAST, each: 40 },
     ),
 ];
 /// Runs with fail2ban alone.
@@ -46,7 +48,12 @@ const GEOFILTER: [Defence; 2] = [Defence::GeoFilter("xdp"), Defence::GeoFilter("
 /// Calls at a time.
 const CALLS: usize = 40;
 const LONG: Duration = Duration::from_secs(2);
-const FLOODS: [(&str, Option<u32>); 2] = [("20,000/s", Some(20_000)), ("as fast as it goes", None)];
+const FLOODED: Duration = Duration::from_secs(10);
+const FLOODS: [(&str, Aim, Option<u32>, &[Defence]); 3] = [
+    ("20,000/s", Aim::Pbx, Some(20_000), &Defence::ALL),
+    ("as fast as it goes", Aim::Pbx, None, &Defence::ALL),
+    ("as fast as it goes, for another machine", Aim::Nobody, None, &[Defence::Fail2ban]),
+];
 
 fn main() -> Result<()> {
     let began = Instant::now();
@@ -90,7 +97,7 @@ fn botnets(world: &World) -> Result<String> {
         "\n## Botnets\n\nEach bot asks for an extension, is challenged, and answers with a wrong password: a guess. \
          *Answered*: the PBX said that the password is wrong. *Logged*: attempts that the PBX's log tells of, however many \
          lines each left. A phone was served before and after each attack. Must, with GeoFilter: from blocked countries \
-         none answered and none logged; from the allowed one as many logged as in three runs with fail2ban alone (at Kamailio, for which it has no jail: as without a filter); a \
+         none answered and none logged; from the allowed one as many logged as in three runs with fail2ban alone, or fewer (at Kamailio, for which it has no jail: as without a filter); a \
          trunk in a blocked country served ten times a second throughout.\n\n",
     );
     for (name, siege) in SIEGES {
@@ -149,11 +156,15 @@ fn botnet_row(
     let verdict = match (defence, low, high) {
         (Defence::GeoFilter(_), Some(low), Some(high)) => {
             let Share { tally, logged, .. } = outcome.blocked;
-            let within = (low..=high).contains(&&outcome.allowed.logged);
+            // fail2ban is quicker with the allowed ones when it has no others to read of.
+            let within = match outcome.allowed.logged {
+                logged if logged < *low => "fewer",
+                logged => met(logged <= *high),
+            };
             format!(
                 "blocked {}; allowed {} ({low} to {high}); trunk {}",
                 met(tally.answered == 0 && logged == 0),
-                met(within),
+                within,
                 met(outcome.trunk.answered == outcome.trunk.of)
             )
         }
@@ -173,7 +184,9 @@ fn floods(world: &World) -> Result<String> {
         "\n## Floods during calls\n\n{CALLS} calls at a time, {} s each, one after the other, from {}: PCMU at 50 packets a \
          second, which the PBX plays back. The callers identify themselves by name and need no password. A call failed \
          if it was not set up in 6 s, was cut, or could not be hung up. The flood: REGISTER and INVITE without credentials \
-         from addresses of all blocked countries of the list. First the calls alone, then with the flood, at the same \
+         from addresses of all blocked countries of the list, sent by one of \
+         the processors that the PBX and its callers share; what that alone costs them says the last row, whose frames the \
+         PBX's kernel leaves alone. First the calls alone, then with the flood, at the same \
          Asterisk; lost packets in the first are the callers' own. A trunk in {TRUNK} asks ten times a second. Must, with \
          GeoFilter: 0 failed, set-up p99 and Asterisk's CPU at most 1.3 times those without the flood, the trunk served.\n\n\
          | flood | against | requests/s | calls | failed | set-up p50 / p99 ms: alone | flooded | p99 | sent again: callers / PBX | RTP sent alone, lost \
@@ -182,10 +195,10 @@ fn floods(world: &World) -> Result<String> {
         LONG.as_secs(),
         ALLOWED[0],
     );
-    for (name, a_second) in FLOODS {
-        for defence in Defence::ALL {
+    for (name, aim, a_second, defences) in FLOODS {
+        for &defence in defences {
             let since = Instant::now();
-            let load = Load { calls: CALLS, time: Duration::from_secs(4), a_second };
+            let load = Load { calls: CALLS, time: FLOODED, aim, a_second };
             let row = match load.measure(world, defence) {
                 Ok(outcome) => flood_row(name, defence, &outcome),
                 Err(error) => format!("| {name} | {} | failed: {error:#} |", defence.name()),
