@@ -10,6 +10,7 @@ use super::facts::{Fail2ban, Jail};
 use super::network::unlisted;
 use super::phones::at_home;
 use super::{Check, Code, Complaint, Facts, Outcome, Seen};
+use crate::desired::State;
 use crate::pbx::{Kind, LogFile};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -20,6 +21,7 @@ pub(super) const CHECKS: &[Check] = &[
     (Code::Fail2banMayBanFriends, may_ban_friends),
     (Code::Fail2banBansFriends, bans_friends),
     (Code::Fail2banTableMissing, table_missing),
+    (Code::Fail2banBansUnenforced, bans_unenforced),
     (Code::Fail2banBlindToFloods, blind_to_floods),
 ];
 
@@ -196,6 +198,25 @@ fn table_missing(facts: &Facts) -> Outcome {
         ),
         "fail2ban-client reload --restart, and have whatever loads the ruleset restart fail2ban after it",
     )
+}
+
+fn bans_unenforced(facts: &Facts) -> Outcome {
+    let jails = installed(facts)?.jails.as_ref().map_err(Clone::clone)?;
+    let is_ours = |action: &String| action.starts_with("geofilter");
+    let alone = jails.iter().filter(|it| !it.actions.is_empty() && it.actions.iter().all(is_ours));
+    let enforces = |state| matches!(state, State::Enforcing | State::Pending);
+    let status = facts.agent.status.as_ref().map_err(Clone::clone)?;
+    let enforced = status.as_ref().is_some_and(|status| enforces(status.state));
+    Ok(alone
+        .filter(|_| !enforced)
+        .map(|jail| {
+            Complaint::new(
+                Problem,
+                format!("fail2ban's jail {} bans by GeoFilter alone, which drops nothing now: nobody is kept out", jail.name),
+                "`geofilter allow CC...` enforces a policy and the bans; or keep the stock action beside GeoFilter's, see docs/fail2ban.md",
+            )
+        })
+        .collect())
 }
 
 fn blind_to_floods(facts: &Facts) -> Outcome {

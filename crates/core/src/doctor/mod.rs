@@ -83,6 +83,8 @@ pub enum Code {
     Fail2banBansFriends,
     #[serde(rename = "fail2ban-table-missing")]
     Fail2banTableMissing,
+    #[serde(rename = "fail2ban-bans-unenforced")]
+    Fail2banBansUnenforced,
     #[serde(rename = "fail2ban-blind-to-floods")]
     Fail2banBlindToFloods,
 }

@@ -278,6 +278,27 @@ fn fail2ban() {
 }
 
 #[test]
+fn bans_that_geofilter_alone_would_make_need_it_to_enforce() {
+    let jail = |actions: &'static [&'static str]| {
+        change_jail(|jail| jail.actions = actions.iter().map(ToString::to_string).collect())
+    };
+    let observing = |facts: &mut Facts| change_status(|it| it.state = State::Observing)(facts);
+    let with = |actions, changed: &dyn Fn(&mut Facts)| {
+        let codes = found(|facts| {
+            jail(actions)(facts);
+            changed(facts);
+        });
+        codes.contains(&(Code::Fail2banBansUnenforced, Problem))
+    };
+    assert!(with(&["geofilter"], &observing));
+    assert!(with(&["geofilter"], &|facts| facts.agent.status = Ok(None)));
+    assert!(!with(&["geofilter"], &|_| ()), "it enforces");
+    assert!(!with(&["nftables-multiport", "geofilter"], &observing));
+    assert!(!with(&["nftables-multiport"], &observing));
+    assert!(!with(&[], &observing));
+}
+
+#[test]
 fn the_worst_comes_first() {
     let both = found(|facts| {
         facts.machine.bpffs = Ok(false);
