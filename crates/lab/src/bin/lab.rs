@@ -186,7 +186,8 @@ fn floods(world: &World) -> Result<String> {
          if it was not set up in 6 s, was cut, or could not be hung up. The flood: REGISTER and INVITE without credentials \
          from addresses of all blocked countries of the list, sent by one of \
          the processors that the PBX and its callers share; what that alone costs them says the last row, whose frames the \
-         PBX's kernel leaves alone. First the calls alone, then with the flood, at the same \
+         PBX's kernel leaves alone. A kernel without CONFIG_IRQ_TIME_ACCOUNTING charges what it does for the flood to whoever runs \
+         on that processor, Asterisk too. First the calls alone, then with the flood, at the same \
          Asterisk; lost packets in the first are the callers' own. A trunk in {TRUNK} asks ten times a second. Must, with \
          GeoFilter: 0 failed, set-up p99 and Asterisk's CPU at most 1.3 times those without the flood, the trunk served.\n\n\
          | flood | against | requests/s | calls | failed | set-up p50 / p99 ms: alone | flooded | p99 | sent again: callers / PBX | RTP sent alone, lost \
