@@ -13,7 +13,7 @@ use crate::calls::{Calls, EXTENSION, NAME, Report};
 use crate::fail2ban::{Fail2ban, asterisk_jail};
 use crate::flood::{Aim, Flood};
 use crate::intruders::Answered;
-use crate::siege::{ALLOWED, BOTS, Defence, pbx, set_up};
+use crate::siege::{ALLOWED, Defence, blocked, pbx, set_up};
 use crate::site::Site;
 use crate::trunk::Trunk;
 
@@ -86,9 +86,7 @@ impl Load {
         }
         let _agent = set_up(&site, world, defence)?;
         let alone = self.calls(&site, &addresses, &asterisk)?;
-        let blocked: Vec<_> =
-            BOTS.iter().copied().filter(|country| !ALLOWED.contains(country)).collect();
-        let flood = Flood::start(&site, &addresses, &blocked, self.aim, self.a_second)?;
+        let flood = Flood::start(&site, &addresses, &blocked(), self.aim, self.a_second)?;
         let (flooded, trunk) = trunk.asks_during(|| self.calls(&site, &addresses, &asterisk))?;
         let a_second = flood.finish()?;
         Ok(Outcome { alone, flooded: flooded?, a_second, trunk })

@@ -30,6 +30,11 @@ pub const BOTS: [&str; 12] =
 /// Who may come in: the PBX's own phones, and some of the bots.
 pub const ALLOWED: [&str; 2] = ["ES", "PT"];
 
+/// The countries of [`BOTS`] that are not let in.
+pub fn blocked() -> Vec<&'static str> {
+    BOTS.into_iter().filter(|country| !ALLOWED.contains(country)).collect()
+}
+
 /// Milliseconds.
 const YEAR: i64 = 366 * 86_400_000;
 

@@ -18,7 +18,7 @@ use geofilter_lab::calls::{Calls, EXTENSION, NAME};
 use geofilter_lab::fail2ban::{Fail2ban, asterisk_jail};
 use geofilter_lab::flood::{Aim, Flood};
 use geofilter_lab::process::Agent;
-use geofilter_lab::siege::{ALLOWED, BOTS, pbx};
+use geofilter_lab::siege::{ALLOWED, blocked, pbx};
 use geofilter_lab::site::{Site, WAN};
 use geofilter_lab::trunk::Trunk;
 
@@ -91,8 +91,7 @@ fn soak(world: &World, lasts: Duration) -> Result<Vec<Held>> {
 fn round(site: &Site, addresses: &Addresses<'_>, agent: &Agent<'_>, number: usize) -> Result<()> {
     let calls = Calls::start(site, addresses, ALLOWED[0], CALLS, LONG)?;
     sleep(LONG);
-    let blocked: Vec<_> =
-        BOTS.iter().copied().filter(|country| !ALLOWED.contains(country)).collect();
+    let blocked = blocked();
     let flood = Flood::start(site, addresses, &blocked, Aim::Pbx, Some(FLOOD))?;
     let mut botnet = Botnet::new(site, addresses, Carrier::Udp, &blocked, 4)?;
     botnet.attack(PACE)?;
@@ -143,7 +142,7 @@ fn tell(held: &[Held], rounds: usize) -> (String, bool) {
          at one agent that was never started anew. In each no call was harmed, no bot answered, and a trunk in a blocked \
          country always served. Most in the first third of the rounds after {WARM_UP}, and in the last. Must: grown by at \
          most {:.0} %.\n\n| held | first third | last third | grown | met |\n|---|---|---|---|---|\n",
-        BOTS.len() - 1,
+        blocked().len(),
         GROWTH * 100.0
     );
     let third = held.len() / 3;
