@@ -66,12 +66,14 @@ impl Report {
         (self.failed, callers + pbx, self.heard.lost())
     }
 
-    fn add(&mut self, caller: &Caller) {
-        let Self { calls, failed, refused, set_up, sent_again, heard, late } = &caller.report;
+    /// Those of another one too.
+    pub fn add(&mut self, other: &Self) {
+        let Self { calls, failed, refused, set_up, sent_again, heard, late } = other;
         self.calls += calls;
         self.failed += failed;
         self.refused.extend(refused.iter().cloned());
         self.set_up.extend(set_up);
+        self.set_up.sort_unstable();
         self.sent_again.0 += sent_again.0;
         self.sent_again.1 += sent_again.1;
         self.heard.add(heard);
@@ -147,7 +149,6 @@ fn call(mut callers: Vec<Caller>, waiting: &OwnedFd, ends: &AtomicBool) -> Resul
         }
     }
     let mut report = Report::default();
-    callers.iter().for_each(|caller| report.add(caller));
-    report.set_up.sort_unstable();
+    callers.iter().for_each(|caller| report.add(&caller.report));
     Ok(report)
 }

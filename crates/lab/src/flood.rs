@@ -1,5 +1,6 @@
 //! [`Flood`]: requests without credentials from addresses all over the blocked countries, as many a second as is said,
-//! or as many as one processor sends; none is like another, so that a PBX takes none for one that it knows.
+//! or as many as the [first processor](FLOOD_ON) sends; none is like another, so that a PBX takes none for one that it
+//! knows.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::addresses::Addresses;
 use crate::gun::{Gun, datagram};
+use crate::processors::pin;
 use crate::site::{PBX_V4, Site};
 
 /// Requests that are prepared; their numbers change before each is sent again.
@@ -19,6 +21,8 @@ const FRAMES: usize = 1 << 14;
 const BURST: usize = 16;
 /// Where the checksum of a datagram is in its frame. Over IPv4 it may be left out.
 const CHECKSUM: std::ops::Range<usize> = 40..42;
+/// The processor that sends. On a wire between namespaces it also does what the receiving kernel does for each frame.
+pub const FLOOD_ON: usize = 0;
 /// The Ethernet address of nobody's.
 const NOBODY: [u8; 6] = [2, 3, 3, 3, 3, 3];
 /// Stands where the number of a request goes, which is as long.
@@ -107,6 +111,7 @@ fn fire(
     a_second: Option<u32>,
     ends: &AtomicBool,
 ) -> Result<u64> {
+    pin(FLOOD_ON)?;
     let (began, mut sent) = (Instant::now(), 0_u64);
     let bursts = (0..FRAMES / BURST).map(|burst| burst * BURST..(burst + 1) * BURST);
     for burst in bursts.cycle() {

@@ -37,6 +37,7 @@ pub mod pbx;
 pub mod phones;
 pub mod plane;
 pub mod process;
+pub mod processors;
 pub mod rivals;
 pub mod root;
 pub mod siege;

@@ -1,4 +1,4 @@
-//! [`Load`]: calls at a real Asterisk, first alone and then during a flood, behind each defence, and what both cost.
+//! [`Load`]: calls at a real Asterisk, by turns alone and during a flood, behind each defence, and what both cost.
 
 use std::fs;
 use std::thread::sleep;
@@ -13,20 +13,25 @@ use crate::calls::{Calls, EXTENSION, NAME, Report};
 use crate::fail2ban::{Fail2ban, asterisk_jail};
 use crate::flood::{Aim, Flood};
 use crate::intruders::Answered;
+use crate::processors::pinned;
 use crate::siege::{ALLOWED, Defence, blocked, pbx, set_up};
 use crate::site::Site;
 use crate::trunk::Trunk;
 
 /// How long each call is.
 const LONG: Duration = Duration::from_secs(2);
+/// The processor of PBX and callers. What a flood costs its [sender](crate::flood::FLOOD_ON) costs them nothing.
+const CALLS_ON: usize = 1;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     /// Calls at a time.
     pub calls: usize,
-    /// How long, once all of them go on.
+    /// How long in each round, once all of them go on.
     pub time: Duration,
+    /// How often alone and flooded, by turns.
+    pub rounds: usize,
     /// Whom the flood is for.
     pub aim: Aim,
     /// Requests of the flood a second; as many as there can be if that is not said.
@@ -34,7 +39,7 @@ pub struct Load {
 }
 
 /// What came of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// Without a flood.
     pub alone: Share,
@@ -46,13 +51,29 @@ pub struct Outcome {
     pub trunk: Answered,
 }
 
-/// What came of the calls in one of the two.
-#[derive(Debug, Clone)]
+/// What came of the calls of all rounds, alone or flooded.
+#[derive(Debug, Clone, Default)]
 pub struct Share {
     /// Of the calls.
     pub report: Report,
+    /// What Asterisk spent, and in what time.
+    pub spent: Duration,
+    /// See there.
+    pub time: Duration,
+}
+
+impl Share {
     /// What Asterisk spent: 1 is one processor all the time.
-    pub cpu: f64,
+    pub fn cpu(&self) -> f64 {
+        self.spent.as_secs_f64() / self.time.as_secs_f64()
+    }
+
+    fn add(&mut self, other: &Self) {
+        let Self { report, spent, time } = other;
+        self.report.add(report);
+        self.spent += *spent;
+        self.time += *time;
+    }
 }
 
 impl Outcome {
@@ -64,7 +85,7 @@ impl Outcome {
 
     /// How much more Asterisk spent.
     pub fn cpu(&self) -> f64 {
-        self.flooded.cpu / self.alone.cpu
+        self.flooded.cpu() / self.alone.cpu()
     }
 }
 
@@ -72,8 +93,12 @@ impl Load {
     /// Measures.
     ///
     /// # Errors
-    /// If something of it does not start.
+    /// If something of it does not start, or there is no second processor.
     pub fn measure(&self, world: &World, defence: Defence) -> Result<Outcome> {
+        pinned(CALLS_ON, || self.measure_here(world, defence))?
+    }
+
+    fn measure_here(&self, world: &World, defence: Defence) -> Result<Outcome> {
         let addresses = Addresses::new(world);
         let site = Site::new()?;
         let trunk = Trunk::new(&site, &addresses)?;
@@ -85,11 +110,18 @@ impl Load {
             fail2ban.start(&site.host)?;
         }
         let _agent = set_up(&site, world, defence)?;
-        let alone = self.calls(&site, &addresses, &asterisk)?;
-        let flood = Flood::start(&site, &addresses, &blocked(), self.aim, self.a_second)?;
-        let (flooded, trunk) = trunk.asks_during(|| self.calls(&site, &addresses, &asterisk))?;
-        let a_second = flood.finish()?;
-        Ok(Outcome { alone, flooded: flooded?, a_second, trunk })
+        let mut outcome = Outcome::default();
+        for _ in 0..self.rounds {
+            outcome.alone.add(&self.calls(&site, &addresses, &asterisk)?);
+            let flood = Flood::start(&site, &addresses, &blocked(), self.aim, self.a_second)?;
+            let (flooded, trunk) =
+                trunk.asks_during(|| self.calls(&site, &addresses, &asterisk))?;
+            outcome.a_second += flood.finish()? / self.rounds as f64;
+            outcome.flooded.add(&flooded?);
+            outcome.trunk.of += trunk.of;
+            outcome.trunk.answered += trunk.answered;
+        }
+        Ok(outcome)
     }
 
     fn calls(&self, site: &Site, addresses: &Addresses<'_>, asterisk: &Asterisk) -> Result<Share> {
@@ -97,8 +129,8 @@ impl Load {
         sleep(LONG);
         let (before, began) = (spent(asterisk)?, Instant::now());
         sleep(self.time);
-        let cpu = (spent(asterisk)? - before).as_secs_f64() / began.elapsed().as_secs_f64();
-        Ok(Share { report: calls.finish()?, cpu })
+        let (spent, time) = (spent(asterisk)? - before, began.elapsed());
+        Ok(Share { report: calls.finish()?, spent, time })
     }
 }
 

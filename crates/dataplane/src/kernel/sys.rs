@@ -8,6 +8,7 @@ use std::path::Path;
 
 use aya::maps::MapError;
 use aya::sys::SyscallError;
+use rustix::io::Errno;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
@@ -135,13 +136,17 @@ pub(crate) fn wait_for_packets() -> io::Result<()> {
 }
 
 /// Where the barrier is refused, as with `nohz_full`: programs run with bottom halves off, so a CPU that
-/// runs this thread is in the middle of none.
+/// runs this thread is in the middle of none. Also where it does not run otherwise, as with systemd's `CPUAffinity`.
 fn visit_every_cpu() -> io::Result<()> {
     let home = sched_getaffinity(None)?;
-    for cpu in (0..CpuSet::MAX_CPU).filter(|cpu| home.is_set(*cpu)) {
+    for cpu in 0..CpuSet::MAX_CPU {
         let mut only = CpuSet::new();
         only.set(cpu);
-        sched_setaffinity(None, &only)?;
+        match sched_setaffinity(None, &only) {
+            // There is none of that number.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(sched_setaffinity(None, &home)?)
 }

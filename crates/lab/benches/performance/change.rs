@@ -21,10 +21,11 @@ use geofilter_lab::addresses::Addresses;
 use geofilter_lab::gun::frame;
 use geofilter_lab::plane::{Plane, now};
 use geofilter_lab::process::Agent;
+use geofilter_lab::processors::{pin, pinned};
 use geofilter_lab::site::{Site, WAN};
 
 use crate::data::{ALLOWED, Data};
-use crate::host::{RECEIVING, pin, pinned};
+use crate::host::RECEIVING;
 use crate::report::{Bound, Goal, Report, Unit};
 use crate::statistics::Spread;
 

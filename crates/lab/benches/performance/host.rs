@@ -14,11 +14,11 @@ use geofilter_dataplane::{Backend, Preference};
 use geofilter_lab::generator::{DropAll, Generator, Meter};
 use geofilter_lab::plane::{Plane, now};
 use geofilter_lab::process::Agent;
+use geofilter_lab::processors::pinned;
 use geofilter_lab::rivals::Rival;
 use geofilter_lab::rivals::lists::Family;
 use geofilter_lab::site::{PBX_V4, PBX_V6, SIP, Site, WAN};
 use geofilter_lab::verdicts::Comparison;
-use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::data::{ALLOWED, Data};
 
@@ -190,22 +190,4 @@ pub(crate) fn agent(site: &Site) -> Result<Agent<'_>> {
 /// to make it.
 pub(crate) fn fire(generator: &mut Generator<'_>, time: Duration) -> Result<()> {
     pinned(RECEIVING, || generator.run(time))?
-}
-
-/// Does something on one processor.
-pub(crate) fn pinned<T: Send>(cpu: usize, work: impl FnOnce() -> T + Send) -> Result<T> {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            pin(cpu)?;
-            Ok(work())
-        });
-        thread.join().map_err(|_| anyhow::anyhow!("a pinned thread panicked"))?
-    })
-}
-
-/// Keeps this thread on one processor.
-pub(crate) fn pin(cpu: usize) -> Result<()> {
-    let mut only = CpuSet::new();
-    only.set(cpu);
-    Ok(sched_setaffinity(None, &only)?)
 }

@@ -8,10 +8,11 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use geofilter_dataplane::Preference;
 use geofilter_lab::addresses::Addresses;
+use geofilter_lab::processors::{pin, pinned};
 use geofilter_lab::site::{PBX_V4, SIP, Site};
 
 use crate::data::Data;
-use crate::host::{Filter, Host, pin, pinned};
+use crate::host::{Filter, Host};
 use crate::report::{Bound, Goal, Report, Unit};
 use crate::rounds;
 use crate::statistics::{Spread, quantile};
