@@ -3,12 +3,13 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::country::{CountryId, CountrySet};
 use crate::policy::{Disputed, MAX_TIME_BOXES, Mode, Policy, Scope, TimeBox, Verdict};
 
 /// How the countries of a change relate to those already selected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Edit {
     /// They are the selection; whatever else is not given takes its default.
@@ -28,7 +29,7 @@ pub enum Edit {
 }
 
 /// A danger that must be accepted by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Risk {
     /// No country would pass.
@@ -56,7 +57,7 @@ impl fmt::Display for Risk {
 }
 
 /// A change of policy as asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
     /// The mode.

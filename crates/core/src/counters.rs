@@ -1,11 +1,12 @@
 //! What a data plane counted: exact, by country and by [`Reason`].
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::country::CountryId;
 
 /// Why a packet got its verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Reason {
@@ -49,7 +50,7 @@ impl Reason {
 }
 
 /// Packets and bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Traffic {
     /// Packets; a merged buffer counts as the packets it was merged from.
     pub packets: u64,
@@ -65,7 +66,7 @@ impl std::ops::AddAssign for Traffic {
 }
 
 /// Traffic by what became of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Outcomes {
     /// Passed by the policy.
     pub passed: Traffic,

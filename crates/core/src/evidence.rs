@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::country::CountryCode;
 use crate::logs::stamp::DAY;
@@ -41,7 +42,7 @@ impl fmt::Display for Day {
 }
 
 /// What is known of a day.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct OfDay {
     /// Requests that were refused, by the country they came from.
     pub attempts: BTreeMap<CountryCode, u64>,
@@ -63,7 +64,7 @@ impl OfDay {
 }
 
 /// Some of the days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Span {
     /// How many.
     pub days: u64,

@@ -4,11 +4,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::country::{CountryCode, CountryId, CountrySet};
 
 /// Whether the selected countries are the only ones let in, or the ones kept out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Mode {
     /// Only the selected countries pass.
     #[serde(rename = "allow")]
@@ -19,7 +20,7 @@ pub enum Mode {
 }
 
 /// What happens to a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It goes on as if GeoFilter were not there.
@@ -29,7 +30,7 @@ pub enum Verdict {
 }
 
 /// How space is judged whose country the two sources dispute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Disputed {
     /// Drop only if both countries drop.
@@ -42,7 +43,9 @@ pub enum Disputed {
 }
 
 /// A transport protocol with ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// User datagrams.
@@ -115,8 +118,9 @@ impl<'de> Deserialize<'de> for Ports {
 }
 
 /// The protected ports. The protected interfaces belong to the agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = Vec<String>, example = json!(["udp/5060", "tcp/5060-5061"]))]
 pub struct Scope(pub Vec<Ports>);
 
 impl Scope {
@@ -143,7 +147,7 @@ impl Default for Scope {
 }
 
 /// A country that is selected for a while only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeBox {
     /// The country.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::book::{Kind, Origin};
 use crate::change::{Change, Risk};
@@ -259,7 +260,7 @@ impl Failure {
 }
 
 /// Packets and bytes, whole and by country.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Tally {
     /// Packets.
     pub packets: u64,
@@ -283,7 +284,7 @@ impl Tally {
 }
 
 /// One source of the world data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DataSource {
     /// Its name.
     pub name: String,
@@ -298,7 +299,7 @@ pub struct DataSource {
 }
 
 /// The world data in use.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Data {
     /// Its sources, the one that decides first.
     pub sources: Vec<DataSource>,
@@ -314,7 +315,7 @@ pub const POLICY_LOST: &str = "the kernel holds a policy that this agent does no
 pub const UNSAVED: &str = "what is in force could not be saved yet: a restart would undo it";
 
 /// The state of a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// What the kernel does now.
     pub state: State,
@@ -376,7 +377,7 @@ impl Status {
 }
 
 /// What a change came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Changed {
     /// What the kernel does now.
     pub state: State,
@@ -403,7 +404,7 @@ pub struct Changed {
 }
 
 /// What is in force again unless a change is confirmed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Fallback {
     /// What the kernel will do.
     pub state: State,
@@ -416,7 +417,7 @@ pub struct Fallback {
 }
 
 /// What comparing the machine with its baseline found.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Proof {
     /// Nothing of GeoFilter remains.
     pub clean: bool,
@@ -429,7 +430,7 @@ pub struct Proof {
 }
 
 /// What one source says of an address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Opinion {
     /// The source.
     pub source: String,
@@ -438,11 +439,13 @@ pub struct Opinion {
 }
 
 /// What the world data says of an address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Lookup {
     /// The address asked about.
+    #[schema(value_type = String)]
     pub address: IpAddr,
     /// The IPv4 address inside, where the address is that of a tunnel.
+    #[schema(value_type = Option<String>)]
     pub judged_as: Option<IpAddr>,
     /// Its country.
     pub country: CountryCode,
@@ -463,7 +466,7 @@ pub struct Lookup {
 }
 
 /// What happens to an address, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Why {
     /// What the world data says.
     #[serde(flatten)]
@@ -501,13 +504,14 @@ pub struct WhyName {
 }
 
 /// One line of the attack log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogEntry {
     /// When, in RFC 3339.
     pub time: String,
     /// Dropped, or only counted as would-drop.
     pub enforced: bool,
     /// Source address.
+    #[schema(value_type = String)]
     pub source: IpAddr,
     /// Source port.
     pub source_port: u16,

@@ -1,12 +1,15 @@
 //! [`Record`]: one exemption or ban as it was asked for.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::target::Target;
 use crate::clock::UnixTime;
 
 /// Which of the two a record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// It passes whatever its country.
@@ -17,7 +20,18 @@ pub enum Kind {
 
 /// Who asked for it. Each has its own records, so that none undoes another's.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Default,
+    ToSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {

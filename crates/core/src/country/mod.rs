@@ -9,6 +9,7 @@ mod select;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use groups::{Group, groups};
 use names::{ALIASES, NAMES};
@@ -36,7 +37,8 @@ pub const CODES: [&str; 251] = [
 ];
 
 /// ISO 3166-1 alpha-2, plus `XK`; `ZZ` is unknown. Always one of [`CODES`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ToSchema)]
+#[schema(value_type = String, example = "ES", pattern = "^[A-Z]{2}$")]
 pub struct CountryCode([u8; 2]);
 
 /// Dense index of a country in [`CODES`]; 0 is unknown.
@@ -140,7 +142,8 @@ impl<'de> Deserialize<'de> for CountryCode {
 }
 
 /// A set of countries. Never contains [`CountryId::UNKNOWN`]: the policy's `unknown` decides about it.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, ToSchema)]
+#[schema(value_type = Vec<CountryCode>)]
 pub struct CountrySet([u64; 4]);
 
 impl CountrySet {

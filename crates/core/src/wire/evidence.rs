@@ -1,9 +1,10 @@
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::evidence::{OfDay, Span};
 
 /// What the logs of the PBX told of attempts.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct EvidenceReport {
     /// Day by day.
     pub days: Vec<EvidenceDay>,
@@ -18,7 +19,7 @@ pub struct EvidenceReport {
 }
 
 /// A day of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EvidenceDay {
     /// Its date, as ISO 8601 writes it.
     pub day: String,

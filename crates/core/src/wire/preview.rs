@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::change::Risk;
 use crate::country::CountryCode;
 
 /// Addresses of one country in a preview.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PreviewCountry {
     /// The country.
     pub country: CountryCode,
@@ -22,7 +23,7 @@ pub struct PreviewCountry {
 }
 
 /// Addresses of a preview.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct PreviewAddresses {
     /// Addresses of a list, or sources that were seen.
     pub total: u64,
@@ -37,7 +38,7 @@ pub struct PreviewAddresses {
 }
 
 /// A part of a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Share {
     /// All.
     pub total: u64,
@@ -46,7 +47,7 @@ pub struct Share {
 }
 
 /// Who somebody is to this host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Who {
     /// A trunk of the PBX.
@@ -62,9 +63,10 @@ pub enum Who {
 }
 
 /// Somebody whom a policy would cut.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Cut {
     /// Where they are.
+    #[schema(value_type = String)]
     pub address: IpAddr,
     /// The country of that.
     pub country: CountryCode,
@@ -92,7 +94,7 @@ impl Cut {
 }
 
 /// Who would go on being let in, of those who are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Kept {
     /// Trunks of the PBX.
     pub trunks: usize,
@@ -105,7 +107,7 @@ pub struct Kept {
 }
 
 /// The IPv4 addresses that a selection lets in or keeps out, and what is not certain of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Selection {
     /// Addresses whose country is selected.
     pub addresses: u64,
@@ -116,7 +118,7 @@ pub struct Selection {
 }
 
 /// What logs tell beside the attempts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct PreviewLog {
     /// Attempts that would be dropped if hosting networks were as well.
     pub dropped_with_hosting: u64,
@@ -141,7 +143,7 @@ pub struct PreviewLog {
 }
 
 /// What a policy would do.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Preview {
     /// The addresses given, the sources this host has seen, or those of the attempts in logs.
     pub addresses: PreviewAddresses,

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::book::{Kind, Origin};
 use crate::counters::Reason;
 
 /// What let an address pass or dropped it before its country was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum DecidedBy {
     /// An exemption.
@@ -21,7 +22,7 @@ pub enum DecidedBy {
 }
 
 /// An exemption or ban.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecordReport {
     /// Whom it is for.
     pub target: String,
@@ -41,15 +42,18 @@ pub struct RecordReport {
 }
 
 /// What DNS says of a name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NameReport {
     /// The name.
     pub name: String,
     /// Its addresses.
+    #[schema(value_type = Vec<String>)]
     pub addresses: Vec<IpAddr>,
     /// Addresses it has no more, and until when they stay exempt, in RFC 3339.
+    #[schema(value_type = BTreeMap<String, String>)]
     pub lingering: BTreeMap<IpAddr, String>,
     /// Addresses of the answer that can't be sources on the internet.
+    #[schema(value_type = Vec<String>)]
     pub ignored: Vec<IpAddr>,
     /// When it last answered, in RFC 3339.
     pub answered: Option<String>,
@@ -60,7 +64,7 @@ pub struct NameReport {
 }
 
 /// Exemptions or bans.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Records {
     /// Which.
     pub kind: Kind,
@@ -69,7 +73,7 @@ pub struct Records {
 }
 
 /// What a change of exemptions, bans or peers came to.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Noted {
     /// What is now exempt or banned, as it was understood.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -82,9 +86,10 @@ pub struct Noted {
 }
 
 /// Whether an address must never be banned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Protected {
     /// The address.
+    #[schema(value_type = String)]
     pub address: IpAddr,
     /// Whether it must not.
     pub protected: bool,
@@ -93,7 +98,7 @@ pub struct Protected {
 }
 
 /// A reason never to ban an address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Because {
     /// Which one.
     pub reason: Reason,
@@ -102,9 +107,10 @@ pub struct Because {
 }
 
 /// A peer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PeerReport {
     /// Its address and port.
+    #[schema(value_type = String)]
     pub peer: SocketAddr,
     /// When it ends unless the PBX sends it another request, in RFC 3339.
     pub until: Option<String>,
@@ -113,14 +119,14 @@ pub struct PeerReport {
 }
 
 /// The peers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Peers {
     /// They, by address.
     pub peers: Vec<PeerReport>,
 }
 
 /// How many there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Counts {
     /// Exemptions.
     pub exemptions: usize,

@@ -1,11 +1,12 @@
 //! Who sends packets, as it is told.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::country::CountryCode;
 
 /// A source that was seen: an IPv4 address, or the /64 of an IPv6 one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceReport {
     /// The address, or the prefix.
     pub source: String,
@@ -28,7 +29,7 @@ pub struct SourceReport {
 }
 
 /// Who sends packets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Sources {
     /// How many sources are known.
     pub known: usize,
