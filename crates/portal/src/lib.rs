@@ -1,9 +1,26 @@
 //! The portal: a web page and an HTTP API for operators, in a process of its own that has no privileges. All it can do to
-//! a host is to send its agent a `geofilter_core::wire::Request`, over a [socket](agent) that the agent keeps for it.
+//! a host is to send its [`agent`] a `geofilter_core::wire::Request`, over a socket that the agent keeps for it.
 //!
-//! [`Settings`] say where it serves and what it keeps; [`Portal`] is one that listens. An operator's request goes from the
-//! [`api`] to the agent, and what it changed into the [`store`]; [`problem`] is how anything is refused.
+//! [`Settings`] say where it serves and what it keeps; [`run`] serves. An operator's request passes [`session`], which says
+//! whose it is, goes from the [`api`] to the agent, and what it changed into the [`store`]; [`problem`] is how anything is
+//! refused, [`hub`] tells pages what is live, [`page`] is the page itself.
 
+mod agent;
+mod api;
+mod clock;
+mod error;
+mod host;
+mod hub;
+mod page;
+mod problem;
+mod secret;
+mod server;
+mod session;
 mod settings;
+mod store;
+mod throttle;
 
+pub use api::document;
+pub use error::Error;
+pub use server::{Ready, run};
 pub use settings::Settings;

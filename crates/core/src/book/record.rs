@@ -11,6 +11,7 @@ use crate::clock::UnixTime;
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = RecordKind)]
 pub enum Kind {
     /// It passes whatever its country.
     Exemption,

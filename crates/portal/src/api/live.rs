@@ -1,0 +1,97 @@
+//! What happens at hosts now.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::sse::{self, KeepAlive, Sse};
+use geofilter_core::counters::Reason;
+use geofilter_core::country::CountryCode;
+use geofilter_core::wire::{LogEntry, Reply, Request};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+use tokio_stream::{Stream, StreamExt};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Body, Query};
+use crate::host::Host;
+use crate::hub::Event;
+use crate::problem::Problem;
+use crate::server::Shared;
+use crate::session::{By, Seeing};
+
+/// A comment this often keeps the stream open where something between closes what is silent.
+const ALIVE: Duration = Duration::from_secs(15);
+
+/// Which drops.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// Only from this country.
+    country: Option<CountryCode>,
+    /// Only for this reason.
+    reason: Option<Reason>,
+}
+
+/// Drops.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Log {
+    /// They, the oldest first.
+    entries: Vec<LogEntry>,
+}
+
+/// Recent drops, sampled by source.
+#[utoipa::path(
+    get, path = "/api/v1/hosts/{host}/log", tag = "live", params(Host, Which),
+    responses((status = 200, body = Log), Problem)
+)]
+pub(super) async fn log(
+    State(shared): State<Arc<Shared>>,
+    _by: By<Seeing>,
+    _host: Host,
+    Query(Which { country, reason }): Query<Which>,
+) -> Result<Body<Log>, Problem> {
+    let request = Request::Log { follow: false, country, reason };
+    let mut replies = shared.hub.agent().replies(&request).await?;
+    let mut entries = Vec::new();
+    while let Some(reply) = replies.next().await? {
+        if let Reply::Entry(entry) = reply {
+            entries.push(*entry);
+        }
+    }
+    Ok(Body(Log { entries }))
+}
+
+/// What happens from now on, as server-sent events: `status` with the state, every second; `drop` with a line of the log;
+/// `skipped` with how many `entries` could not be told; `away` with why, while the agent does not answer.
+#[utoipa::path(
+    get, path = "/api/v1/hosts/{host}/events", tag = "live", params(Host),
+    responses((status = 200, body = String, content_type = "text/event-stream"), Problem)
+)]
+pub(super) async fn events(
+    State(shared): State<Arc<Shared>>,
+    _by: By<Seeing>,
+    _host: Host,
+) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+    let events = BroadcastStream::new(shared.hub.watch()).map(|event| {
+        Ok(match event {
+            Ok(event) => told(&event),
+            Err(BroadcastStreamRecvError::Lagged(entries)) => told(&Event::Skipped(entries)),
+        })
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE))
+}
+
+fn told(event: &Event) -> sse::Event {
+    let (name, data) = match event {
+        Event::Status(status) => ("status", json!(status)),
+        Event::Drop(entry) => ("drop", json!(entry)),
+        Event::Skipped(entries) => ("skipped", json!({ "entries": entries })),
+        Event::Away(failure) => ("away", json!({ "detail": failure.message })),
+    };
+    sse::Event::default().event(name).data(data.to_string())
+}

@@ -1,0 +1,175 @@
+//! The HTTP API, `/api/v1`: [`session`] is who asks, [`hosts`] what hosts do, [`records`] their exemptions, bans and peers,
+//! [`live`] what happens there now, [`countries`] what there is to select, [`audit`] what was changed. A document of
+//! `geofilter_core::wire` goes through as it is. The description is generated from this code ([`document`]).
+
+mod audit;
+mod countries;
+mod hosts;
+mod live;
+mod records;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::page;
+use crate::problem::{self, Kind, Problem};
+use crate::server::Shared;
+use crate::session::COOKIE;
+
+/// Bytes of a request's body.
+const LONGEST: usize = 256 * 1024;
+/// How long a body may take to come.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Nothing that the page shows or runs comes from anywhere else, or stands in its text.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                              connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; \
+                              form-action 'self'; frame-ancestors 'none'";
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "GeoFilter portal",
+        version = "1",
+        description = "Select countries, see what that does, and what is dropped. Whoever asks has a session, by the cookie that signing in sets; a request that changes something repeats the session's `csrf` in the header `x-csrf-token`.",
+        license(name = "Apache-2.0 OR MIT")
+    ),
+    components(schemas(Problem)),
+    modifiers(&Session),
+    security(("session" = []))
+)]
+struct Described;
+
+struct Session;
+
+impl Modify for Session {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(COOKIE)));
+        components.add_security_scheme("session", cookie);
+        components.responses.insert(problem::NAME.to_owned(), problem::described().into());
+    }
+}
+
+fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::with_openapi(Described::openapi())
+        .routes(routes!(session::current, session::sign_in, session::sign_out))
+        .routes(routes!(session::first))
+        .routes(routes!(countries::countries))
+        .routes(routes!(hosts::hosts))
+        .routes(routes!(hosts::status))
+        .routes(routes!(hosts::preview))
+        .routes(routes!(hosts::enforce))
+        .routes(routes!(hosts::confirm))
+        .routes(routes!(hosts::revert))
+        .routes(routes!(hosts::observe))
+        .routes(routes!(hosts::pause))
+        .routes(routes!(hosts::resume))
+        .routes(routes!(hosts::off))
+        .routes(routes!(hosts::why))
+        .routes(routes!(hosts::sources))
+        .routes(routes!(hosts::evidence))
+        .routes(routes!(live::log))
+        .routes(routes!(live::events))
+        .routes(routes!(records::exemptions, records::exempt, records::end_exemptions))
+        .routes(routes!(records::bans, records::ban, records::end_bans))
+        .routes(routes!(records::peers, records::end_peer))
+        .routes(routes!(audit::audit))
+}
+
+/// The description of the API, as `openapi/geofilter-v1.json` holds it.
+pub fn document() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+/// Everything that is served.
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    let (api, document) = routes().split_for_parts();
+    let document = Arc::new(document);
+    let api = api
+        .route(
+            "/api/docs/openapi.json",
+            get(move || async move { Json((*document).clone()).into_response() }),
+        )
+        .route("/api/{*path}", axum::routing::any(missing))
+        .method_not_allowed_fallback(not_allowed)
+        .layer(header_if_none(header::CACHE_CONTROL, "no-store"));
+    api.fallback(get(page::serve))
+        .layer(middleware::from_fn(from_this_page))
+        .layer(RequestBodyLimitLayer::new(LONGEST))
+        .layer(RequestBodyTimeoutLayer::new(PATIENCE))
+        .layer(CompressionLayer::new())
+        .layer(header_if_none(header::CONTENT_SECURITY_POLICY, CONTENT_POLICY))
+        .layer(header_if_none(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header_if_none(header::REFERRER_POLICY, "no-referrer"))
+        .layer(header_if_none(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
+        .layer(header_if_none(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ))
+        .layer(header_if_none(
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), geolocation=(), microphone=()",
+        ))
+        .layer(CatchPanicLayer::new())
+        .with_state(shared)
+}
+
+fn header_if_none(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+async fn missing() -> Problem {
+    Problem::new(Kind::Missing, "there is nothing at this path: see /api/docs/openapi.json")
+}
+
+async fn not_allowed() -> Problem {
+    let status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
+    let detail = "this path does not take that method: see /api/docs/openapi.json";
+    Problem { status, ..Problem::new(Kind::Missing, detail) }
+}
+
+/// Another page's request changes nothing here, also where no session is needed.
+async fn from_this_page(request: Request, next: Next) -> Response {
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
+    match site {
+        Some(site) if changes && !matches!(site, b"same-origin" | b"none") => {
+            Problem::new(Kind::Forbidden, "this request comes from another page").into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// A body, refused as a [`Problem`] if it is not what is asked for.
+#[derive(FromRequest)]
+#[from_request(via(Json), rejection(Problem))]
+pub(crate) struct Body<T>(pub(crate) T);
+
+/// What follows a `?`, refused as a [`Problem`].
+#[derive(axum::extract::FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(Problem))]
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Body<T> {
+    fn into_response(self) -> Response {
+        Json(self.0).into_response()
+    }
+}

@@ -1,0 +1,233 @@
+//! Who asks: signing in and out.
+
+use std::sync::{Arc, PoisonError};
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Body;
+use crate::clock;
+use crate::problem::{Kind, Problem};
+use crate::secret::{self, Token};
+use crate::server::Shared;
+use crate::session::{By, COOKIE, From, Seeing};
+use crate::store::{Begun, Deed, IDLE, Operator, Role};
+
+/// Characters of a password, at least; there are no other rules, as NIST SP 800-63B has it.
+const SHORTEST: usize = 12;
+/// Bytes of one, at most: hashing more costs without a gain.
+const LONGEST: usize = 256;
+/// Characters of an operator's name.
+const NAME: usize = 64;
+
+/// A session that goes on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Session {
+    /// The operator's name.
+    operator: String,
+    /// What the operator may do.
+    role: Role,
+    /// What a request that changes something repeats in `x-csrf-token`.
+    csrf: String,
+    /// When it ends unless it is used, in RFC 3339.
+    expires: String,
+}
+
+/// A name and a password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Credentials {
+    /// The operator's name, in any case.
+    name: String,
+    /// The password.
+    password: String,
+}
+
+/// What makes the first operator.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct First {
+    /// What follows the `#` of the one-time link.
+    token: String,
+    /// The operator's name.
+    name: String,
+    /// A password of at least 12 characters.
+    password: String,
+}
+
+/// Who asks.
+#[utoipa::path(
+    get, path = "/api/v1/session", tag = "session",
+    responses((status = 200, body = Session), Problem)
+)]
+pub(super) async fn current(by: By<Seeing>) -> Body<Session> {
+    Body(Session::of(&by.session))
+}
+
+/// Make the first operator, an admin, by the one-time link, and sign in.
+#[utoipa::path(
+    post, path = "/api/v1/session/first", tag = "session", security(()),
+    request_body = First, responses((status = 201, body = Session), Problem)
+)]
+pub(super) async fn first(
+    State(shared): State<Arc<Shared>>,
+    From(source): From,
+    Body(first): Body<First>,
+) -> Result<Response, Problem> {
+    if !shared.is_first(&secret::digest(&first.token)) {
+        let detail = "this link was used, or is of an earlier start: the portal prints a new one when it starts and nobody may sign in yet";
+        return Err(Problem::new(Kind::Session, detail));
+    }
+    let name = check_name(&first.name)?;
+    check_password(&first.password)?;
+    let hash = hash(&shared, first.password).await?;
+    let operator = shared.store.add_first_operator(name, &hash, clock::now()).await?;
+    shared.spend_first();
+    let operator = operator
+        .ok_or_else(|| Problem::new(Kind::Session, "there is an operator already: sign in"))?;
+    begin(&shared, &operator, &source, "first operator").await
+}
+
+/// Sign in.
+#[utoipa::path(
+    post, path = "/api/v1/session", tag = "session", security(()),
+    request_body = Credentials, responses((status = 201, body = Session), Problem)
+)]
+pub(super) async fn sign_in(
+    State(shared): State<Arc<Shared>>,
+    From(source): From,
+    Body(Credentials { name, password }): Body<Credentials>,
+) -> Result<Response, Problem> {
+    let now = clock::now();
+    let seconds = u64::try_from(now / 1000).unwrap_or_default();
+    let throttle = || shared.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(wait) = throttle().waits(&name, &source, seconds) {
+        return Err(Problem {
+            retry_after: Some(wait),
+            ..Problem::new(Kind::Locked, format!("too many wrong passwords: wait {wait} s"))
+        });
+    }
+    let operator = shared.store.operator(&name).await?;
+    let right = verify(&shared, password, operator.as_ref()).await?;
+    let Some(operator) = operator.filter(|_| right) else {
+        throttle().failed(&name, &source, seconds);
+        return Err(match shared.store.has_operators().await? {
+            true => Problem::new(Kind::Session, "the name or the password is wrong"),
+            false => shared.nobody().await?,
+        });
+    };
+    throttle().succeeded(&name, &source);
+    begin(&shared, &operator, &source, "sign in").await
+}
+
+/// Sign out.
+#[utoipa::path(
+    delete, path = "/api/v1/session", tag = "session",
+    responses((status = 204, description = "The session has ended."), Problem)
+)]
+pub(super) async fn sign_out(
+    State(shared): State<Arc<Shared>>,
+    by: By<Seeing>,
+) -> Result<Response, Problem> {
+    shared.store.end_session(&by.digest).await?;
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie("", 0)?)]).into_response())
+}
+
+impl Session {
+    fn of(session: &Begun) -> Self {
+        Self {
+            operator: session.name.clone(),
+            role: session.role,
+            csrf: session.csrf.clone(),
+            expires: clock::written(session.ends()),
+        }
+    }
+}
+
+async fn begin(
+    shared: &Shared,
+    operator: &Operator,
+    source: &str,
+    action: &str,
+) -> Result<Response, Problem> {
+    let random = |error| Problem::internal("the kernel gave no random bits", &error);
+    let (token, csrf) = (Token::new().map_err(random)?, Token::new().map_err(random)?);
+    let now = clock::now();
+    let digest = token.digest();
+    shared.store.begin_session(&digest, operator, csrf.as_str(), source, now).await?;
+    let deed =
+        Deed { operator: &operator.name, source, host: None, action, before: None, after: None };
+    shared.store.write_down(&deed, now).await?;
+    let session = Begun {
+        name: operator.name.clone(),
+        role: operator.role,
+        csrf: csrf.as_str().to_owned(),
+        began: now,
+        used: now,
+    };
+    let cookie = cookie(token.as_str(), IDLE / 1000)?;
+    let body = Body(Session::of(&session));
+    Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], body).into_response())
+}
+
+fn cookie(value: &str, seconds: i64) -> Result<HeaderValue, Problem> {
+    // Seven days is the longest that a session goes on; until then its use is what keeps it.
+    let kept = if seconds == 0 { 0 } else { 7 * 86_400 };
+    format!("{COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={kept}")
+        .try_into()
+        .map_err(|error| Problem::internal("the cookie can't be written", &error))
+}
+
+fn check_name(name: &str) -> Result<&str, Problem> {
+    let name = name.trim();
+    match (1..=NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
+        true => Ok(name),
+        false => Err(Problem::new(
+            Kind::Invalid,
+            format!("a name has 1 to {NAME} characters, in one line"),
+        )),
+    }
+}
+
+fn check_password(password: &str) -> Result<(), Problem> {
+    match password.chars().count() >= SHORTEST && password.len() <= LONGEST {
+        true => Ok(()),
+        false => Err(Problem::new(
+            Kind::Invalid,
+            format!("a password has at least {SHORTEST} characters, and at most {LONGEST} bytes"),
+        )),
+    }
+}
+
+async fn hash(shared: &Shared, password: String) -> Result<String, Problem> {
+    let hashed = hashing(shared, move || secret::hash(&password)).await?;
+    hashed.map_err(|error| Problem::internal("the password can't be hashed", &error))
+}
+
+/// Takes as long for a name that nobody has.
+async fn verify(
+    shared: &Shared,
+    password: String,
+    operator: Option<&Operator>,
+) -> Result<bool, Problem> {
+    let hash = operator.map_or(secret::NOBODY, |operator| &operator.password).to_owned();
+    if password.len() > LONGEST {
+        return Ok(false);
+    }
+    hashing(shared, move || secret::verify(&password, &hash)).await
+}
+
+/// Hashes on a thread where it holds nobody up, a few at a time.
+async fn hashing<T: Send + 'static>(
+    shared: &Shared,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let what = "the password can't be hashed";
+    let turn = shared.hashing.acquire().await;
+    let _turn = turn.map_err(|error| Problem::internal(what, &error))?;
+    let hashed = tokio::task::spawn_blocking(work).await;
+    hashed.map_err(|error| Problem::internal(what, &error))
+}

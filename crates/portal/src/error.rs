@@ -1,0 +1,45 @@
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why a portal does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The port is taken, or not this user's to take.
+    #[error("cannot listen on {address}: {source}; name another one with --listen")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// It would be reached without TLS.
+    #[error(
+        "{0} can be reached from elsewhere, and there is no TLS yet: listen on a loopback address, and reach it through SSH"
+    )]
+    Exposed(SocketAddr),
+    /// Its folder can't be used.
+    #[error("cannot use the portal's folder {}: {source}; see that it is the portal's user's", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its database can't be used.
+    #[error("cannot use the portal's database in {}: {source}", path.display())]
+    Database {
+        /// In which folder.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// Something that every process has.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}

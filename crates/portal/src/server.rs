@@ -1,0 +1,146 @@
+//! [`run`]: listens, gives up what it no longer needs, and serves until it is told to end.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+
+use crate::agent::Agent;
+use crate::error::Error;
+use crate::hub::Hub;
+use crate::problem::{Kind, Problem};
+use crate::secret::{Token, same};
+use crate::store::Store;
+use crate::throttle::Throttle;
+use crate::{Settings, api};
+
+/// Passwords that are hashed at a time: each takes 19 MiB and a processor.
+const HASHING: usize = 2;
+
+/// What a portal says once it serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// Where.
+    pub url: String,
+    /// The one-time link that makes the first operator, if there is none.
+    pub first: Option<String>,
+}
+
+/// What handlers share.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) hub: Hub,
+    pub(crate) throttle: Mutex<Throttle>,
+    pub(crate) hashing: Semaphore,
+    /// The digest of the one-time link.
+    first: Mutex<Option<[u8; 32]>>,
+}
+
+impl Shared {
+    /// Whether this is the one-time link. It still is until [`Self::spend_first`].
+    pub(crate) fn is_first(&self, digest: &[u8; 32]) -> bool {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.as_ref().is_some_and(|first| same(first, digest))
+    }
+
+    /// The one-time link is used up.
+    pub(crate) fn spend_first(&self) {
+        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// How a request without a session is refused.
+    pub(crate) async fn nobody(&self) -> Result<Problem, Problem> {
+        Ok(match self.store.has_operators().await? {
+            true => Problem::new(Kind::Session, "sign in"),
+            false => Problem {
+                first: true,
+                ..Problem::new(
+                    Kind::Session,
+                    "nobody may sign in yet: open the one-time link that the portal printed when it started",
+                )
+            },
+        })
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If it can't listen, or can't use its folder.
+pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Error> {
+    if !settings.listen.ip().is_loopback() {
+        return Err(Error::Exposed(settings.listen));
+    }
+    make(&settings.state_dir)
+        .map_err(|source| Error::Folder { path: settings.state_dir.clone(), source })?;
+    let system = |what| move |source| Error::System { what, source };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(system("start the runtime"))?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .map_err(|source| Error::Listen { address: settings.listen, source })?;
+        let at = listener.local_addr().map_err(system("say where it listens"))?;
+        let ends = ends().map_err(system("listen for signals"))?;
+        let (shared, first) = open(&settings).await?;
+        let url = format!("http://{at}/");
+        ready(&Ready { first: first.map(|token| format!("{url}first#{}", token.as_str())), url });
+        let app = api::router(shared).into_make_service_with_connect_info::<SocketAddr>();
+        // Pages that are open have streams that never end: they are not waited for.
+        tokio::select! {
+            served = async { axum::serve(listener, app).await } => served.map_err(system("serve")),
+            () = ends => Ok(()),
+        }
+    })
+}
+
+async fn open(settings: &Settings) -> Result<(Arc<Shared>, Option<Token>), Error> {
+    let database = |source| Error::Database { path: settings.state_dir.clone(), source };
+    let store = Store::open(&settings.state_dir).await.map_err(database)?;
+    let first = match store.has_operators().await.map_err(database)? {
+        true => None,
+        false => Some(Token::new().map_err(|error| Error::System {
+            what: "get random bits",
+            source: io::Error::other(error),
+        })?),
+    };
+    let shared = Shared {
+        store,
+        hub: Hub::of(Agent::at(settings.agent.clone())),
+        throttle: Mutex::default(),
+        hashing: Semaphore::new(HASHING),
+        first: Mutex::new(first.as_ref().map(Token::digest)),
+    };
+    Ok((Arc::new(shared), first))
+}
+
+/// A folder that is its user's alone.
+fn make(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    match fs::metadata(dir)?.permissions().mode() & 0o077 {
+        0 => Ok(()),
+        _ => fs::set_permissions(dir, fs::Permissions::from_mode(0o700)),
+    }
+}
+
+/// Comes true once it is told to end.
+fn ends() -> io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

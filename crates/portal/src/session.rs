@@ -1,0 +1,104 @@
+//! [`By`]: the operator whose request it is, by the session cookie. A handler that takes one is reached by nobody else.
+
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
+
+use crate::clock;
+use crate::problem::{Kind, Problem};
+use crate::secret::{digest, same};
+use crate::server::Shared;
+use crate::store::{Begun, Role};
+
+/// The prefix keeps it to this origin: a browser takes it only with `Secure`, `Path=/` and no `Domain`.
+pub(crate) const COOKIE: &str = "__Host-geofilter";
+/// What every request that changes something repeats from the session.
+pub(crate) const CSRF: &str = "x-csrf-token";
+
+/// What a handler asks of a role.
+pub(crate) trait Needs: Send {
+    const ROLE: Role;
+}
+
+/// To see.
+pub(crate) struct Seeing;
+/// To change what hosts do.
+pub(crate) struct Changing;
+/// To see and say who did and may do what.
+pub(crate) struct Administering;
+
+impl Needs for Seeing {
+    const ROLE: Role = Role::Viewer;
+}
+
+impl Needs for Changing {
+    const ROLE: Role = Role::Operator;
+}
+
+impl Needs for Administering {
+    const ROLE: Role = Role::Admin;
+}
+
+/// An operator who may do what is needed.
+pub(crate) struct By<N> {
+    pub(crate) session: Begun,
+    pub(crate) digest: [u8; 32],
+    /// The address that asks.
+    pub(crate) source: String,
+    needs: PhantomData<N>,
+}
+
+impl<N: Needs> FromRequestParts<Arc<Shared>> for By<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let digest = cookie(&parts.headers).map(digest);
+        let session = match &digest {
+            Some(digest) => shared.store.session(digest, clock::now()).await?,
+            None => None,
+        };
+        let (Some(digest), Some(session)) = (digest, session) else {
+            return Err(shared.nobody().await?);
+        };
+        if parts.method != Method::GET && !repeats(&parts.headers, &session.csrf) {
+            let detail =
+                format!("a request that changes something repeats the session's `csrf` in {CSRF}");
+            return Err(Problem::new(Kind::Forbidden, detail));
+        }
+        if session.role < N::ROLE {
+            let detail = "your role does not allow this: ask an admin of this portal";
+            return Err(Problem::new(Kind::Forbidden, detail));
+        }
+        Ok(Self { session, digest, source: source(parts), needs: PhantomData })
+    }
+}
+
+/// The address that asks.
+pub(crate) struct From(pub(crate) String);
+
+impl<S: Sync> FromRequestParts<S> for From {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(source(parts)))
+    }
+}
+
+fn source(parts: &Parts) -> String {
+    let from = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    from.map_or_else(|| "unknown".to_owned(), |from| from.ip().to_canonical().to_string())
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).map(str::trim);
+    pairs.find_map(|pair| pair.strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+fn repeats(headers: &HeaderMap, csrf: &str) -> bool {
+    headers.get(CSRF).is_some_and(|said| same(said.as_bytes(), csrf.as_bytes()))
+}

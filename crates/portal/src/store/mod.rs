@@ -1,0 +1,48 @@
+//! [`Store`]: what the portal keeps, in one SQLite database: [`operators`] and their [`sessions`], and the [`audit`] of
+//! what they changed. The filter's own state is the agent's, and never here.
+
+mod audit;
+mod operators;
+mod sessions;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+pub(crate) use audit::{Deed, Entry};
+
+pub(crate) use operators::{Operator, Role};
+
+pub(crate) use sessions::{Begun, IDLE};
+
+/// Connections that read; SQLite has one that writes.
+const CONNECTIONS: u32 = 4;
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The database, brought up to this version.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    pool: SqlitePool,
+}
+
+impl Store {
+    /// Opens the one in this folder, or makes it.
+    ///
+    /// # Errors
+    /// If it can't be read or written, or a later version made it.
+    pub(crate) async fn open(dir: &Path) -> Result<Self, sqlx::Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(dir.join("portal.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY)
+            .foreign_keys(true);
+        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
+        let pool = pool.connect_with(options).await?;
+        sqlx::migrate!().run(&pool).await?;
+        Ok(Self { pool })
+    }
+}
