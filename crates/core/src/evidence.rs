@@ -18,8 +18,9 @@ use crate::logs::{Counted, Stamp};
 /// Days that are kept: two years.
 pub const KEPT: usize = 731;
 
-/// Seconds of a day in which a policy must have been dropping for the day to count as one with it.
-const MOST_OF_A_DAY: u32 = 23 * 3600;
+/// Seconds of a day in which a policy must have been dropping for the day to count as one with it, or none for the day to
+/// count as one without.
+pub const MOST_OF_A_DAY: u32 = 23 * 3600;
 
 /// A day of the calendar on this host's wall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -131,14 +132,18 @@ impl Evidence {
     }
 
     /// Sets days without a policy against those with one. Today is not over, and the first day may have begun before
-    /// the log: both are left out.
+    /// the log: both are left out. So are days on which nobody looked most of the time, since what was in force then is
+    /// not known; until an agent looked for the first time there was none.
     pub fn compare(&self, now: Stamp) -> Comparison {
         let mut comparison = Comparison::default();
+        let watched = self.days.iter().find(|(_, of_day)| of_day.watched > 0).map(|(day, _)| *day);
         let whole = self.days.range(..Day::of(now)).skip(1);
-        for (_, day) in whole {
-            match day.enforced {
-                0 => comparison.without.add(day),
-                MOST_OF_A_DAY.. => comparison.with.add(day),
+        for (day, of_day) in whole {
+            let before = watched.is_none_or(|watched| *day <= watched);
+            match (of_day.enforced, of_day.watched) {
+                (MOST_OF_A_DAY.., _) => comparison.with.add(of_day),
+                (0, MOST_OF_A_DAY..) => comparison.without.add(of_day),
+                (0, _) if before => comparison.without.add(of_day),
                 _ => {}
             }
         }

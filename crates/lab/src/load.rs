@@ -20,7 +20,7 @@ use crate::trunk::Trunk;
 
 /// How long each call is.
 const LONG: Duration = Duration::from_secs(2);
-/// The processor of PBX and callers. What a flood costs its [sender](crate::flood::FLOOD_ON) costs them nothing.
+/// The processor of PBX and callers, the next one. What a flood costs its [sender](crate::flood::FLOOD_ON) costs them nothing.
 const CALLS_ON: usize = 1;
 
 /// How much is measured.
@@ -100,7 +100,7 @@ impl Load {
 
     fn measure_here(&self, world: &World, defence: Defence) -> Result<Outcome> {
         let addresses = Addresses::new(world);
-        let site = Site::new()?;
+        let site = Site::with_queues(CALLS_ON + 1)?;
         let trunk = Trunk::new(&site, &addresses)?;
         let config = trunk.known_to(pbx().endpoint(NAME).echo("phones", EXTENSION));
         let asterisk = Asterisk::start(&site.host, &config)?;

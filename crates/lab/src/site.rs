@@ -1,13 +1,14 @@
 //! [`Site`]: a PBX host and the internet it is attached to, a namespace each.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
-use crate::namespace::Namespace;
+use crate::namespace::{Namespace, succeed};
 
 /// The host's interface towards the internet.
 pub const WAN: &str = "wan0";
@@ -35,6 +36,30 @@ impl Site {
     /// # Errors
     /// If a namespace or a wire can't be made.
     pub fn new() -> Result<Self> {
+        let site = Self::unwired()?;
+        site.wire()?;
+        Ok(site)
+    }
+
+    /// The same with a queue on the wire for each of the first processors, as network cards have: what one processor
+    /// sends waits for nothing that another one does.
+    ///
+    /// # Errors
+    /// If a namespace or a wire can't be made, or a queue can't be given to a processor.
+    pub fn with_queues(queues: usize) -> Result<Self> {
+        let site = Self::unwired()?;
+        site.lay(queues)?;
+        for queue in 0..queues {
+            let file = format!("/sys/class/net/net0/queues/tx-{queue}/xps_cpus");
+            let line = format!("echo {:x} >{file}", 1_u32 << queue);
+            // This shows the namespace's own /sys.
+            let mut command = Command::new("ip");
+            succeed(command.args(["netns", "exec", site.internet.name(), "sh", "-c", &line]))?;
+        }
+        Ok(site)
+    }
+
+    fn unwired() -> Result<Self> {
         let site = Self { host: Namespace::new("host")?, internet: Namespace::new("net")? };
         for namespace in [&site.host, &site.internet] {
             namespace.set("net.ipv4.conf.all.rp_filter", "0")?;
@@ -43,7 +68,6 @@ impl Site {
         site.internet.set("net.ipv6.ip_nonlocal_bind", "1")?;
         site.internet.ip("route add local 0.0.0.0/0 dev lo")?;
         site.internet.ip("-6 route add local ::/0 dev lo")?;
-        site.wire()?;
         Ok(site)
     }
 
@@ -52,8 +76,14 @@ impl Site {
     /// # Errors
     /// If there is one already.
     pub fn wire(&self) -> Result<()> {
+        self.lay(1)
+    }
+
+    fn lay(&self, queues: usize) -> Result<()> {
         let (host, net) = (&self.host, &self.internet);
-        host.ip(&format!("link add {WAN} type veth peer name net0 netns {}", net.name()))?;
+        let queues = format!("numtxqueues {queues} numrxqueues {queues}");
+        let peer = format!("peer name net0 {queues} netns {}", net.name());
+        host.ip(&format!("link add {WAN} {queues} type veth {peer}"))?;
         for (namespace, interface) in [(host, WAN), (net, "net0")] {
             namespace.set(&format!("net.ipv6.conf.{interface}.accept_dad"), "0")?;
             namespace.ip(&format!("link set {interface} up"))?;

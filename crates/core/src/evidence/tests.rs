@@ -39,15 +39,26 @@ fn attempts_count_for_their_day_and_country() {
 #[test]
 fn whole_days_without_a_policy_are_set_against_those_with_one() {
     let mut evidence = Evidence::default();
-    for (days, attempts, hours) in
-        [(9, 1_000, 0), (8, 300, 0), (7, 500, 0), (6, 77, 10), (5, 10, 23), (4, 20, 24), (0, 9, 12)]
-    {
+    // Before there was an agent, on the day when it came, and afterwards.
+    for (days, attempts, [with, without]) in [
+        (9, 1_000, [0, 0]),
+        (8, 300, [0, 0]),
+        (7, 500, [0, 2]),
+        (6, 77, [10, 13]),
+        (5, 10, [23, 1]),
+        (4, 20, [24, 0]),
+        // Nobody looked, or not for long.
+        (3, 55, [0, 0]),
+        (2, 55, [0, 22]),
+        (1, 400, [0, 23]),
+        (0, 9, [12, 0]),
+    ] {
         evidence.count(&counted(Some(ago(days)), attempts), code("CN"), NOON);
-        evidence.watch(hours * 3600, true, ago(days));
-        evidence.watch(3600, false, ago(days));
+        evidence.watch(with * 3600, true, ago(days));
+        evidence.watch(without * 3600, false, ago(days));
     }
     let Comparison { without, with } = evidence.compare(NOON);
-    assert_eq!(without, Span { days: 2, attempts: 800, logins: 0 });
+    assert_eq!(without, Span { days: 3, attempts: 1_200, logins: 0 });
     assert_eq!(with, Span { days: 2, attempts: 30, logins: 0 });
     assert!((without.a_day() - 400.0).abs() < 1e-9 && (with.a_day() - 15.0).abs() < 1e-9);
     assert_eq!(Evidence::default().compare(NOON), Comparison::default());

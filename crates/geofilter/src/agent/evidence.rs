@@ -24,7 +24,7 @@ use geofilter_core::world::World;
 use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
-use super::store::write_whole;
+use super::store::{Loaded, read_whole, write_whole};
 use crate::logs::calendar;
 use log::{Log, Place};
 
@@ -56,6 +56,8 @@ struct Told {
     evidence: Evidence,
     logs: Vec<PathBuf>,
     trouble: BTreeMap<PathBuf, String>,
+    /// What was saved before, and can't be read.
+    lost: Option<String>,
     unsaved: Option<String>,
 }
 
@@ -70,13 +72,13 @@ impl Watch {
     pub(super) fn begin(dir: Option<&Path>, world: Arc<World>) -> Self {
         let (logs, inbox) = mpsc::channel();
         let shared = Arc::new(Shared::default());
-        let saved = dir.map(load).unwrap_or_default();
-        shared.told().evidence = saved.evidence;
+        let (dir, saved) = shared.told().load(dir);
         let follower = Follower {
             dir: dir.map(Path::to_owned),
             world,
             shared: Arc::clone(&shared),
-            places: saved.logs,
+            named: saved.keys().cloned().collect(),
+            places: saved,
             logs: Vec::new(),
             attempts: Attempts::default(),
             heard: None,
@@ -106,7 +108,7 @@ impl Watch {
         let told = self.shared.told();
         let Comparison { without, with } = told.evidence.compare(now);
         let troubles = told.trouble.iter().map(|(path, why)| format!("{}: {why}", path.display()));
-        let mut warnings: Vec<String> = troubles.collect();
+        let mut warnings: Vec<String> = troubles.chain(told.lost.clone()).collect();
         warnings.extend(told.unsaved.iter().map(|why| {
             format!("what the logs tell can't be saved, so a restart would forget it: {why}")
         }));
@@ -149,23 +151,33 @@ struct Saved {
     logs: BTreeMap<PathBuf, Place>,
 }
 
-/// What can't be read is kept beside it, and it begins anew.
-fn load(dir: &Path) -> Saved {
-    let path = dir.join(FILE);
-    let saved = match fs::read(&path) {
-        Ok(text) => serde_json::from_slice::<Saved>(&text).map_err(io::Error::from),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Saved::default(),
-        Err(error) => Err(error),
-    };
-    saved.unwrap_or_else(|error| {
-        let aside = dir.join(format!("{FILE}.corrupt"));
-        let moved = fs::rename(&path, &aside).is_ok();
-        tracing::warn!(
-            %error, path = %path.display(), moved,
-            "what the logs told so far can't be read: it is counted anew"
-        );
-        Saved::default()
-    })
+impl Told {
+    /// Begins with what was saved. What can't be read is kept beside it, and it is counted anew; what a newer version
+    /// saved is left as it is, and nothing is saved.
+    fn load<'a>(&mut self, dir: Option<&'a Path>) -> (Option<&'a Path>, BTreeMap<PathBuf, Place>) {
+        let Some(dir) = dir else { return (None, BTreeMap::new()) };
+        match read_whole::<Saved>(dir, FILE, SCHEMA) {
+            Ok(Loaded::Nothing) => {}
+            Ok(Loaded::State(saved)) => {
+                self.evidence = saved.evidence;
+                return (Some(dir), saved.logs);
+            }
+            Ok(Loaded::Corrupt { aside, why }) => {
+                let aside = aside.display();
+                let lost = format!(
+                    "what the logs told before can't be read, is kept as {aside}, and is counted anew: {why}"
+                );
+                tracing::warn!("{lost}");
+                self.lost = Some(lost);
+            }
+            Err(error) => {
+                tracing::warn!("what the logs tell can't be saved: {error:#}");
+                self.unsaved = Some(format!("{error:#}"));
+                return (None, BTreeMap::new());
+            }
+        }
+        (Some(dir), BTreeMap::new())
+    }
 }
 
 /// What runs on the thread.
@@ -176,6 +188,8 @@ struct Follower {
     shared: Arc<Shared>,
     /// How far logs were read that are not open.
     places: BTreeMap<PathBuf, Place>,
+    /// Those that the PBX writes now.
+    named: BTreeSet<PathBuf>,
     logs: Vec<Log>,
     attempts: Attempts,
     /// When the last line came that is not counted yet.
@@ -186,7 +200,7 @@ struct Follower {
 
 impl Follower {
     fn run(mut self, inbox: &Receiver<BTreeSet<PathBuf>>) {
-        self.follow(self.places.keys().cloned().collect());
+        self.follow(self.named.clone());
         loop {
             match inbox.recv_timeout(INTERVAL) {
                 Ok(logs) => self.follow(logs),
@@ -200,12 +214,17 @@ impl Follower {
     }
 
     fn follow(&mut self, logs: BTreeSet<PathBuf>) {
-        for path in logs {
+        for path in &logs {
             if self.logs.iter().all(|log| log.path() != path) {
-                let place = self.places.remove(&path);
-                self.logs.push(Log::new(path, place));
+                let place = self.places.remove(path);
+                self.logs.push(Log::new(path.clone(), place));
             }
         }
+        self.named = logs;
+        self.tell_which();
+    }
+
+    fn tell_which(&self) {
         self.shared.told().logs = self.logs.iter().map(|log| log.path().to_owned()).collect();
     }
 
@@ -221,8 +240,7 @@ impl Follower {
                 match log.read(now, &mut events) {
                     Ok(unread) => more |= unread,
                     Err(error) => {
-                        let why = format!("this log can't be read: {error}");
-                        trouble.insert(log.path().to_owned(), why);
+                        trouble.insert(log.path().to_owned(), error);
                     }
                 }
             }
@@ -237,13 +255,24 @@ impl Follower {
         }
     }
 
-    fn watch(&mut self, trouble: BTreeMap<PathBuf, String>, now: Stamp) {
-        let followed = !self.logs.is_empty() && trouble.is_empty();
+    fn watch(&mut self, mut trouble: BTreeMap<PathBuf, io::Error>, now: Stamp) {
+        // What the PBX writes no more, and somebody removed, is over.
+        let over = trouble.extract_if(.., |path, error| {
+            error.kind() == io::ErrorKind::NotFound && !self.named.contains(path)
+        });
+        let over: BTreeSet<_> = over.map(|(path, _)| path).collect();
+        if !over.is_empty() {
+            self.logs.retain(|log| !over.contains(log.path()));
+            self.tell_which();
+        }
+        let followed =
+            !self.named.is_empty() && self.named.iter().all(|log| !trouble.contains_key(log));
         let since = self.looked.elapsed().as_secs() as u32;
         self.looked += Duration::from_secs(since.into());
         let dropping = self.shared.dropping.load(Ordering::Relaxed);
         let mut told = self.shared.told();
-        told.trouble = trouble;
+        let said = |(path, error)| (path, format!("this log can't be read: {error}"));
+        told.trouble = trouble.into_iter().map(said).collect();
         if followed {
             told.evidence.watch(since, dropping, now);
         }

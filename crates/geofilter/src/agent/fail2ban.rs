@@ -105,6 +105,14 @@ impl Engine {
         }
         let span = (began.unwrap_or(now).min(now), until);
         let judgement = self.bans.guard.judge(address, span, proven, now);
+        if let Judgement::Short(short) = judgement
+            && let Some(longer) = self.banned_longer(&target, short)
+        {
+            self.bans.remember(jail, address, Early { ends: longer, believed: until }, now);
+            return Ok(warned(format!(
+                "{target} is banned already, for longer than this ban could last: {FORGED}"
+            )));
+        }
         let ends = match judgement {
             Judgement::Whole => None,
             Judgement::Short(short) => Some(short),
@@ -168,6 +176,14 @@ impl Engine {
     fn is_banned_until(&self, target: &Target, until: Option<UnixTime>) -> bool {
         let mut records = self.ledger.book.records_for(Kind::Ban, target);
         records.any(|record| record.origin == Origin::Fail2ban && !outlasts(until, record.until))
+    }
+
+    /// When the ban of fail2ban's ends that lasts beyond this, if there is one.
+    fn banned_longer(&self, target: &Target, than: UnixTime) -> Option<UnixTime> {
+        let longer = |record: &&Record| {
+            record.origin == Origin::Fail2ban && outlasts(record.until, Some(than))
+        };
+        self.ledger.book.records_for(Kind::Ban, target).find(longer)?.until
     }
 
     /// An IPv6 address is banned with its network, unless somebody protected is there.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use geofilter_core::apply::Saved;
 use geofilter_dataplane::fault;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 const SCHEMA: u32 = 1;
@@ -35,9 +36,9 @@ struct Version {
 
 /// What was found.
 #[derive(Debug)]
-pub(crate) enum Loaded {
+pub(crate) enum Loaded<T> {
     Nothing,
-    State(Saved),
+    State(T),
     /// It could not be read and was set aside.
     Corrupt {
         aside: PathBuf,
@@ -68,27 +69,12 @@ impl Store {
     ///
     /// # Errors
     /// If the file can't be opened or moved, or was written by a newer version.
-    pub(crate) fn load(&self) -> anyhow::Result<Loaded> {
-        let path = self.path();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Nothing),
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
-        };
-        if let Ok(Version { schema }) = serde_json::from_slice(&text)
-            && schema > SCHEMA
-        {
-            bail!(
-                "{} has schema {schema}, and this geofilter knows only {SCHEMA}: it was saved by a newer one; use that, or move the file away",
-                path.display()
-            );
-        }
-        match serde_json::from_slice::<Content>(&text) {
-            Ok(content) => Ok(Loaded::State(content.state)),
-            Err(error) => self.set_aside(&error.to_string()),
-        }
+    pub(crate) fn load(&self) -> anyhow::Result<Loaded<Saved>> {
+        Ok(match read_whole::<Content>(&self.dir, self.file, SCHEMA)? {
+            Loaded::Nothing => Loaded::Nothing,
+            Loaded::State(content) => Loaded::State(content.state),
+            Loaded::Corrupt { aside, why } => Loaded::Corrupt { aside, why },
+        })
     }
 
     /// Saves durably: after an error the old state is still there.
@@ -107,20 +93,48 @@ impl Store {
         Ok(())
     }
 
-    fn set_aside(&self, why: &str) -> anyhow::Result<Loaded> {
-        let path = self.path();
-        let aside = (1..)
-            .map(|number| self.dir.join(format!("state.json.corrupt-{number}")))
-            .find(|aside| !aside.exists())
-            .unwrap_or_else(|| self.dir.join("state.json.corrupt"));
-        fs::rename(&path, &aside)
-            .with_context(|| format!("cannot set the corrupt {} aside", path.display()))?;
-        Ok(Loaded::Corrupt { aside, why: why.to_owned() })
-    }
-
     fn path(&self) -> PathBuf {
         self.dir.join(self.file)
     }
+}
+
+/// Reads what [`write_whole`] wrote. What can't be read is kept beside it.
+///
+/// # Errors
+/// If the file can't be opened or moved, or was written by a newer version.
+pub(crate) fn read_whole<T: DeserializeOwned>(
+    dir: &Path,
+    name: &str,
+    schema: u32,
+) -> anyhow::Result<Loaded<T>> {
+    let path = dir.join(name);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Nothing),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", path.display()));
+        }
+    };
+    if let Ok(Version { schema: newer }) = serde_json::from_slice(&text)
+        && newer > schema
+    {
+        bail!(
+            "{} has schema {newer}, and this geofilter knows only {schema}: it was saved by a newer one; use that, or move the file away",
+            path.display()
+        );
+    }
+    match serde_json::from_slice(&text) {
+        Ok(content) => Ok(Loaded::State(content)),
+        Err(error) => Ok(Loaded::Corrupt { aside: set_aside(&path)?, why: error.to_string() }),
+    }
+}
+
+fn set_aside(path: &Path) -> anyhow::Result<PathBuf> {
+    let numbered = |number| PathBuf::from(format!("{}.corrupt-{number}", path.display()));
+    let aside = (1_u64..).map(numbered).find(|aside| !aside.exists()).unwrap_or_default();
+    fs::rename(path, &aside)
+        .with_context(|| format!("cannot set the corrupt {} aside", path.display()))?;
+    Ok(aside)
 }
 
 /// Writes a file so that at any moment either the old one or the new one is there, whole.

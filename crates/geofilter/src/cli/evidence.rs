@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::fmt::Write;
 
-use geofilter_core::evidence::{OfDay, Span};
+use geofilter_core::evidence::{MOST_OF_A_DAY, OfDay, Span};
 use geofilter_core::wire::{EvidenceDay, EvidenceReport, Reply, Request};
 
 use super::args::{Evidence, Global};
@@ -12,18 +12,18 @@ use super::{Outcome, client, confused, show};
 
 /// How many countries a day shows.
 const SHOWN: usize = 4;
-const DAY: u32 = 86_400;
 
 pub(super) fn run(args: &Evidence, global: &Global) -> Outcome {
     let Reply::Evidence(mut report) = client::ask(&global.socket, &Request::Evidence)? else {
         return Err(confused());
     };
     let hidden = report.days.len().saturating_sub(args.days);
-    report.days.drain(..hidden);
-    show(global, *report, render)
+    let looked = report.days.drain(..hidden).any(|day| day.of_day.watched > 0);
+    show(global, *report, |report, style| render(report, looked, style))
 }
 
-fn render(report: &EvidenceReport, style: Style) -> String {
+/// `looked`: an agent looked on a day before these.
+fn render(report: &EvidenceReport, mut looked: bool, style: Style) -> String {
     let mut text = String::new();
     for EvidenceDay { day, of_day } in &report.days {
         let attempts = number(of_day.attempted());
@@ -31,9 +31,10 @@ fn render(report: &EvidenceReport, style: Style) -> String {
         let _ = writeln!(
             text,
             "{day}  {attempts:>9} attempts  {logins:>9} logins  {:<16}  {}",
-            policy(of_day),
+            policy(of_day, looked),
             countries(of_day)
         );
+        looked |= of_day.watched > 0;
     }
     if report.days.is_empty() {
         text.push_str(
@@ -55,11 +56,12 @@ fn render(report: &EvidenceReport, style: Style) -> String {
     text
 }
 
-/// For how much of the day a policy dropped packets.
-fn policy(day: &OfDay) -> String {
+/// For how much of the day a policy dropped packets. Since an agent looked for the first time, only what it saw is known.
+fn policy(day: &OfDay, looked: bool) -> String {
     match day.enforced {
+        0 if looked && day.watched < MOST_OF_A_DAY => "nobody looked".to_owned(),
         0 => "no policy".to_owned(),
-        seconds if seconds >= DAY - DAY / 24 => "policy".to_owned(),
+        seconds if seconds >= MOST_OF_A_DAY => "policy".to_owned(),
         seconds => format!("policy for {:.1} h", f64::from(seconds) / 3600.0),
     }
 }

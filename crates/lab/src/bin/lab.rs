@@ -188,7 +188,8 @@ fn floods(world: &World) -> Result<String> {
          second, which the PBX plays back. The callers identify themselves by name and need no password. A call failed \
          if it was not set up in 6 s, was cut, or could not be hung up. The flood: REGISTER and INVITE without credentials \
          from addresses of all blocked countries of the list, sent by one processor, which also does what the receiving \
-         kernel does for each frame; the PBX and its callers have another. The frames of the last row are for \
+         kernel does for each frame; the PBX and its callers have another, and each has a queue of its own on the wire, as network \
+         cards have. So what it costs to send a flood, which is not the filter's, costs no call anything. The frames of the last row are for \
          another machine, and the PBX's kernel leaves them alone. Rounds of {} s with the calls alone and with the flood, \
          by turns, at the same Asterisk: {ROUNDS} of both, one where the flood reaches the PBX; lost packets in the \
          first are the callers' own. A trunk in {TRUNK} asks ten times a second. Must, with GeoFilter: 0 failed, \

@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 
 use geofilter_core::logs::{Calendar, Event, Reader};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// A log is read in blocks; a line that is longer is passed over.
 const BLOCK: usize = 1 << 20;
 /// How much is read at a time, and of a log that is met for the first time.
 const MOST: u64 = 32 << 20;
+
+/// Bytes before a place by which it is known again: several lines, each with its time.
+const MARK: usize = 16 << 10;
 
 /// How far a file was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,11 +24,19 @@ pub(super) struct Place {
     device: u64,
     inode: u64,
     offset: u64,
+    /// A digest of what stands before it: a file that was emptied and has grown again has something else there.
+    #[serde(default)]
+    before: Option<u64>,
 }
 
 impl Place {
     fn is_of(self, file: &Metadata) -> bool {
         (self.device, self.inode) == (file.dev(), file.ino()) && self.offset <= file.len()
+    }
+
+    /// Whether the file still has before it what it had.
+    fn holds(self, file: &File) -> io::Result<bool> {
+        Ok(self.before.is_none() || self.before == Some(before(file, self.offset)?))
     }
 }
 
@@ -57,7 +69,10 @@ impl Log {
         if self.open.is_none() {
             self.open(calendar)?;
         }
-        if self.read_on(calendar, events)? {
+        self.begin_anew_if_emptied(calendar)?;
+        let more = self.read_on(calendar, events)?;
+        self.mark()?;
+        if more {
             return Ok(true);
         }
         let there = fs::metadata(&self.path)?;
@@ -77,13 +92,31 @@ impl Log {
             return Err(io::Error::other("it is no regular file"));
         }
         let offset = match self.place {
-            Some(place) if place.is_of(&metadata) => place.offset,
+            Some(place) if place.is_of(&metadata) && place.holds(&file)? => place.offset,
             Some(_) => 0,
             None => begin(&file, metadata.len())?,
         };
         self.within = false;
-        self.place = Some(Place { device: metadata.dev(), inode: metadata.ino(), offset });
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        self.place = Some(Place { device, inode, offset, before: None });
         self.open = Some((file, Reader::new(calendar)));
+        Ok(())
+    }
+
+    fn begin_anew_if_emptied(&mut self, calendar: Calendar) -> io::Result<()> {
+        if let (Some((file, reader)), Some(place)) = (&mut self.open, &mut self.place)
+            && !place.holds(file)?
+        {
+            (place.offset, place.before, self.within) = (0, None, false);
+            *reader = Reader::new(calendar);
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self) -> io::Result<()> {
+        if let (Some((file, _)), Some(place)) = (&self.open, &mut self.place) {
+            place.before = Some(before(file, place.offset)?);
+        }
         Ok(())
     }
 
@@ -132,6 +165,15 @@ fn begin(file: &File, length: u64) -> io::Result<u64> {
             None => offset += read as u64,
         }
     }
+}
+
+/// A digest of the last bytes before this place, which are less than [`MARK`] in a file that has become shorter.
+fn before(file: &File, offset: u64) -> io::Result<u64> {
+    let length = offset.min(MARK as u64);
+    let mut block = vec![0; length as usize];
+    let read = read_at(file, &mut block, offset - length)?;
+    let digest: [u8; 32] = Sha256::digest(&block[..read]).into();
+    Ok(u64::from_be_bytes(std::array::from_fn(|at| digest[at])))
 }
 
 fn read_at(file: &File, block: &mut [u8], offset: u64) -> io::Result<usize> {

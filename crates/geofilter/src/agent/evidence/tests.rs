@@ -106,6 +106,66 @@ fn a_log_that_is_rotated_is_read_to_its_end_and_then_the_new_one() {
 }
 
 #[test]
+fn a_log_that_was_emptied_and_has_grown_as_long_again_is_read_from_its_beginning() {
+    let other = |minutes: std::ops::Range<u32>| -> String {
+        minutes.map(|minute| attempt(minute, "1.0.1.7")).collect()
+    };
+    let site = Site::new();
+    site.write(&other(0..10));
+    site.agent(|| {});
+    // While no agent was there, and while one looked.
+    fs::write(site.log(), other(20..30)).unwrap();
+    site.agent(|| {});
+    assert_eq!(site.attempts(), 20);
+    site.agent(|| fs::write(site.log(), other(40..50) + &other(55..56)).unwrap());
+    assert_eq!(site.attempts(), 31);
+}
+
+#[test]
+fn a_log_that_the_pbx_writes_no_more_is_let_go_once_it_is_gone() {
+    let site = Site::new();
+    let old = site.dir.path().join("old.log");
+    fs::write(&old, attempt(0, "1.0.1.7")).unwrap();
+    site.write(&attempt(1, "1.0.1.7"));
+    let watch = Watch::begin(Some(site.dir.path()), Arc::clone(&site.world));
+    let until = |done: fn(&Told) -> bool| {
+        let began = Instant::now();
+        while !done(&watch.shared.told()) {
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", watch.shared.told());
+            thread::yield_now();
+        }
+    };
+    watch.follow([site.log(), old.clone()].into());
+    until(|told| told.logs.len() == 2);
+    fs::remove_file(&old).unwrap();
+    watch.follow([site.log(), old.clone()].into());
+    until(|told| told.trouble.len() == 1);
+    watch.follow([site.log()].into());
+    until(|told| told.logs.len() == 1 && told.trouble.is_empty());
+    let today = |told: &Told| told.evidence.days().next_back().map_or(0, |(_, day)| day.watched);
+    let before = today(&watch.shared.told());
+    // It looks again by itself.
+    let began = Instant::now();
+    while today(&watch.shared.told()) == before {
+        assert!(began.elapsed() < Duration::from_secs(20), "the others count as followed");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn what_a_newer_version_saved_is_left_as_it_is() {
+    let site = Site::new();
+    let newer = r#"{"schema":2,"evidence":{},"logs":{}}"#;
+    fs::write(site.dir.path().join(FILE), newer).unwrap();
+    site.write(&attempt(0, "1.0.1.7"));
+    site.agent(|| {});
+    assert_eq!(fs::read_to_string(site.dir.path().join(FILE)).unwrap(), newer);
+    let watch = Watch::begin(Some(site.dir.path()), Arc::clone(&site.world));
+    let report = watch.report(calendar(SystemTime::now()).now);
+    assert!(report.warnings[0].contains("schema 2"), "{report:?}");
+}
+
+#[test]
 fn what_a_client_wrote_into_a_long_line_is_not_taken_for_a_line() {
     const LONG: usize = 33 << 20;
     let line = format!("{}{}{}", "x".repeat(LONG), attempt(0, "1.0.1.7"), attempt(10, "1.0.1.8"));
@@ -135,8 +195,9 @@ fn what_can_not_be_read_is_said_and_what_was_saved_is_kept() {
     }
     let report = watch.report(calendar(SystemTime::now()).now);
     assert!(report.warnings[0].contains("no regular file"), "{report:?}");
+    assert!(report.warnings[1].contains("counted anew"), "{report:?}");
     assert_eq!(report.days, []);
-    let aside = site.dir.path().join(format!("{FILE}.corrupt"));
+    let aside = site.dir.path().join(format!("{FILE}.corrupt-1"));
     assert_eq!(fs::read_to_string(aside).unwrap(), "no JSON");
 }
 

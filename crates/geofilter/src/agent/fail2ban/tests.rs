@@ -114,6 +114,12 @@ fn of_several_bans_the_longest_counts_and_nothing_else_ends_it() {
     let noted = ask(&mut engine, unban("198.51.100.1", DAY)).unwrap();
     assert!(noted.warnings[0].contains("stays banned"), "{noted:?}");
     assert!(holds(&engine, "198.51.100.1", 7 * DAY));
+    // Nor does one that could be forged cut short one that is proven.
+    ask(&mut engine, ban("198.51.100.2", "asterisk", DAY, true)).unwrap();
+    let noted = ask(&mut engine, ban("198.51.100.2", "recidive", 7 * DAY, false)).unwrap();
+    assert!(noted.warnings[0].contains("banned already"), "{noted:?}");
+    assert!(holds(&engine, "198.51.100.2", DAY), "{:?}", bans(&engine));
+    ask(&mut engine, unban("198.51.100.2", 7 * DAY)).unwrap();
     // Nor does it touch what a person banned.
     let target = ["198.51.100.1".to_owned()];
     engine.add(Kind::Ban, &target, Some(60), String::new(), Origin::Operator).unwrap();
