@@ -88,8 +88,8 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(hosts::evidence))
         .routes(routes!(live::log))
         .routes(routes!(live::events))
-        .routes(routes!(records::exemptions, records::exempt, records::end_exemptions))
-        .routes(routes!(records::bans, records::ban, records::end_bans))
+        .routes(routes!(records::exemptions, records::exempt, records::end_exemption))
+        .routes(routes!(records::bans, records::ban, records::end_ban))
         .routes(routes!(records::peers, records::end_peer))
         .routes(routes!(audit::audit))
 }

@@ -8,10 +8,10 @@ use geofilter_core::book::{Kind, Origin};
 use geofilter_core::wire::{Noted, Peers, Records, Reply, Request};
 use serde::Deserialize;
 use serde_json::json;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::Body;
 use super::hosts::confused;
+use super::{Body, Query};
 use crate::host::Host;
 use crate::problem::Problem;
 use crate::server::Shared;
@@ -32,19 +32,21 @@ pub(crate) struct Added {
 }
 
 /// Whose exemption or ban ends.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Ended {
-    /// As they are listed.
-    targets: Vec<String>,
+    /// As it is listed.
+    target: String,
 }
 
 /// Which peer ends.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct EndedPeer {
     /// Its address and port.
-    #[schema(value_type = String, example = "192.0.2.1:5060")]
+    #[param(value_type = String, example = "192.0.2.1:5060")]
     peer: SocketAddr,
 }
 
@@ -75,16 +77,16 @@ pub(super) async fn exempt(
     shared.record(&by, "exempt", added.request(Kind::Exemption)).await
 }
 
-/// End exemptions.
+/// End an exemption.
 #[utoipa::path(
-    delete, path = "/api/v1/hosts/{host}/exemptions", tag = "records", params(Host),
-    request_body = Ended, responses((status = 200, body = Noted), Problem)
+    delete, path = "/api/v1/hosts/{host}/exemptions", tag = "records", params(Host, Ended),
+    responses((status = 200, body = Noted), Problem)
 )]
-pub(super) async fn end_exemptions(
+pub(super) async fn end_exemption(
     State(shared): State<Arc<Shared>>,
     by: By<Changing>,
     _host: Host,
-    Body(ended): Body<Ended>,
+    Query(ended): Query<Ended>,
 ) -> Result<Body<Noted>, Problem> {
     shared.record(&by, "end exemption", ended.request(Kind::Exemption)).await
 }
@@ -116,16 +118,16 @@ pub(super) async fn ban(
     shared.record(&by, "ban", added.request(Kind::Ban)).await
 }
 
-/// End bans.
+/// End a ban.
 #[utoipa::path(
-    delete, path = "/api/v1/hosts/{host}/bans", tag = "records", params(Host),
-    request_body = Ended, responses((status = 200, body = Noted), Problem)
+    delete, path = "/api/v1/hosts/{host}/bans", tag = "records", params(Host, Ended),
+    responses((status = 200, body = Noted), Problem)
 )]
-pub(super) async fn end_bans(
+pub(super) async fn end_ban(
     State(shared): State<Arc<Shared>>,
     by: By<Changing>,
     _host: Host,
-    Body(ended): Body<Ended>,
+    Query(ended): Query<Ended>,
 ) -> Result<Body<Noted>, Problem> {
     shared.record(&by, "end ban", ended.request(Kind::Ban)).await
 }
@@ -148,14 +150,14 @@ pub(super) async fn peers(
 
 /// End a peer.
 #[utoipa::path(
-    delete, path = "/api/v1/hosts/{host}/peers", tag = "records", params(Host),
-    request_body = EndedPeer, responses((status = 200, body = Noted), Problem)
+    delete, path = "/api/v1/hosts/{host}/peers", tag = "records", params(Host, EndedPeer),
+    responses((status = 200, body = Noted), Problem)
 )]
 pub(super) async fn end_peer(
     State(shared): State<Arc<Shared>>,
     by: By<Changing>,
     _host: Host,
-    Body(EndedPeer { peer }): Body<EndedPeer>,
+    Query(EndedPeer { peer }): Query<EndedPeer>,
 ) -> Result<Body<Noted>, Problem> {
     shared.record(&by, "end peer", Request::RemovePeer { peer }).await
 }
@@ -170,7 +172,7 @@ impl Added {
 impl Ended {
     /// Of whoever asked for it, as in the shell.
     fn request(self, kind: Kind) -> Request {
-        Request::Remove { kind, targets: self.targets, origin: None }
+        Request::Remove { kind, targets: vec![self.target], origin: None }
     }
 }
 
