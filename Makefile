@@ -44,11 +44,13 @@ demo: require-root
 
 build:
 	@scripts/deps build
+	@scripts/page
 	@echo 'Building $(GEOFILTER)'
 	@cargo build --release --locked --quiet
 
 test: require-root
 	@scripts/deps lab
+	@scripts/page
 	@scripts/test
 
 bench: require-root build

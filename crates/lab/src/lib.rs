@@ -36,6 +36,7 @@ pub mod neighbours;
 pub mod pbx;
 pub mod phones;
 pub mod plane;
+pub mod portal;
 pub mod process;
 pub mod processors;
 pub mod rivals;

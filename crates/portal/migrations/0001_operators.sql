@@ -10,15 +10,16 @@ CREATE TABLE operator (
 ) STRICT;
 
 CREATE TABLE session (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     -- SHA-256 of what the cookie says.
-    digest BLOB PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
     operator INTEGER NOT NULL REFERENCES operator (id) ON DELETE CASCADE,
     -- What a request that changes something must repeat.
     csrf TEXT NOT NULL,
     source TEXT NOT NULL,
     began INTEGER NOT NULL,
     used INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE audit (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

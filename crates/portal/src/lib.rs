@@ -12,6 +12,7 @@ mod error;
 mod host;
 mod hub;
 mod page;
+mod passwords;
 mod problem;
 mod secret;
 mod server;

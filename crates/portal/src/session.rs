@@ -12,7 +12,7 @@ use crate::clock;
 use crate::problem::{Kind, Problem};
 use crate::secret::{digest, same};
 use crate::server::Shared;
-use crate::store::{Begun, Role};
+use crate::store::{Begun, Deed, Role};
 
 /// The prefix keeps it to this origin: a browser takes it only with `Secure`, `Path=/` and no `Domain`.
 pub(crate) const COOKIE: &str = "__Host-geofilter";
@@ -46,7 +46,6 @@ impl Needs for Administering {
 /// An operator who may do what is needed.
 pub(crate) struct By<N> {
     pub(crate) session: Begun,
-    pub(crate) digest: [u8; 32],
     /// The address that asks.
     pub(crate) source: String,
     needs: PhantomData<N>,
@@ -56,14 +55,11 @@ impl<N: Needs> FromRequestParts<Arc<Shared>> for By<N> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Problem> {
-        let digest = cookie(&parts.headers).map(digest);
-        let session = match &digest {
-            Some(digest) => shared.store.session(digest, clock::now()).await?,
+        let session = match cookie(&parts.headers) {
+            Some(token) => shared.store.session(&digest(token), clock::now()).await?,
             None => None,
         };
-        let (Some(digest), Some(session)) = (digest, session) else {
-            return Err(shared.nobody().await?);
-        };
+        let Some(session) = session else { return Err(shared.nobody().await?) };
         if parts.method != Method::GET && !repeats(&parts.headers, &session.csrf) {
             let detail =
                 format!("a request that changes something repeats the session's `csrf` in {CSRF}");
@@ -73,7 +69,22 @@ impl<N: Needs> FromRequestParts<Arc<Shared>> for By<N> {
             let detail = "your role does not allow this: ask an admin of this portal";
             return Err(Problem::new(Kind::Forbidden, detail));
         }
-        Ok(Self { session, digest, source: source(parts), needs: PhantomData })
+        Ok(Self { session, source: source(parts), needs: PhantomData })
+    }
+}
+
+impl Shared {
+    /// Writes down what is about to be done here, or it is not done.
+    pub(crate) async fn write_down<N>(
+        &self,
+        by: &By<N>,
+        action: &str,
+        before: Option<serde_json::Value>,
+        after: Option<serde_json::Value>,
+    ) -> Result<(), Problem> {
+        let (operator, source) = (by.session.name.as_str(), by.source.as_str());
+        let deed = Deed { operator, source, host: None, action, before, after };
+        Ok(self.store.write_down(&deed, clock::now()).await?)
     }
 }
 

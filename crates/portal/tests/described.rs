@@ -1,7 +1,5 @@
 //! `openapi/geofilter-v1.json` is what the code says. `UPDATE_OPENAPI=1 cargo test -p geofilter-portal` writes it anew.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::path::Path;
 use std::{env, fs};
 

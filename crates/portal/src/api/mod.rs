@@ -1,4 +1,4 @@
-//! The HTTP API, `/api/v1`: [`session`] is who asks, [`hosts`] what hosts do, [`records`] their exemptions, bans and peers,
+//! The HTTP API, `/api/v1`: [`session`] is who asks, [`sessions`] and [`operators`] say where and who may, [`hosts`] what hosts do, [`records`] their exemptions, bans and peers,
 //! [`live`] what happens there now, [`countries`] what there is to select, [`audit`] what was changed. A document of
 //! `geofilter_core::wire` goes through as it is. The description is generated from this code ([`document`]).
 
@@ -6,8 +6,10 @@ mod audit;
 mod countries;
 mod hosts;
 mod live;
+mod operators;
 mod records;
 mod session;
+mod sessions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +74,11 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::with_openapi(Described::openapi())
         .routes(routes!(session::current, session::sign_in, session::sign_out))
         .routes(routes!(session::first))
+        .routes(routes!(session::new_password))
+        .routes(routes!(sessions::sessions))
+        .routes(routes!(sessions::end_session))
+        .routes(routes!(operators::operators, operators::add_operator))
+        .routes(routes!(operators::set_role, operators::remove_operator))
         .routes(routes!(countries::countries))
         .routes(routes!(hosts::hosts))
         .routes(routes!(hosts::status))
@@ -162,6 +169,11 @@ async fn from_this_page(request: Request, next: Next) -> Response {
 #[derive(FromRequest)]
 #[from_request(via(Json), rejection(Problem))]
 pub(crate) struct Body<T>(pub(crate) T);
+
+/// A part of the path, refused as a [`Problem`] if it is not what is asked for.
+#[derive(axum::extract::FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(Problem))]
+pub(crate) struct Path<T>(pub(crate) T);
 
 /// What follows a `?`, refused as a [`Problem`].
 #[derive(axum::extract::FromRequestParts)]

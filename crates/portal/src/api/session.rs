@@ -10,18 +10,15 @@ use utoipa::ToSchema;
 
 use super::Body;
 use crate::clock;
+use crate::passwords;
 use crate::problem::{Kind, Problem};
 use crate::secret::{self, Token};
 use crate::server::Shared;
 use crate::session::{By, COOKIE, From, Seeing};
-use crate::store::{Begun, Deed, IDLE, Operator, Role};
+use crate::store::{Begun, Deed, LONGEST, Operator, Role};
 
-/// Characters of a password, at least; there are no other rules, as NIST SP 800-63B has it.
-const SHORTEST: usize = 12;
-/// Bytes of one, at most: hashing more costs without a gain.
-const LONGEST: usize = 256;
-/// Characters of an operator's name.
-const NAME: usize = 64;
+/// Seconds for which a browser keeps the cookie; when the session ends, the portal says.
+const KEPT: i64 = LONGEST / 1000;
 
 /// A session that goes on.
 #[derive(Debug, Serialize, ToSchema)]
@@ -81,9 +78,8 @@ pub(super) async fn first(
         let detail = "this link was used, or is of an earlier start: the portal prints a new one when it starts and nobody may sign in yet";
         return Err(Problem::new(Kind::Session, detail));
     }
-    let name = check_name(&first.name)?;
-    check_password(&first.password)?;
-    let hash = hash(&shared, first.password).await?;
+    let name = passwords::check_name(&first.name)?;
+    let hash = shared.hash(first.password).await?;
     let operator = shared.store.add_first_operator(name, &hash, clock::now()).await?;
     shared.spend_first();
     let operator = operator
@@ -111,7 +107,7 @@ pub(super) async fn sign_in(
         });
     }
     let operator = shared.store.operator(&name).await?;
-    let right = verify(&shared, password, operator.as_ref()).await?;
+    let right = shared.verify(password, operator.as_ref()).await?;
     let Some(operator) = operator.filter(|_| right) else {
         throttle().failed(&name, &source, seconds);
         return Err(match shared.store.has_operators().await? {
@@ -123,6 +119,37 @@ pub(super) async fn sign_in(
     begin(&shared, &operator, &source, "sign in").await
 }
 
+/// The old password and the new one.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewPassword {
+    /// The one that is known.
+    old: String,
+    /// One of at least 12 characters.
+    new: String,
+}
+
+/// Have another password. All other sessions of this operator end.
+#[utoipa::path(
+    put, path = "/api/v1/session/password", tag = "session", request_body = NewPassword,
+    responses((status = 204, description = "It is in force."), Problem)
+)]
+pub(super) async fn new_password(
+    State(shared): State<Arc<Shared>>,
+    by: By<Seeing>,
+    Body(NewPassword { old, new }): Body<NewPassword>,
+) -> Result<StatusCode, Problem> {
+    let operator = shared.store.operator(&by.session.name).await?;
+    let right = shared.verify(old, operator.as_ref()).await?;
+    let operator = operator.filter(|_| right);
+    let wrong = || Problem::new(Kind::Forbidden, "the old password is wrong");
+    let operator = operator.ok_or_else(wrong)?;
+    let hash = shared.hash(new).await?;
+    shared.write_down(&by, "new password", None, None).await?;
+    shared.store.set_password(&operator, &hash, by.session.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Sign out.
 #[utoipa::path(
     delete, path = "/api/v1/session", tag = "session",
@@ -132,7 +159,7 @@ pub(super) async fn sign_out(
     State(shared): State<Arc<Shared>>,
     by: By<Seeing>,
 ) -> Result<Response, Problem> {
-    shared.store.end_session(&by.digest).await?;
+    shared.store.end_session(by.session.operator, by.session.id).await?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie("", 0)?)]).into_response())
 }
 
@@ -157,77 +184,17 @@ async fn begin(
     let (token, csrf) = (Token::new().map_err(random)?, Token::new().map_err(random)?);
     let now = clock::now();
     let digest = token.digest();
-    shared.store.begin_session(&digest, operator, csrf.as_str(), source, now).await?;
     let deed =
         Deed { operator: &operator.name, source, host: None, action, before: None, after: None };
     shared.store.write_down(&deed, now).await?;
-    let session = Begun {
-        name: operator.name.clone(),
-        role: operator.role,
-        csrf: csrf.as_str().to_owned(),
-        began: now,
-        used: now,
-    };
-    let cookie = cookie(token.as_str(), IDLE / 1000)?;
+    let session = shared.store.begin_session(&digest, operator, csrf.as_str(), source, now).await?;
+    let cookie = cookie(token.as_str(), KEPT)?;
     let body = Body(Session::of(&session));
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], body).into_response())
 }
 
 fn cookie(value: &str, seconds: i64) -> Result<HeaderValue, Problem> {
-    // Seven days is the longest that a session goes on; until then its use is what keeps it.
-    let kept = if seconds == 0 { 0 } else { 7 * 86_400 };
-    format!("{COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={kept}")
+    format!("{COOKIE}={value}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={seconds}")
         .try_into()
         .map_err(|error| Problem::internal("the cookie can't be written", &error))
-}
-
-fn check_name(name: &str) -> Result<&str, Problem> {
-    let name = name.trim();
-    match (1..=NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
-        true => Ok(name),
-        false => Err(Problem::new(
-            Kind::Invalid,
-            format!("a name has 1 to {NAME} characters, in one line"),
-        )),
-    }
-}
-
-fn check_password(password: &str) -> Result<(), Problem> {
-    match password.chars().count() >= SHORTEST && password.len() <= LONGEST {
-        true => Ok(()),
-        false => Err(Problem::new(
-            Kind::Invalid,
-            format!("a password has at least {SHORTEST} characters, and at most {LONGEST} bytes"),
-        )),
-    }
-}
-
-async fn hash(shared: &Shared, password: String) -> Result<String, Problem> {
-    let hashed = hashing(shared, move || secret::hash(&password)).await?;
-    hashed.map_err(|error| Problem::internal("the password can't be hashed", &error))
-}
-
-/// Takes as long for a name that nobody has.
-async fn verify(
-    shared: &Shared,
-    password: String,
-    operator: Option<&Operator>,
-) -> Result<bool, Problem> {
-    let hash = operator.map_or(secret::NOBODY, |operator| &operator.password).to_owned();
-    if password.len() > LONGEST {
-        return Ok(false);
-    }
-    hashing(shared, move || secret::verify(&password, &hash)).await
-}
-
-/// Hashes on a thread where it holds nobody up, a few at a time.
-async fn hashing<T: Send + 'static>(
-    shared: &Shared,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
-    let what = "the password can't be hashed";
-    let turn = shared.hashing.acquire().await;
-    let _turn = turn.map_err(|error| Problem::internal(what, &error))?;
-    let hashed = tokio::task::spawn_blocking(work).await;
-    hashed.map_err(|error| Problem::internal(what, &error))
 }

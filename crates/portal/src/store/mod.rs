@@ -15,7 +15,7 @@ pub(crate) use audit::{Deed, Entry};
 
 pub(crate) use operators::{Operator, Role};
 
-pub(crate) use sessions::{Begun, IDLE};
+pub(crate) use sessions::{Begun, LONGEST};
 
 /// Connections that read; SQLite has one that writes.
 const CONNECTIONS: u32 = 4;

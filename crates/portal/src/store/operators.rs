@@ -26,6 +26,7 @@ pub(crate) struct Operator {
     pub(crate) name: String,
     pub(crate) password: String,
     pub(crate) role: Role,
+    pub(crate) created: i64,
 }
 
 impl Store {
@@ -36,10 +37,87 @@ impl Store {
 
     /// The one of this name, in any case.
     pub(crate) async fn operator(&self, name: &str) -> Result<Option<Operator>, sqlx::Error> {
-        sqlx::query_as("SELECT id, name, password, role FROM operator WHERE name = ?")
+        sqlx::query_as("SELECT id, name, password, role, created FROM operator WHERE name = ?")
             .bind(name)
             .fetch_optional(&self.pool)
             .await
+    }
+
+    /// All of them, by name.
+    pub(crate) async fn operators(&self) -> Result<Vec<Operator>, sqlx::Error> {
+        sqlx::query_as("SELECT id, name, password, role, created FROM operator ORDER BY name")
+            .fetch_all(&self.pool)
+            .await
+    }
+
+    /// Another operator; none if the name is taken.
+    pub(crate) async fn add_operator(
+        &self,
+        name: &str,
+        password: &str,
+        role: Role,
+        now: i64,
+    ) -> Result<Option<Operator>, sqlx::Error> {
+        sqlx::query_as(
+            "INSERT INTO operator (name, password, role, created) VALUES (?, ?, ?, ?)
+             ON CONFLICT DO NOTHING RETURNING id, name, password, role, created",
+        )
+        .bind(name)
+        .bind(password)
+        .bind(role)
+        .bind(now)
+        .fetch_optional(&self.pool)
+        .await
+    }
+
+    /// Gives an operator another role, unless that is the last admin. Says whether it did.
+    pub(crate) async fn set_role(
+        &self,
+        operator: &Operator,
+        role: Role,
+    ) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(
+            "UPDATE operator SET role = ?1 WHERE id = ?2
+             AND (?1 = 'admin' OR EXISTS (SELECT 1 FROM operator WHERE role = 'admin' AND id <> ?2))",
+        )
+        .bind(role)
+        .bind(operator.id)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Removes an operator with the sessions, unless that is the last admin. Says whether it did.
+    pub(crate) async fn remove_operator(&self, operator: &Operator) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(
+            "DELETE FROM operator WHERE id = ?1
+             AND EXISTS (SELECT 1 FROM operator WHERE role = 'admin' AND id <> ?1)",
+        )
+        .bind(operator.id)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Gives an operator another password, and ends all sessions but this one.
+    pub(crate) async fn set_password(
+        &self,
+        operator: &Operator,
+        password: &str,
+        session: i64,
+    ) -> Result<(), sqlx::Error> {
+        let mut both = self.pool.begin().await?;
+        sqlx::query("UPDATE operator SET password = ? WHERE id = ?")
+            .bind(password)
+            .bind(operator.id)
+            .execute(&mut *both)
+            .await?;
+        sqlx::query("DELETE FROM session WHERE operator = ? AND id <> ?")
+            .bind(operator.id)
+            .bind(session)
+            .execute(&mut *both)
+            .await?;
+        both.commit().await
     }
 
     /// The first operator, an admin; none if there is somebody already.
@@ -52,7 +130,7 @@ impl Store {
         sqlx::query_as(
             "INSERT INTO operator (name, password, role, created)
              SELECT ?, ?, 'admin', ? WHERE NOT EXISTS (SELECT 1 FROM operator)
-             RETURNING id, name, password, role",
+             RETURNING id, name, password, role, created",
         )
         .bind(name)
         .bind(password)

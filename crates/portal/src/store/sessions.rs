@@ -3,18 +3,21 @@ use sqlx::FromRow;
 use super::{Operator, Role, Store};
 
 /// Milliseconds after which a session that nobody used has ended.
-pub(crate) const IDLE: i64 = 8 * 3_600_000;
+const IDLE: i64 = 8 * 3_600_000;
 /// Milliseconds after which it has ended whoever uses it.
-const LONGEST: i64 = 7 * 86_400_000;
+pub(crate) const LONGEST: i64 = 7 * 86_400_000;
 /// Milliseconds between two notes that it was used.
 const NOTED: i64 = 60_000;
 
 /// A session that goes on.
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct Begun {
+    pub(crate) id: i64,
+    pub(crate) operator: i64,
     pub(crate) name: String,
     pub(crate) role: Role,
     pub(crate) csrf: String,
+    pub(crate) source: String,
     pub(crate) began: i64,
     pub(crate) used: i64,
 }
@@ -35,14 +38,15 @@ impl Store {
         csrf: &str,
         source: &str,
         now: i64,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<Begun, sqlx::Error> {
         sqlx::query("DELETE FROM session WHERE used < ? OR began < ?")
             .bind(now - IDLE)
             .bind(now - LONGEST)
             .execute(&self.pool)
             .await?;
-        sqlx::query(
-            "INSERT INTO session (digest, operator, csrf, source, began, used) VALUES (?, ?, ?, ?, ?, ?)",
+        let id = sqlx::query_scalar(
+            "INSERT INTO session (digest, operator, csrf, source, began, used) VALUES (?, ?, ?, ?, ?, ?)
+             RETURNING id",
         )
         .bind(digest.as_slice())
         .bind(operator.id)
@@ -50,9 +54,18 @@ impl Store {
         .bind(source)
         .bind(now)
         .bind(now)
-        .execute(&self.pool)
-        .await
-        .map(drop)
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Begun {
+            id,
+            operator: operator.id,
+            name: operator.name.clone(),
+            role: operator.role,
+            csrf: csrf.to_owned(),
+            source: source.to_owned(),
+            began: now,
+            used: now,
+        })
     }
 
     /// The one whose token has this digest, if it has not ended; it counts as used now.
@@ -62,7 +75,8 @@ impl Store {
         now: i64,
     ) -> Result<Option<Begun>, sqlx::Error> {
         let found: Option<Begun> = sqlx::query_as(
-            "SELECT operator.name, operator.role, session.csrf, session.began, session.used
+            "SELECT session.id, session.operator, operator.name, operator.role, session.csrf, session.source,
+                    session.began, session.used
              FROM session JOIN operator ON operator.id = session.operator WHERE session.digest = ?",
         )
         .bind(digest.as_slice())
@@ -79,12 +93,32 @@ impl Store {
         Ok(Some(session))
     }
 
-    /// Ends one.
-    pub(crate) async fn end_session(&self, digest: &[u8; 32]) -> Result<(), sqlx::Error> {
-        sqlx::query("DELETE FROM session WHERE digest = ?")
-            .bind(digest.as_slice())
+    /// Those of an operator that go on, the one that was used last first.
+    pub(crate) async fn sessions(
+        &self,
+        operator: i64,
+        now: i64,
+    ) -> Result<Vec<Begun>, sqlx::Error> {
+        let mut found: Vec<Begun> = sqlx::query_as(
+            "SELECT session.id, session.operator, operator.name, operator.role, session.csrf, session.source,
+                    session.began, session.used
+             FROM session JOIN operator ON operator.id = session.operator WHERE session.operator = ?
+             ORDER BY session.used DESC",
+        )
+        .bind(operator)
+        .fetch_all(&self.pool)
+        .await?;
+        found.retain(|session| now < session.ends());
+        Ok(found)
+    }
+
+    /// Ends one of an operator's. Says whether there was one.
+    pub(crate) async fn end_session(&self, operator: i64, id: i64) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query("DELETE FROM session WHERE operator = ? AND id = ?")
+            .bind(operator)
+            .bind(id)
             .execute(&self.pool)
-            .await
-            .map(drop)
+            .await?;
+        Ok(done.rows_affected() > 0)
     }
 }

@@ -1,0 +1,319 @@
+//! [`Portal`]: the real binary's portal, beside an agent in a namespace; a [`Client`] is somebody at it.
+
+use std::io::{BufRead, BufReader, Lines};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use std::{fs, io};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use ureq::http::{Request, Response};
+
+use crate::namespace::Namespace;
+use crate::process::{Agent, binary};
+
+/// Who the portal runs as in tests, and what an agent's configuration says of it.
+pub const USER: &str = "nobody";
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What the first operator is called in tests, and knows.
+const OPERATOR: [&str; 2] = ["Ana Popescu", "correct horse battery"];
+
+/// A portal that serves.
+#[derive(Debug)]
+pub struct Portal<'a> {
+    namespace: &'a Namespace,
+    folder: TempDir,
+    words: Vec<String>,
+    child: Child,
+    /// Where it serves.
+    pub url: String,
+    /// What follows the `#` of the one-time link, if nobody may sign in yet.
+    pub first: Option<String>,
+}
+
+/// Somebody at a portal, who may have signed in.
+#[derive(Debug, Clone)]
+pub struct Client<'a> {
+    namespace: &'a Namespace,
+    url: String,
+    /// The session's cookie.
+    pub cookie: Option<String>,
+    csrf: Option<String>,
+}
+
+/// What a portal answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The head.
+    pub head: Response<()>,
+    /// The body; null if it is not JSON.
+    pub body: Value,
+    /// The same as it came.
+    pub text: String,
+}
+
+/// A configuration that has an agent serve the portal.
+///
+/// # Errors
+/// If it can't be written.
+pub fn config() -> Result<tempfile::NamedTempFile> {
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), format!("[portal]\nuser = \"{USER}\"\n"))?;
+    Ok(file)
+}
+
+impl<'a> Portal<'a> {
+    /// Starts one beside this agent, which has [`config`], and waits until it serves.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn start(namespace: &'a Namespace, agent: &Agent<'_>) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("gf-portal").tempdir()?;
+        // Its user passes through.
+        Command::new("chmod").arg("755").arg(folder.path()).status()?;
+        let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
+        let socket = text(agent.runtime_dir().join("portal.sock"));
+        let state_dir = text(folder.path().join("state"));
+        let words = ["portal", "run", "--json", "--listen", "127.0.0.1:0", "--user", USER];
+        let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        words.extend(["--agent".to_owned(), socket, "--state-dir".to_owned(), state_dir]);
+        let (child, url, first) = serve(namespace, &words)?;
+        Ok(Self { namespace, folder, words, child, url, first })
+    }
+
+    /// Ends it and starts it again at the same place.
+    ///
+    /// # Errors
+    /// If it does not end, or serve again.
+    pub fn restart(&mut self) -> Result<()> {
+        self.end()?;
+        let at = self.url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let words = self.words.iter().map(|word| match word.as_str() {
+            "127.0.0.1:0" => at.clone(),
+            word => word.to_owned(),
+        });
+        self.words = words.collect();
+        (self.child, self.url, self.first) = serve(self.namespace, &self.words)?;
+        Ok(())
+    }
+
+    /// Ends it as an administrator would.
+    ///
+    /// # Errors
+    /// If it does not end well.
+    pub fn end(&mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let ended = self.child.wait()?;
+        ensure!(ended.success(), "the portal ended with {ended}");
+        Ok(())
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its folder.
+    pub fn state_dir(&self) -> std::path::PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// Somebody who has not signed in.
+    pub fn stranger(&self) -> Client<'a> {
+        Client { namespace: self.namespace, url: self.url.clone(), cookie: None, csrf: None }
+    }
+
+    /// The first operator, made by the one-time link.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub fn first_operator(&self) -> Result<Client<'a>> {
+        let mut client = self.stranger();
+        let token = self.first.as_deref().context("there is no one-time link")?;
+        let [name, password] = OPERATOR;
+        let body = json!({ "token": token, "name": name, "password": password });
+        client.begin("/api/v1/session/first", &body)?;
+        Ok(client)
+    }
+}
+
+impl Drop for Portal<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn serve(namespace: &Namespace, words: &[String]) -> Result<(Child, String, Option<String>)> {
+    let mut command = Command::new(binary()?);
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = namespace.inside(move || command.spawn())??;
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().context("its output")?).read_line(&mut line)?;
+    let Ok(ready) = serde_json::from_str::<Value>(&line) else {
+        let ended = child.wait()?;
+        bail!("the portal does not serve: {line:?}, {ended}");
+    };
+    let url = ready["url"].as_str().context("no url")?.to_owned();
+    let first = ready["first"].as_str().and_then(|link| link.split_once('#'));
+    Ok((child, url, first.map(|(_, token)| token.to_owned())))
+}
+
+impl<'a> Client<'a> {
+    /// Signs the first operator in.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub fn sign_in(&mut self) -> Result<()> {
+        let [name, password] = OPERATOR;
+        self.sign_in_as(name, password)
+    }
+
+    /// Signs somebody in.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub fn sign_in_as(&mut self, name: &str, password: &str) -> Result<()> {
+        self.begin("/api/v1/session", &json!({ "name": name, "password": password }))
+    }
+
+    fn begin(&mut self, path: &str, body: &Value) -> Result<()> {
+        let answer = self.send("POST", path, Some(body))?;
+        ensure!(answer.status == 201, "{}: {}", answer.status, answer.text);
+        let cookie = answer.head.headers().get("set-cookie").context("no cookie")?.to_str()?;
+        self.cookie = Some(cookie.split(';').next().unwrap_or_default().to_owned());
+        self.csrf = answer.body["csrf"].as_str().map(str::to_owned);
+        Ok(())
+    }
+
+    /// The same somebody, who repeats something else than the session's token, or nothing.
+    pub fn repeating(&self, csrf: Option<&str>) -> Self {
+        Self { csrf: csrf.map(str::to_owned), ..self.clone() }
+    }
+
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// If nothing is answered.
+    pub fn get(&self, path: &str) -> Result<Answer> {
+        self.send("GET", path, None)
+    }
+
+    /// The same, which must be had.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub fn read(&self, path: &str) -> Result<Value> {
+        self.must("GET", path, None)
+    }
+
+    /// Has something done, which must be.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub fn must(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let answer = self.send(method, path, body)?;
+        ensure!(answer.status < 300, "{method} {path}: {}: {}", answer.status, answer.text);
+        Ok(answer.body)
+    }
+
+    /// Has something done, and returns what was answered.
+    ///
+    /// # Errors
+    /// If nothing is.
+    pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
+        self.send_with(method, path, body, &[])
+    }
+
+    /// The same with further headers.
+    ///
+    /// # Errors
+    /// If nothing is answered.
+    pub fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer> {
+        let uri = format!("{}{}", self.url.trim_end_matches('/'), path);
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in self.own_headers().into_iter().chain(headers.iter().copied()) {
+            request = request.header(name, value);
+        }
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let request = request.header("content-type", "application/json").body(body)?;
+        self.namespace.inside(move || exchange(request))?
+    }
+
+    fn own_headers(&self) -> Vec<(&str, &str)> {
+        let cookie = self.cookie.as_deref().map(|cookie| ("cookie", cookie));
+        let csrf = self.csrf.as_deref().map(|csrf| ("x-csrf-token", csrf));
+        cookie.into_iter().chain(csrf).collect()
+    }
+
+    /// What happens from now on, as server-sent events.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub fn events(&self, path: &str) -> Result<Events> {
+        use io::Write as _;
+        let at = self.url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let mut stream = self.namespace.inside(move || TcpStream::connect(at))??;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let cookie = self.cookie.as_deref().unwrap_or_default();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n")?;
+        let mut lines = BufReader::new(stream).lines();
+        let status = lines.next().context("no answer")??;
+        ensure!(status.contains(" 200 "), "{path}: {status}");
+        Ok(Events { lines })
+    }
+}
+
+fn exchange(request: Request<String>) -> Result<Answer> {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .max_redirects(0)
+        .timeout_global(Some(PATIENCE))
+        .build();
+    let agent = ureq::Agent::new_with_config(config);
+    let (head, mut body) = agent.run(request)?.into_parts();
+    let text = body.read_to_string()?;
+    Ok(Answer {
+        status: head.status.as_u16(),
+        head: Response::from_parts(head, ()),
+        body: serde_json::from_str(&text).unwrap_or_default(),
+        text,
+    })
+}
+
+/// Server-sent events, as they come.
+#[derive(Debug)]
+pub struct Events {
+    lines: Lines<BufReader<TcpStream>>,
+}
+
+impl Events {
+    /// The next one of this name, for as long as one of any name comes in time.
+    ///
+    /// # Errors
+    /// If none does.
+    pub fn next(&mut self, name: &str) -> Result<Value> {
+        let wanted = format!("event: {name}");
+        loop {
+            let line = self.lines.next().context("the stream has ended")??;
+            if line == wanted {
+                let data = self.lines.next().context("the stream has ended")??;
+                let data = data.strip_prefix("data: ").context("no data")?;
+                return Ok(serde_json::from_str(data)?);
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Who may do what.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{Body, Path};
+use crate::clock;
+use crate::passwords;
+use crate::problem::{Kind, Problem};
+use crate::server::Shared;
+use crate::session::{Administering, By};
+use crate::store::{Operator, Role};
+
+/// The operators.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Operators {
+    /// They, by name.
+    operators: Vec<OperatorReport>,
+}
+
+/// An operator.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OperatorReport {
+    /// The name.
+    name: String,
+    /// What the operator may do.
+    role: Role,
+    /// Since when, in RFC 3339.
+    created: String,
+}
+
+/// Another operator.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewOperator {
+    /// A name that nobody has.
+    name: String,
+    /// A password of at least 12 characters, which the operator changes.
+    password: String,
+    /// What the operator may do.
+    role: Role,
+}
+
+/// What an operator may do from now on.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRole {
+    /// This.
+    role: Role,
+}
+
+/// The operators.
+#[utoipa::path(
+    get, path = "/api/v1/operators", tag = "operators",
+    responses((status = 200, body = Operators), Problem)
+)]
+pub(super) async fn operators(
+    State(shared): State<Arc<Shared>>,
+    _by: By<Administering>,
+) -> Result<Body<Operators>, Problem> {
+    let operators = shared.store.operators().await?.into_iter().map(|operator| OperatorReport {
+        name: operator.name,
+        role: operator.role,
+        created: clock::written(operator.created),
+    });
+    Ok(Body(Operators { operators: operators.collect() }))
+}
+
+/// Add an operator.
+#[utoipa::path(
+    post, path = "/api/v1/operators", tag = "operators", request_body = NewOperator,
+    responses((status = 201, description = "The operator may sign in."), Problem)
+)]
+pub(super) async fn add_operator(
+    State(shared): State<Arc<Shared>>,
+    by: By<Administering>,
+    Body(NewOperator { name, password, role }): Body<NewOperator>,
+) -> Result<StatusCode, Problem> {
+    let name = passwords::check_name(&name)?;
+    let taken = || Problem::new(Kind::Invalid, format!("there is an operator `{name}` already"));
+    if shared.store.operator(name).await?.is_some() {
+        return Err(taken());
+    }
+    let hash = shared.hash(password).await?;
+    let after = json!({ "name": name, "role": role });
+    shared.write_down(&by, "add operator", None, Some(after)).await?;
+    let added = shared.store.add_operator(name, &hash, role, clock::now()).await?;
+    added.map(|_| StatusCode::CREATED).ok_or_else(taken)
+}
+
+/// Give an operator another role, at once.
+#[utoipa::path(
+    put, path = "/api/v1/operators/{name}", tag = "operators", request_body = NewRole,
+    params(("name" = String, Path, description = "The operator's name.")),
+    responses((status = 204, description = "It is in force."), Problem)
+)]
+pub(super) async fn set_role(
+    State(shared): State<Arc<Shared>>,
+    by: By<Administering>,
+    Path(name): Path<String>,
+    Body(NewRole { role }): Body<NewRole>,
+) -> Result<StatusCode, Problem> {
+    let operator = shared.operator(&name).await?;
+    let told = |role: Role| Some(json!({ "name": operator.name, "role": role }));
+    shared.write_down(&by, "set role", told(operator.role), told(role)).await?;
+    match shared.store.set_role(&operator, role).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(last_admin()),
+    }
+}
+
+/// Remove an operator, whose sessions end at once.
+#[utoipa::path(
+    delete, path = "/api/v1/operators/{name}", tag = "operators",
+    params(("name" = String, Path, description = "The operator's name.")),
+    responses((status = 204, description = "The operator may do nothing any more."), Problem)
+)]
+pub(super) async fn remove_operator(
+    State(shared): State<Arc<Shared>>,
+    by: By<Administering>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let operator = shared.operator(&name).await?;
+    let before = json!({ "name": operator.name, "role": operator.role });
+    shared.write_down(&by, "remove operator", Some(before), None).await?;
+    match shared.store.remove_operator(&operator).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(last_admin()),
+    }
+}
+
+impl Shared {
+    async fn operator(&self, name: &str) -> Result<Operator, Problem> {
+        let missing = || Problem::new(Kind::Missing, format!("there is no operator `{name}`"));
+        self.store.operator(name).await?.ok_or_else(missing)
+    }
+}
+
+fn last_admin() -> Problem {
+    Problem::new(Kind::Invalid, "this is the last admin: make somebody else one first")
+}
