@@ -1,0 +1,53 @@
+// The page: whoever has a session sees the host, everybody else how to get one.
+
+import { Redirect, Route, Switch } from "wouter";
+import { Refused } from "./api/client";
+import { LiveProvider } from "./api/live";
+import { useSession } from "./api/session";
+import { Evidence } from "./pages/Evidence";
+import { First } from "./pages/First";
+import { Live } from "./pages/Live";
+import { Policy } from "./pages/Policy";
+import { Bans, Exemptions } from "./pages/Records";
+import { Settings } from "./pages/Settings";
+import { SignIn } from "./pages/SignIn";
+import { Frame } from "./parts/Frame";
+import { Failure } from "./parts/Notice";
+import { useWords } from "./words";
+
+export function App() {
+  const { words } = useWords();
+  const session = useSession();
+  if (session.isPending) return <p className="alone quiet">{words.common.loading}</p>;
+  const problem = session.error instanceof Refused ? session.error.problem : undefined;
+  if (problem?.type === "urn:geofilter:session")
+    return (
+      <Switch>
+        <Route path="/first">{() => <First />}</Route>
+        <Route>{() => (problem.first ? <p className="alone">{words.first.needed}</p> : <SignIn />)}</Route>
+      </Switch>
+    );
+  if (!session.data)
+    return (
+      <div className="alone">
+        <Failure error={session.error} again={() => session.refetch()} />
+      </div>
+    );
+  return (
+    <LiveProvider>
+      <Frame>
+        <Switch>
+          <Route path="/" component={Policy} />
+          <Route path="/live" component={Live} />
+          <Route path="/exemptions" component={Exemptions} />
+          <Route path="/bans" component={Bans} />
+          <Route path="/evidence" component={Evidence} />
+          <Route path="/settings" component={Settings} />
+          <Route>
+            <Redirect to="/" replace />
+          </Route>
+        </Switch>
+      </Frame>
+    </LiveProvider>
+  );
+}

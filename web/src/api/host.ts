@@ -1,0 +1,151 @@
+// What the page asks of a host. Portals have one host today; every call names it all the same.
+
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { api, type Change, type Changed, done } from "./client";
+
+export const HOST = "local";
+const params = { path: { host: HOST } };
+
+export const keys = {
+  status: ["status"],
+  records: (kind: Kind) => ["records", kind],
+  log: ["log"],
+};
+
+export type Kind = "exemptions" | "bans";
+
+export function useStatus() {
+  return useQuery({
+    queryKey: keys.status,
+    queryFn: () => done(api.GET("/api/v1/hosts/{host}/status", { params })),
+  });
+}
+
+export function useHosts() {
+  return useQuery({ queryKey: ["hosts"], queryFn: () => done(api.GET("/api/v1/hosts")), staleTime: 60_000 });
+}
+
+export function useCountries() {
+  return useQuery({
+    queryKey: ["countries"],
+    queryFn: () => done(api.GET("/api/v1/countries")),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+}
+
+export function useSources() {
+  return useQuery({
+    queryKey: ["sources"],
+    queryFn: () =>
+      done(api.GET("/api/v1/hosts/{host}/sources", { params: { ...params, query: { limit: 10_000 } } })),
+    refetchInterval: 15_000,
+  });
+}
+
+/** What a change would do; the last answer stays while the next one is on its way. */
+export function usePreview(change: Change | undefined) {
+  return useQuery({
+    queryKey: ["preview", change],
+    queryFn: () =>
+      done(api.POST("/api/v1/hosts/{host}/preview", { params, body: { change: change ?? null } })),
+    placeholderData: (before) => before,
+    enabled: change !== undefined,
+    retry: false,
+  });
+}
+
+export function useLog(country: string, reason: string) {
+  const query = { ...(country && { country }), ...(reason && { reason: reason as never }) };
+  return useQuery({
+    queryKey: [...keys.log, country, reason],
+    queryFn: () => done(api.GET("/api/v1/hosts/{host}/log", { params: { ...params, query } })),
+  });
+}
+
+export function useWhy(address: string | undefined) {
+  return useQuery({
+    queryKey: ["why", address],
+    queryFn: () =>
+      done(api.GET("/api/v1/hosts/{host}/why", { params: { ...params, query: { address: address ?? "" } } })),
+    enabled: address !== undefined,
+    retry: false,
+  });
+}
+
+export function useEvidence() {
+  return useQuery({
+    queryKey: ["evidence"],
+    queryFn: () => done(api.GET("/api/v1/hosts/{host}/evidence", { params })),
+  });
+}
+
+export function useRecords(kind: Kind) {
+  return useQuery({
+    queryKey: keys.records(kind),
+    queryFn: () => done(api.GET(`/api/v1/hosts/{host}/${kind}`, { params })),
+    refetchInterval: 30_000,
+  });
+}
+
+export function usePeers() {
+  return useQuery({
+    queryKey: ["peers"],
+    queryFn: () => done(api.GET("/api/v1/hosts/{host}/peers", { params })),
+    refetchInterval: 30_000,
+  });
+}
+
+interface Added {
+  target: string;
+  seconds?: number;
+  note?: string;
+}
+
+/** Exempts or bans somebody, or ends that. */
+export function useRecording(kind: Kind) {
+  const client = useQueryClient();
+  const path = `/api/v1/hosts/{host}/${kind}` as const;
+  const onSuccess = () => client.invalidateQueries({ queryKey: keys.records(kind) });
+  const add = useMutation({
+    mutationFn: ({ target, seconds, note }: Added) =>
+      done(
+        api.POST(path, { params, body: { targets: [target], seconds: seconds ?? null, note: note ?? "" } }),
+      ),
+    onSuccess,
+  });
+  const end = useMutation({
+    mutationFn: (target: string) => done(api.DELETE(path, { params: { ...params, query: { target } } })),
+    onSuccess,
+  });
+  return { add, end };
+}
+
+/** What the host can be told to do. */
+export type Order =
+  | { to: "enforce"; change: Change; within: number | null }
+  | { to: "confirm" | "revert" | "observe" | "resume" | "off" }
+  | { to: "pause"; seconds: number };
+
+function tell(order: Order): Promise<Changed> {
+  switch (order.to) {
+    case "enforce": {
+      const body = { change: order.change, confirm_within: order.within };
+      return done(api.PUT("/api/v1/hosts/{host}/policy", { params, body }));
+    }
+    case "pause":
+      return done(api.POST("/api/v1/hosts/{host}/pause", { params, body: { seconds: order.seconds } }));
+    case "confirm":
+    case "revert":
+      return done(api.POST(`/api/v1/hosts/{host}/${order.to}`, { params, body: {} }));
+    default:
+      return done(api.POST(`/api/v1/hosts/{host}/${order.to}`, { params }));
+  }
+}
+
+export function useOrder() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: tell,
+    onSettled: () => client.invalidateQueries({ queryKey: keys.status }),
+  });
+}

@@ -1,0 +1,238 @@
+// What is being stopped, as it happens; and from any row why, and the way to let somebody in.
+
+import { useEffect, useMemo, useState } from "react";
+import type { LogEntry, Status } from "../api/client";
+import { useLog, useRecording, useStatus } from "../api/host";
+import { useLive } from "../api/live";
+import { useSession } from "../api/session";
+import { csv, key, matching, merged, reasonsOf } from "../log";
+import { Code } from "../parts/Code";
+import { Failure, Loaded, Note } from "../parts/Notice";
+import { WhyPanel } from "../parts/WhyPanel";
+import { Windowed } from "../parts/Windowed";
+import { useWords } from "../words";
+
+const HOUR = 3600;
+/** Countries that have a bar. */
+const BARS = 12;
+
+export function Live() {
+  const { words } = useWords();
+  const status = useStatus();
+  return (
+    <div className="stack">
+      <h1>{words.live.title}</h1>
+      <Loaded query={status}>{(status) => <Totals status={status} />}</Loaded>
+      <Drops />
+    </div>
+  );
+}
+
+function Totals({ status }: { status: Status }) {
+  const { words, number, country } = useWords();
+  const enforced = status.dropped.packets > 0 || status.state === "enforcing" || status.state === "pending";
+  const told = enforced ? status.dropped : status.would_drop;
+  const most = Object.entries(told.by_country)
+    .sort(([, one], [, other]) => other.packets - one.packets)
+    .slice(0, BARS);
+  const highest = Math.max(1, ...most.map(([, traffic]) => traffic.packets));
+  return (
+    <section className="totals">
+      <dl className="figures">
+        <div>
+          <dt>{enforced ? words.live.dropped : words.live.wouldDrop}</dt>
+          <dd data-testid="dropped">{number(told.packets)}</dd>
+        </div>
+        <div>
+          <dt>{words.live.passed}</dt>
+          <dd>{number(status.passed.packets)}</dd>
+        </div>
+      </dl>
+      <p className="quiet small">{words.live.sinceAttached}</p>
+      {most.length > 0 && (
+        <table className="bars">
+          <caption>{words.live.byCountry}</caption>
+          <tbody>
+            {most.map(([code, traffic]) => (
+              <tr key={code}>
+                <th scope="row">
+                  <Code code={code} /> {country(code)}
+                </th>
+                <td className="wide">
+                  <meter min={0} max={highest} value={traffic.packets} aria-hidden="true" />
+                </td>
+                <td className="number">{number(traffic.packets)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </section>
+  );
+}
+
+function Drops() {
+  const { words, number } = useWords();
+  const [country, setCountry] = useState("");
+  const [reason, setReason] = useState("");
+  const [why, setWhy] = useState<string>();
+  const [said, say] = useState<string>();
+  const live = useLive();
+  const log = useLog("", "");
+  const all = useMemo(() => merged(live.drops, log.data?.entries ?? []), [live.drops, log.data]);
+  const shown = useMemo(() => matching(all, country, reason), [all, country, reason]);
+  return (
+    <section className="stack" aria-label={words.live.log}>
+      <div className="filters">
+        <h2>{words.live.log}</h2>
+        <Choose label={words.live.country} value={country} set={setCountry} of={countriesOf(all)} />
+        <Choose
+          label={words.live.reason}
+          value={reason}
+          set={setReason}
+          of={reasonsOf(all)}
+          said={(one) => words.reasons[one as LogEntry["reason"]]}
+        />
+        <span className="quiet">{words.live.shown(number(shown.length))}</span>
+        <Save entries={shown} />
+      </div>
+      {said && <Note>{said}</Note>}
+      {live.skipped > 0 && <p className="quiet">{words.live.skipped(number(live.skipped))}</p>}
+      <Failure error={log.error} />
+      {shown.length === 0 ? (
+        <p className="quiet empty">{words.live.quiet}</p>
+      ) : (
+        <Windowed items={shown} label={words.live.log} id={key}>
+          {(entry) => <Row entry={entry} why={setWhy} say={say} />}
+        </Windowed>
+      )}
+      {why && <WhyPanel address={why} close={() => setWhy(undefined)} />}
+    </section>
+  );
+}
+
+function countriesOf(entries: readonly LogEntry[]): string[] {
+  return [...new Set(entries.map((entry) => entry.country))].sort();
+}
+
+interface Chosen {
+  label: string;
+  value: string;
+  set: (value: string) => void;
+  of: string[];
+  said?: (value: string) => string;
+}
+
+function Choose({ label, value, set, of, said = (one) => one }: Chosen) {
+  const { words } = useWords();
+  return (
+    <label className="choose">
+      {label}
+      <select value={value} onChange={(event) => set(event.target.value)}>
+        <option value="">{words.live.any}</option>
+        {of.map((one) => (
+          <option key={one} value={one}>
+            {said(one)}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function Save({ entries }: { entries: readonly LogEntry[] }) {
+  const { words } = useWords();
+  const save = () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([csv(entries)], { type: "text/csv" }));
+    link.download = "geofilter-drops.csv";
+    link.click();
+    URL.revokeObjectURL(link.href);
+  };
+  return (
+    <button type="button" onClick={save} disabled={entries.length === 0}>
+      {words.live.csv}
+    </button>
+  );
+}
+
+interface Line {
+  entry: LogEntry;
+  why: (address: string) => void;
+  say: (said: string) => void;
+}
+
+function Row({ entry, why, say }: Line) {
+  const { words, time, number, country } = useWords();
+  const mayChange = useSession().data?.role !== "viewer";
+  const asked = [entry.method, entry.user_agent].filter(Boolean).join(" · ");
+  return (
+    <>
+      <time dateTime={entry.time}>{time(entry.time)}</time>
+      <span>
+        <Code code={entry.country} /> <span className="name">{country(entry.country)}</span>
+      </span>
+      <Copied text={entry.source} />
+      <span className="name quiet" title={entry.as_name ?? undefined}>
+        {entry.as_name ?? (entry.asn ? `AS${entry.asn}` : "")}
+      </span>
+      <span className="name" title={asked}>
+        {asked}
+      </span>
+      <span className={entry.enforced ? "dropped" : "would-drop"}>
+        {words.reasons[entry.reason]}
+        {(entry.packets ?? 1) > 1 && (
+          <small className="quiet"> {words.live.stands(number(entry.packets ?? 1))}</small>
+        )}
+      </span>
+      <span className="buttons">
+        <button type="button" onClick={() => why(entry.source)}>
+          {words.live.why}
+        </button>
+        {mayChange && <LetIn address={entry.source} say={say} />}
+      </span>
+    </>
+  );
+}
+
+function Copied({ text }: { text: string }) {
+  const { words } = useWords();
+  const [copied, setCopied] = useState(false);
+  useEffect(() => {
+    const timer = copied ? setTimeout(() => setCopied(false), 1_500) : undefined;
+    return () => clearTimeout(timer);
+  }, [copied]);
+  const copy = () => navigator.clipboard.writeText(text).then(() => setCopied(true));
+  return (
+    <button type="button" className="plain address" title={words.common.copy} onClick={copy}>
+      {copied ? words.common.copied : text}
+    </button>
+  );
+}
+
+function LetIn({ address, say }: { address: string; say: (said: string) => void }) {
+  const { words } = useWords();
+  const { add } = useRecording("exemptions");
+  const spans = { hour: HOUR, day: 24 * HOUR, good: undefined };
+  const letIn = (name: keyof typeof spans) => {
+    const seconds = spans[name];
+    const asked = { target: address, ...(seconds !== undefined && { seconds }) };
+    add.mutate(asked, {
+      onSuccess: () => say(words.live.exempted(address, words.live[name])),
+      onError: (error) => say(`${words.common.failed}: ${error.message}`),
+    });
+  };
+  return (
+    <select
+      aria-label={`${words.live.exempt} ${address}`}
+      value=""
+      disabled={add.isPending}
+      onChange={(event) => letIn(event.target.value as keyof typeof spans)}
+    >
+      <option value="">{words.live.exempt}</option>
+      <option value="hour">{words.live.hour}</option>
+      <option value="day">{words.live.day}</option>
+      <option value="good">{words.live.good}</option>
+    </select>
+  );
+}

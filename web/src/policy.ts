@@ -1,0 +1,87 @@
+// What an operator is choosing, before it is asked for.
+
+import type { Change, Countries, Mode, Risk, Status } from "./api/client";
+
+export interface Draft {
+  mode: Mode;
+  countries: ReadonlySet<string>;
+  hosting: boolean;
+}
+
+/** What is in force, as a draft. */
+export function inForce(status: Status): Draft {
+  return { mode: status.mode, countries: new Set(status.countries), hosting: status.hosting === "drop" };
+}
+
+export function same(one: Draft, other: Draft): boolean {
+  return (
+    one.mode === other.mode &&
+    one.hosting === other.hosting &&
+    one.countries.size === other.countries.size &&
+    [...one.countries].every((code) => other.countries.has(code))
+  );
+}
+
+/** The same with these countries chosen, or none of them if all were. */
+export function toggled(draft: Draft, codes: readonly string[]): Draft {
+  const countries = new Set(draft.countries);
+  const all = codes.every((code) => countries.has(code));
+  for (const code of codes) all ? countries.delete(code) : countries.add(code);
+  return { ...draft, countries };
+}
+
+/** A change that leaves alone what the page does not offer. */
+export function change(draft: Draft, status: Status, accept: Risk[] = []): Change {
+  return {
+    mode: draft.mode,
+    countries: [...draft.countries].sort(),
+    hosting: draft.mode === "allow" && draft.hosting ? "drop" : "pass",
+    unknown: status.mode === draft.mode ? status.unknown : null,
+    disputed: status.disputed,
+    scope: status.scope,
+    accept,
+  };
+}
+
+export interface Row {
+  code: string;
+  name: string;
+  chosen: boolean;
+  packets: number;
+}
+
+/** Letters as people search for them: without case and marks. */
+export function plain(text: string): string {
+  return text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+}
+
+/**
+ * The countries that match, those in `first` before the others, then by their packets, then by name. `first` is what was
+ * chosen when the list was opened, so that a row stays where it is while it is ticked.
+ */
+export function rows(
+  countries: Countries["countries"],
+  named: (code: string) => string,
+  draft: Draft,
+  packets: ReadonlyMap<string, number>,
+  first: ReadonlySet<string>,
+  search: string,
+): Row[] {
+  const wanted = plain(search.trim());
+  const row = ({ code, name }: { code: string; name: string }) => ({
+    code,
+    name: named(code),
+    chosen: draft.countries.has(code),
+    packets: packets.get(code) ?? 0,
+    matches: [code, name, named(code)].some((text) => plain(text).includes(wanted)),
+  });
+  const order = (one: Row, other: Row) =>
+    Number(first.has(other.code)) - Number(first.has(one.code)) ||
+    other.packets - one.packets ||
+    one.name.localeCompare(other.name);
+  return countries
+    .map(row)
+    .filter(({ matches }) => matches)
+    .map(({ matches: _, ...row }) => row)
+    .sort(order);
+}
