@@ -3,6 +3,7 @@
 //!
 //! The fields are a contract: new ones may come, none goes or changes its meaning within a [`SCHEMA`].
 
+mod door;
 mod evidence;
 mod preview;
 mod records;

@@ -1,5 +1,6 @@
 //! The binary: [`cli`] reads the command line and is a client of the agent's socket, [`agent`] is the
-//! daemon that owns the data plane, [`up`] is the agent in the foreground that reverts when it ends.
+//! daemon that owns the data plane, [`portal`] is the web page as a process without privileges, [`up`] is both in the
+//! foreground, which reverts when it ends.
 //! [`detect`] finds what there is on the host.
 
 mod agent;
@@ -8,6 +9,7 @@ mod detect;
 mod doctor;
 mod geo;
 mod logs;
+mod portal;
 mod up;
 
 use std::process::ExitCode;

@@ -1,5 +1,7 @@
-//! `geofilter up`: the agent in the foreground for a first try. It observes at once, and reverts
-//! everything when it ends.
+//! `geofilter up`: the agent in the foreground for a first try, and the [`portal`] beside it. It observes at
+//! once, and reverts everything when it ends.
+
+mod portal;
 
 use std::io::Write;
 use std::path::Path;
@@ -13,19 +15,28 @@ use crate::agent::{Agent, Hangup, Settings};
 use crate::cli::args::{DEFAULT_SOCKET, Up};
 use crate::cli::render::{self, Style};
 use crate::cli::{confused, countries, failed, invalid};
+use portal::Portal;
 
 /// Runs until Ctrl-C, SIGTERM, or the terminal closes. Nobody may be there to read what it says.
 pub(crate) fn run(up: Up, style: Style) -> Result<(), Failure> {
     let first = first_request(&up).map_err(|error| invalid(error.to_string()))?;
     let broken = |error: anyhow::Error| failed(format!("{error:#}"));
     let settings = Settings::new(up.place, None).map_err(broken)?;
-    let settings = Settings { trial: true, ..settings };
-    let agent = Agent::start(settings).map_err(broken)?;
+    let user = portal::user();
+    let portal = user.as_ref().ok().cloned();
+    let agent = Agent::start(Settings { trial: true, portal, ..settings }).map_err(broken)?;
     let begun = begin(&agent, first);
     let reverted = match &begun {
         Ok(status) => {
-            say(&render::greeting(status, &client(agent.settings()), style));
-            agent.until_told(Hangup::Ends).revert()
+            let portal = user.and_then(|user| Portal::start(agent.settings(), &user, up.listen));
+            let portal = portal.map_err(|error| complain_of_portal(&error)).ok();
+            let pages = portal.as_ref().map(|portal| (&portal.ready, portal.tunnel()));
+            say(&render::greeting(status, &client(agent.settings()), pages, style));
+            let ending = agent.until_told(Hangup::Ends);
+            if let Some(portal) = &portal {
+                portal.tell_to_end();
+            }
+            ending.revert()
         }
         Err(_) => agent.at_once().revert(),
     };
@@ -36,6 +47,14 @@ pub(crate) fn run(up: Up, style: Style) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(failed("something of GeoFilter remains, see above".to_owned())),
     }
+}
+
+/// The filter needs no portal.
+fn complain_of_portal(error: &anyhow::Error) {
+    let _ = writeln!(
+        std::io::stderr(),
+        "geofilter: there is no web page: {error:#}; the filter works without it. If its port is taken, name another one: up --listen 127.0.0.1:8471"
+    );
 }
 
 /// What was attached is reverted whether or not this can be written.

@@ -26,6 +26,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// It could not be confined, and does not serve so.
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::Error),
     /// Its database can't be used.
     #[error("cannot use the portal's database in {}: {source}", path.display())]
     Database {

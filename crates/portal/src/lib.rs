@@ -14,6 +14,7 @@ mod hub;
 mod page;
 mod passwords;
 mod problem;
+pub mod sandbox;
 mod secret;
 mod server;
 mod session;

@@ -2,13 +2,13 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
+use tokio::net;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
@@ -19,7 +19,7 @@ use crate::problem::{Kind, Problem};
 use crate::secret::{Token, same};
 use crate::store::Store;
 use crate::throttle::Throttle;
-use crate::{Settings, api};
+use crate::{Settings, api, sandbox};
 
 /// Passwords that are hashed at a time: each takes 19 MiB and a processor.
 const HASHING: usize = 2;
@@ -81,15 +81,18 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Error> 
     make(&settings.state_dir)
         .map_err(|source| Error::Folder { path: settings.state_dir.clone(), source })?;
     let system = |what| move |source| Error::System { what, source };
+    // All of it while there is one thread: what confines it holds for those it starts.
+    let listener = TcpListener::bind(settings.listen)
+        .map_err(|source| Error::Listen { address: settings.listen, source })?;
+    listener.set_nonblocking(true).map_err(system("use its socket"))?;
+    sandbox::enter(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(system("start the runtime"))?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(settings.listen)
-            .await
-            .map_err(|source| Error::Listen { address: settings.listen, source })?;
+        let listener = net::TcpListener::from_std(listener).map_err(system("use its socket"))?;
         let at = listener.local_addr().map_err(system("say where it listens"))?;
         let ends = ends().map_err(system("listen for signals"))?;
         let (shared, first) = open(&settings).await?;

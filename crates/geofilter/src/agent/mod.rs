@@ -31,6 +31,7 @@ mod sources;
 mod store;
 mod unsaved;
 
+use std::io;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
@@ -46,8 +47,9 @@ use crate::cli::{self, args};
 pub(crate) use clock::wall;
 use engine::{Answer, Engine, Job};
 use names::Follower;
-use place::Occupied;
+use place::{Listeners, Occupied};
 pub(crate) use settings::{Settings, folders, manager};
+use socket::Door;
 
 /// Asks the host's name servers for a name.
 ///
@@ -90,7 +92,7 @@ pub(crate) struct Agent {
     engine: JoinHandle<()>,
     /// Closed when the engine ends, however it does.
     alive: oneshot::Receiver<()>,
-    listener: UnixListener,
+    doors: Vec<(Door, UnixListener)>,
     signals: Signals,
     follower: Follower,
     occupied: Occupied,
@@ -135,10 +137,10 @@ impl Agent {
     pub(crate) fn start(settings: Settings) -> anyhow::Result<Self> {
         memory::give_back_what_is_large();
         place::check_privileges(&settings)?;
-        let (settings, occupied, socket) = Occupied::occupy(settings)?;
+        let (settings, occupied, listeners) = Occupied::occupy(settings)?;
         let with = settings.clone();
         let (asker, follower) = names::link();
-        Self::serve(settings, occupied, socket, follower, move || {
+        Self::serve(settings, occupied, listeners, follower, move || {
             let engine = Engine::start(with, asker)?;
             Ok(move |inbox: &mpsc::Receiver<Job>| engine.run(inbox))
         })
@@ -148,7 +150,7 @@ impl Agent {
     fn serve<Run: FnOnce(&mpsc::Receiver<Job>)>(
         settings: Settings,
         occupied: Occupied,
-        socket: std::os::unix::net::UnixListener,
+        listeners: Listeners,
         follower: Follower,
         start: impl FnOnce() -> anyhow::Result<Run> + Send + 'static,
     ) -> anyhow::Result<Self> {
@@ -156,9 +158,10 @@ impl Agent {
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        let (listener, signals) = runtime.block_on(async {
-            let listener = UnixListener::from_std(socket).context("cannot serve the socket")?;
-            anyhow::Ok((listener, Signals::listen()?))
+        let (doors, signals) = runtime.block_on(async {
+            let served = |(door, listener)| Ok((door, UnixListener::from_std(listener)?));
+            let doors: io::Result<_> = listeners.into_iter().map(served).collect();
+            anyhow::Ok((doors.context("cannot serve the sockets")?, Signals::listen()?))
         })?;
         let (jobs, inbox) = mpsc::channel();
         let (started, begun) = mpsc::channel();
@@ -179,7 +182,7 @@ impl Agent {
             .spawn(work)
             .context("cannot start a thread")?;
         begun.recv().context("the engine ended in a panic")??;
-        Ok(Self { settings, runtime, jobs, engine, alive, listener, signals, follower, occupied })
+        Ok(Self { settings, runtime, jobs, engine, alive, doors, signals, follower, occupied })
     }
 
     /// What it was started with.
@@ -194,12 +197,13 @@ impl Agent {
 
     /// Serves clients until a signal tells it to end, or the engine ends by itself.
     pub(crate) fn until_told(mut self, hangup: Hangup) -> Ending {
-        let serving = socket::serve(self.listener, self.jobs.clone());
         let following = self.follower.run(self.settings.nameservers.clone());
         self.runtime.block_on(async {
             tokio::spawn(following);
+            for (door, listener) in self.doors {
+                tokio::spawn(socket::serve(door, listener, self.jobs.clone()));
+            }
             tokio::select! {
-                () = serving => {}
                 signal = self.signals.told(hangup) => tracing::info!("told to end by {signal}"),
                 _ = &mut self.alive => {}
             }
@@ -293,7 +297,7 @@ mod tests {
             runtime_dir: dir.join("run"),
             ..Settings::in_memory(dir)
         };
-        let (settings, occupied, socket) = Occupied::occupy(settings).unwrap();
+        let (settings, occupied, listeners) = Occupied::occupy(settings).unwrap();
         let start = || {
             Ok(|inbox: &mpsc::Receiver<Job>| {
                 if inbox.recv().is_ok() {
@@ -301,7 +305,7 @@ mod tests {
                 }
             })
         };
-        Agent::serve(settings, occupied, socket, names::link().1, start).unwrap()
+        Agent::serve(settings, occupied, listeners, names::link().1, start).unwrap()
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! [`Occupied`]: a runtime directory holds one agent, its lock and its socket.
+//! [`Occupied`]: a runtime directory holds one agent, its lock and its sockets.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -12,11 +12,15 @@ use anyhow::{Context, bail};
 use rustix::fs::Mode;
 
 use super::settings::Settings;
+use super::socket::Door;
 use crate::cli::args::Choice;
 
 const LOCK: &str = "agent.lock";
 const BURIAL: Duration = Duration::from_secs(2);
 const MOMENT: Duration = Duration::from_millis(20);
+
+/// The sockets that an agent listens on, and whom each is for.
+pub(crate) type Listeners = Vec<(Door, UnixListener)>;
 
 /// The place of this agent; it is left when this is dropped.
 #[derive(Debug)]
@@ -34,25 +38,41 @@ impl Occupied {
     ///
     /// # Errors
     /// If another agent holds the place, or a directory can't be used.
-    pub(crate) fn occupy(settings: Settings) -> anyhow::Result<(Settings, Self, UnixListener)> {
+    pub(crate) fn occupy(settings: Settings) -> anyhow::Result<(Settings, Self, Listeners)> {
         let runtime_dir = make(&settings.runtime_dir, "runtime")?;
         let state_dir = make(&settings.state_dir, "state")?;
         let settings = Settings { runtime_dir, state_dir, ..settings };
-        let (dir, socket) = (settings.runtime_dir.clone(), settings.socket());
+        let dir = settings.runtime_dir.clone();
         let lock_file = dir.join(LOCK);
         let lock = lock(&lock_file)?;
         let mut occupied = Self { dir, ours: vec![lock_file], locks: vec![lock] };
         occupied.locks.push(lock_dir(&settings.state_dir)?);
-        match fs::remove_file(&socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot replace {}", socket.display()));
+        for socket in [settings.socket(), settings.portal_socket()] {
+            match fs::remove_file(&socket) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error)
+                        .with_context(|| format!("cannot replace {}", socket.display()));
+                }
+                Ok(()) | Err(_) => {}
             }
-            Ok(()) | Err(_) => {}
         }
+        let mut listeners = vec![(Door::Root, occupied.listen(settings.socket())?)];
+        if let Some(user) = &settings.portal {
+            let socket = settings.portal_socket();
+            let listener = occupied.listen(socket.clone())?;
+            // Until here it was root's alone.
+            chown(&socket, Some(user.uid), Some(user.gid))
+                .with_context(|| format!("cannot give {} to {}", socket.display(), user.name))?;
+            listeners.push((Door::Portal { uid: user.uid }, listener));
+        }
+        Ok((settings, occupied, listeners))
+    }
+
+    fn listen(&mut self, socket: PathBuf) -> anyhow::Result<UnixListener> {
         let listener =
             bind(&socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
-        occupied.ours.insert(0, socket);
-        Ok((settings, occupied, listener))
+        self.ours.insert(0, socket);
+        Ok(listener)
     }
 }
 
@@ -211,7 +231,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings::in_memory(dir.path());
         drop(UnixListener::bind(settings.socket()).unwrap());
-        Occupied::occupy(settings).unwrap();
+        drop(UnixListener::bind(settings.portal_socket()).unwrap());
+        let (settings, ..) = Occupied::occupy(settings).unwrap();
+        assert!(!settings.portal_socket().exists(), "no portal was named");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use geofilter_core::decide::LocalSources;
 use geofilter_dataplane::interfaces::{self, Interface};
 use geofilter_dataplane::kernel;
+use geofilter_portal::sandbox::User;
 use serde::Deserialize;
 
 use crate::cli::args::{Choice, Place};
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) manager: Option<Manager>,
     /// Whom to ask for names; those of the host if there are none.
     pub(crate) nameservers: Vec<SocketAddr>,
+    /// Who the portal runs as, if there is one: it has a socket of its own.
+    pub(crate) portal: Option<User>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +46,13 @@ struct Config {
     asterisk: Option<Asterisk>,
     #[serde(default)]
     nameservers: Vec<SocketAddr>,
+    portal: Option<Portal>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Portal {
+    user: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,6 +117,7 @@ impl Settings {
     pub(crate) fn new(place: Place, config: Option<&Path>) -> anyhow::Result<Self> {
         let config = config.map(read).transpose()?.unwrap_or_default();
         let manager = config.manager()?;
+        let portal = config.portal.map(|portal| User::named(&portal.user)).transpose()?;
         let named = match place.interfaces.is_empty() {
             true => config.interfaces,
             false => place.interfaces,
@@ -128,6 +139,7 @@ impl Settings {
             trial: false,
             manager,
             nameservers: config.nameservers,
+            portal,
         })
     }
 
@@ -142,12 +154,18 @@ impl Settings {
             trial: false,
             manager: None,
             nameservers: Vec::new(),
+            portal: None,
         }
     }
 
     /// Where clients reach this agent.
     pub(crate) fn socket(&self) -> PathBuf {
         self.runtime_dir.join("agent.sock")
+    }
+
+    /// Where the portal reaches this agent, and nobody else does.
+    pub(crate) fn portal_socket(&self) -> PathBuf {
+        self.runtime_dir.join("portal.sock")
     }
 
     /// The names of the interfaces.

@@ -1,5 +1,5 @@
-//! The agent's socket: one request a connection. Lines are bounded, every wait has an end, and no client
-//! can keep another from being served.
+//! The agent's sockets: one request a connection. Lines are bounded, every wait has an end, and no client
+//! can keep another from being served. Each is a [`Door`], with limits of its own.
 
 use std::io;
 use std::sync::Arc;
@@ -19,17 +19,68 @@ use super::log::Filter;
 const LONGEST_REQUEST: u64 = 64 * 1024;
 const REQUEST_TIME: Duration = Duration::from_secs(2);
 const WRITE_TIME: Duration = Duration::from_secs(5);
-const CLIENTS: usize = 512;
 const FOLLOWERS: usize = 16;
 
+/// Whom a socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Whoever can open it, which is root: everything.
+    Root,
+    /// The portal: what [`Request::check_for_portal`] lets it ask.
+    Portal {
+        /// The user it runs as.
+        uid: u32,
+    },
+}
+
+impl Door {
+    /// How many are heard at a time.
+    fn clients(self) -> usize {
+        match self {
+            Self::Root => 512,
+            Self::Portal { .. } => 64,
+        }
+    }
+
+    /// How many requests wait for the engine at a time. It takes them by turns, so this is how many of the
+    /// portal's root may have to wait for.
+    fn asking(self) -> usize {
+        match self {
+            Self::Root => 512,
+            Self::Portal { .. } => 4,
+        }
+    }
+
+    /// Whether a process of this user may come in, whatever the mode of the socket.
+    fn check_peer(self, peer: Option<u32>) -> Result<(), Failure> {
+        match self {
+            Self::Portal { uid } if peer != Some(uid) => Err(Failure::new(
+                FailureKind::Invalid,
+                format!("this socket is for the portal, which is user {uid}; ask at agent.sock"),
+            )),
+            Self::Root | Self::Portal { .. } => Ok(()),
+        }
+    }
+
+    fn check(self, request: &Request) -> Result<(), Failure> {
+        match self {
+            Self::Root => Ok(()),
+            Self::Portal { .. } => request.check_for_portal(),
+        }
+    }
+}
+
 /// Serves clients for as long as it is polled.
-pub(crate) async fn serve(listener: UnixListener, jobs: Sender<Job>) {
-    let clients = Arc::new(Semaphore::new(CLIENTS));
+pub(crate) async fn serve(door: Door, listener: UnixListener, jobs: Sender<Job>) {
+    let clients = Arc::new(Semaphore::new(door.clients()));
+    let asking = Arc::new(Semaphore::new(door.asking()));
     let followers = Arc::new(Semaphore::new(FOLLOWERS));
     while let Ok(client) = Arc::clone(&clients).acquire_owned().await {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let connection = Connection::new(stream, jobs.clone(), Arc::clone(&followers));
+                let (jobs, asking) = (jobs.clone(), Arc::clone(&asking));
+                let connection =
+                    Connection::new(door, stream, jobs, asking, Arc::clone(&followers));
                 tokio::spawn(connection.serve(client));
             }
             Err(error) => {
@@ -41,16 +92,27 @@ pub(crate) async fn serve(listener: UnixListener, jobs: Sender<Job>) {
 }
 
 struct Connection {
+    door: Door,
+    /// Whose process it is.
+    peer: Option<u32>,
     read: OwnedReadHalf,
     write: OwnedWriteHalf,
     jobs: Sender<Job>,
+    asking: Arc<Semaphore>,
     followers: Arc<Semaphore>,
 }
 
 impl Connection {
-    fn new(stream: UnixStream, jobs: Sender<Job>, followers: Arc<Semaphore>) -> Self {
+    fn new(
+        door: Door,
+        stream: UnixStream,
+        jobs: Sender<Job>,
+        asking: Arc<Semaphore>,
+        followers: Arc<Semaphore>,
+    ) -> Self {
+        let peer = stream.peer_cred().ok().map(|peer| peer.uid());
         let (read, write) = stream.into_split();
-        Self { read, write, jobs, followers }
+        Self { door, peer, read, write, jobs, asking, followers }
     }
 
     async fn serve(mut self, client: OwnedSemaphorePermit) {
@@ -60,12 +122,19 @@ impl Connection {
     }
 
     async fn converse(&mut self, client: OwnedSemaphorePermit) -> io::Result<()> {
+        if let Err(failure) = self.door.check_peer(self.peer) {
+            tracing::warn!(uid = self.peer, "a client of another user was refused");
+            return self.send(&Reply::Error(failure)).await;
+        }
         let request = match timeout(REQUEST_TIME, self.request()).await {
             Ok(request) => request?,
             Err(_) => Err(format!("no request came within {} s", REQUEST_TIME.as_secs())),
         };
         match request {
-            Ok(request) => self.answer(request, client).await,
+            Ok(request) => match self.door.check(&request) {
+                Ok(()) => self.answer(request, client).await,
+                Err(failure) => self.send(&Reply::Error(failure)).await,
+            },
             Err(message) => self.send(&error(FailureKind::Invalid, message)).await,
         }
     }
@@ -98,8 +167,12 @@ impl Connection {
             _ => None,
         };
         let (answer, answered) = oneshot::channel();
-        let asked = self.jobs.send(Job { request, answer }).is_ok();
-        match answered.await {
+        // Held until it is answered, by an engine that takes one after the other.
+        let asking = self.asking.acquire().await;
+        let asked = asking.is_ok() && self.jobs.send(Job { request, answer }).is_ok();
+        let answered = answered.await;
+        drop(asking);
+        match answered {
             Ok(Answer::Reply(reply)) if asked => self.send(&reply).await,
             Ok(Answer::Log { recent, filter, follow }) => {
                 for entry in recent {

@@ -16,6 +16,8 @@ use super::calendar::{From, Until};
 
 /// Where an agent listens unless told otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/geofilter/agent.sock";
+/// Where the portal listens unless told otherwise.
+const DEFAULT_LISTEN: &str = "127.0.0.1:8470";
 
 /// A geographic firewall for phone systems: traffic to the PBX from countries you did not select is
 /// dropped in the kernel.
@@ -57,13 +59,16 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Try GeoFilter on this host: the agent in the foreground, reverting everything when it ends
+    /// Try GeoFilter on this host: agent and portal in the foreground, reverting everything when it ends
     ///
     /// It observes until told otherwise. What `geofilter agent` has saved in the same directory is observed,
     /// not enforced, and stays saved for it.
     Up(Up),
     /// Run the host's daemon in the foreground
     Agent(Agent),
+    /// The web page and API of this host
+    #[command(subcommand)]
+    Portal(Portal),
     /// Let in only these countries
     Allow(Select),
     /// Keep out these countries
@@ -175,6 +180,9 @@ pub(crate) enum Choice {
 pub(crate) struct Up {
     #[command(flatten)]
     pub(crate) place: Place,
+    /// Where the portal listens.
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
+    pub(crate) listen: SocketAddr,
     /// Let in only these countries, at once.
     #[arg(long, value_name = "CC", num_args = 1.., conflicts_with = "block")]
     pub(crate) allow: Vec<String>,
@@ -196,6 +204,34 @@ pub(crate) struct Agent {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Portal {
+    /// Serve in the foreground, without privileges
+    ///
+    /// The agent serves it on a socket of its own, if its configuration names the portal's user:
+    /// `[portal] user = "geofilter-portal"`. `geofilter up` starts both.
+    Run(PortalRun),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PortalRun {
+    /// Where to listen.
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
+    pub(crate) listen: SocketAddr,
+    /// Its folder, which nobody else can enter.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/geofilter/portal")]
+    pub(crate) state_dir: PathBuf,
+    /// The socket that the agent keeps for it.
+    #[arg(long, value_name = "PATH", default_value = "/run/geofilter/portal.sock")]
+    pub(crate) agent: PathBuf,
+    /// Become this user first; needs root, who may not serve.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// The `up` whose child it is: it is told in JSON, and this process ends with it.
+    #[arg(long, value_name = "PID", hide = true)]
+    pub(crate) beside: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -39,7 +39,7 @@ use geofilter_core::wire::{Document, Failure, FailureKind, Request};
 use serde::Serialize;
 use tracing::Level;
 
-use args::{Command, Geodb, Global, Line};
+use args::{Command, Geodb, Global, Line, Portal};
 use render::Style;
 
 /// What a command does when it can't do its work.
@@ -87,6 +87,10 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Agent(agent) => {
             trace(global);
             crate::agent::run(agent)
+        }
+        Command::Portal(Portal::Run(run)) => {
+            trace(global);
+            crate::portal::run(run, global.json)
         }
         Command::Allow(select) => change::enforce(Mode::AllowSelected, select, global),
         Command::Block(select) => change::enforce(Mode::BlockSelected, select, global),

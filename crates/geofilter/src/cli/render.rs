@@ -11,6 +11,7 @@ use geofilter_core::policy::{Disputed, Mode, Policy, Scope, TimeBox, Verdict};
 use geofilter_core::wire::{
     Changed, Data, LogEntry, Lookup, Proof, SourceReport, Status, Tally, Why, WhyName,
 };
+use geofilter_portal::Ready;
 
 use super::args::Global;
 use super::calendar;
@@ -165,7 +166,12 @@ pub(crate) fn changed(changed: &Changed, style: Style) -> String {
 }
 
 /// What `up` says when it is ready; `client` is how its command line is reached from here.
-pub(crate) fn greeting(status: &Status, client: &str, style: Style) -> String {
+pub(crate) fn greeting(
+    status: &Status,
+    client: &str,
+    portal: Option<(&Ready, Option<String>)>,
+    style: Style,
+) -> String {
     let mut text = format!(
         "GeoFilter is {} on {}, ports {}.\n",
         style.state(status.state),
@@ -183,6 +189,17 @@ pub(crate) fn greeting(status: &Status, client: &str, style: Style) -> String {
         ),
     };
     let _ = writeln!(text, "{said}\n  {}", style.bold(&format!("{client} {next}")));
+    if let Some((ready, tunnel)) = portal {
+        let said = match &ready.first {
+            Some(_) => "Or on its web page. This link, once, makes its first operator:",
+            None => "Or on its web page:",
+        };
+        let link = ready.first.as_ref().unwrap_or(&ready.url);
+        let _ = writeln!(text, "{said}\n  {}", style.bold(link));
+        if let Some(tunnel) = tunnel {
+            let _ = writeln!(text, "From another computer, type there before:\n  {tunnel}");
+        }
+    }
     warnings(&mut text, &status.warnings, style);
     text.push_str("Ctrl-C reverts everything.\n");
     text

@@ -296,6 +296,8 @@ fn every_command_explains_itself() {
     for command in [
         "up",
         "agent",
+        "portal",
+        "portal run",
         "allow",
         "block",
         "confirm",

@@ -1,0 +1,63 @@
+//! `geofilter portal run`: becomes the portal's user before anything else, and is the portal from then on.
+
+use std::io::Write;
+
+use geofilter_core::wire::Failure;
+use geofilter_portal::sandbox::{self, User};
+use geofilter_portal::{Ready, Settings};
+use rustix::process::{Pid, Signal, geteuid, getppid, set_parent_process_death_signal};
+
+use crate::cli::args::PortalRun;
+use crate::cli::{failed, invalid};
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
+    let PortalRun { listen, state_dir, agent, user, beside } = run;
+    match (user, geteuid().is_root()) {
+        (Some(user), true) => User::named(&user)
+            .and_then(|user| sandbox::drop_privileges(&user, &state_dir))
+            .map_err(|error| failed(error.to_string()))?,
+        (None, false) => {}
+        (None, true) => {
+            return Err(invalid(
+                "the portal does not serve as root: name the user it is to become, `--user geofilter-portal`, or `--user nobody` for a try".to_owned(),
+            ));
+        }
+        (Some(user), false) => {
+            return Err(invalid(format!(
+                "only root can become {user}: run it with sudo, or as that user without --user"
+            )));
+        }
+    }
+    if let Some(parent) = beside {
+        end_with(parent)?;
+    }
+    let settings = Settings { listen, state_dir, agent };
+    geofilter_portal::run(settings, |ready| say(ready, json || beside.is_some()))
+        .map_err(|error| failed(error.to_string()))
+}
+
+/// After it became its user: the kernel forgets this wish when a process changes its user.
+fn end_with(parent: u32) -> Result<(), Failure> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| failed(format!("cannot end with process {parent}: {error}")))?;
+    match getppid().map(Pid::as_raw_pid) {
+        Some(alive) if alive.cast_unsigned() == parent => Ok(()),
+        Some(_) | None => Err(failed(format!("process {parent} has ended"))),
+    }
+}
+
+/// A reader that has gone away is no failure.
+fn say(ready: &Ready, json: bool) {
+    let text = match serde_json::to_string(ready) {
+        Ok(line) if json => line,
+        Ok(_) | Err(_) => match &ready.first {
+            Some(link) => {
+                format!("The portal serves. This link, once, makes its first operator:\n  {link}")
+            }
+            None => format!("The portal serves at {}", ready.url),
+        },
+    };
+    let mut stdout = std::io::stdout();
+    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+}
