@@ -28,6 +28,7 @@ test("what is in force is not a change", () => {
   expect(same(inForce(status), draft(["PT", "ES"], { hosting: true }))).toBe(true);
   expect(same(inForce(status), draft(["ES"], { hosting: true }))).toBe(false);
   expect(same(inForce(status), draft(["ES", "PT"]))).toBe(false);
+  expect(same(inForce({ ...status, mode: "block", countries: [] }), draft([]))).toBe(true);
 });
 
 test("a change leaves alone what the page does not offer", () => {

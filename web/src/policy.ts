@@ -8,8 +8,10 @@ export interface Draft {
   hosting: boolean;
 }
 
-/** What is in force, as a draft. */
+/** What is in force, as a draft; where nothing was chosen yet, countries are chosen to be let in. */
 export function inForce(status: Status): Draft {
+  if (status.mode === "block" && status.countries.length === 0)
+    return { mode: "allow", countries: new Set(), hosting: false };
   return { mode: status.mode, countries: new Set(status.countries), hosting: status.hosting === "drop" };
 }
 

@@ -32,8 +32,7 @@ function Choice({ status, countries }: { status: Status; countries: Countries })
   const [settled, setSettled] = useState(draft);
   const packets = usePackets();
   const isNew = !same(draft, now) || status.state === "observing" || status.state === "off";
-  const asked = draft.countries.size > 0 || draft.mode === "allow";
-  const preview = usePreview(asked && draft.countries.size > 0 ? change(settled, status) : undefined);
+  const preview = usePreview(settled.countries.size > 0 ? change(settled, status) : undefined);
   const mayChange = useSession().data?.role !== "viewer";
 
   useEffect(() => {

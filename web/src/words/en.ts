@@ -85,7 +85,7 @@ export const en = {
     seen: (sources: string, countries: string) =>
       `${sources} sources from ${countries} countries were seen lately.`,
     seenNone: "No packet for the PBX was seen yet. Sources are listed here as they come.",
-    observe: "Observe first",
+    observe: "Only observe",
     observeSays: "Counts who calls, and drops nothing.",
     mode: "Who may call",
     allow: "Allow only the chosen countries",

@@ -91,7 +91,7 @@ export const ro: Words = {
     unprotected: "Nu se blochează nimic: centrala răspunde întregii lumi.",
     seen: (sources, countries) => `În ultima vreme s-au văzut ${sources} surse din ${countries} țări.`,
     seenNone: "Încă nu s-a văzut niciun pachet pentru centrală. Sursele apar aici pe măsură ce vin.",
-    observe: "Observă întâi",
+    observe: "Doar observă",
     observeSays: "Numără cine sună și nu respinge nimic.",
     mode: "Cine poate suna",
     allow: "Permite doar țările alese",

@@ -14,7 +14,7 @@ mod sessions;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -23,7 +23,6 @@ use axum::{Json, Router};
 use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
@@ -120,7 +119,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .layer(header_if_none(header::CACHE_CONTROL, "no-store"));
     api.fallback(get(page::serve))
         .layer(middleware::from_fn(from_this_page))
-        .layer(RequestBodyLimitLayer::new(LONGEST))
+        .layer(DefaultBodyLimit::max(LONGEST))
         .layer(RequestBodyTimeoutLayer::new(PATIENCE))
         .layer(CompressionLayer::new())
         .layer(header_if_none(header::CONTENT_SECURITY_POLICY, CONTENT_POLICY))

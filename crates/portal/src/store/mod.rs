@@ -39,6 +39,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
+            // The portal may write nowhere but in its own folder.
+            .pragma("temp_store", "MEMORY")
             .foreign_keys(true);
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
         let pool = pool.connect_with(options).await?;
