@@ -107,6 +107,9 @@ const ELDERLY: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ELDERLY: &[c_long] = &[];
 
+/// Which `ioctl` and `prctl`, whose types differ between C libraries.
+const FIONBIO: u64 = 0x5421;
+const FIOCLEX: u64 = 0x5451;
 const SET_VMA: u64 = 0x5356_4d41;
 
 /// Takes all others from every thread, and says how many are left.
@@ -168,7 +171,7 @@ fn arguments() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError> {
         (libc::SYS_clone, vec![rule(vec![has(0, libc::CLONE_THREAD, libc::CLONE_THREAD)?])?]),
         // To whom it is connected, and to nobody else.
         (libc::SYS_sendto, vec![rule(vec![whole(4, 0)?])?]),
-        (libc::SYS_ioctl, one(1, &[libc::FIONBIO as u64, libc::FIOCLEX as u64])?),
+        (libc::SYS_ioctl, one(1, &[FIONBIO, FIOCLEX])?),
         (libc::SYS_prctl, one(0, &[libc::PR_SET_NAME as u64, libc::PR_GET_NAME as u64, SET_VMA])?),
         // It may ask for its limits.
         (libc::SYS_prlimit64, vec![rule(vec![whole(2, 0)?])?]),
