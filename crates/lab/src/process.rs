@@ -1,5 +1,7 @@
 //! [`Agent`]: the real binary, running in a namespace.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -42,7 +44,9 @@ impl<'a> Agent<'a> {
     /// # Errors
     /// If they can't be made.
     pub fn prepare(namespace: &'a Namespace, words: &[&str]) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("gf").tempdir()?;
+        // The portal's user passes through.
+        let passable = Permissions::from_mode(0o755);
+        let folder = tempfile::Builder::new().prefix("gf").permissions(passable).tempdir()?;
         let mut agent = Self { namespace, folder, words: Vec::new(), lacks: None, running: None };
         agent.with_words(words);
         Ok(agent)

@@ -99,7 +99,7 @@ fn the_portal_asks_as_an_operator_or_not_at_all() {
         assert_eq!(reply["error"]["kind"], "invalid", "{request}: {reply}");
         reply["error"]["message"].as_str().unwrap().to_owned()
     };
-    let fail2ban = json!({"ban": {"address": "192.0.2.1", "jail": "asterisk"}});
+    let fail2ban = json!({"ask": "ban", "address": "192.0.2.1", "jail": "asterisk"});
     let said = refused(json!({"command": "fail2ban", "ask": fail2ban}));
     assert!(said.contains("portal may not"), "{said}");
     let add = json!({"command": "add", "kind": "ban", "targets": ["192.0.2.1"]});

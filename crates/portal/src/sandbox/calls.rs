@@ -21,8 +21,6 @@ const ANY: &[&[c_long]] = &[
         libc::SYS_writev,
         libc::SYS_close,
         libc::SYS_fcntl,
-        libc::SYS_pipe2,
-        libc::SYS_dup,
     ],
     // Connections: those that come, and the one to the agent, whose socket is a file.
     &[
@@ -31,7 +29,6 @@ const ANY: &[&[c_long]] = &[
         libc::SYS_recvfrom,
         libc::SYS_shutdown,
         libc::SYS_getsockname,
-        libc::SYS_getpeername,
         libc::SYS_getsockopt,
         libc::SYS_setsockopt,
     ],
@@ -62,14 +59,10 @@ const ANY: &[&[c_long]] = &[
         libc::SYS_readlinkat,
         libc::SYS_getcwd,
         libc::SYS_ftruncate,
-        libc::SYS_fallocate,
         libc::SYS_fsync,
         libc::SYS_fdatasync,
         libc::SYS_fchmod,
         libc::SYS_unlinkat,
-        libc::SYS_getdents64,
-        libc::SYS_statfs,
-        libc::SYS_fstatfs,
     ],
     // Memory that no code runs from: see `arguments`.
     &[libc::SYS_munmap, libc::SYS_mremap, libc::SYS_madvise, libc::SYS_brk],
@@ -91,12 +84,8 @@ const ANY: &[&[c_long]] = &[
         libc::SYS_gettid,
         libc::SYS_getuid,
         libc::SYS_geteuid,
-        libc::SYS_getgid,
-        libc::SYS_getegid,
         libc::SYS_uname,
-        libc::SYS_sysinfo,
         libc::SYS_clock_gettime,
-        libc::SYS_clock_getres,
         libc::SYS_gettimeofday,
         libc::SYS_getrandom,
     ],
@@ -114,12 +103,13 @@ const ELDERLY: &[c_long] = &[
     libc::SYS_unlink,
     libc::SYS_poll,
     libc::SYS_epoll_wait,
-    libc::SYS_pipe,
-    libc::SYS_time,
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const ELDERLY: &[c_long] = &[];
 
+/// Which `ioctl` and `prctl`, whose types differ between C libraries.
+const FIONBIO: u64 = 0x5421;
+const FIOCLEX: u64 = 0x5451;
 const SET_VMA: u64 = 0x5356_4d41;
 
 /// Takes all others from every thread, and says how many are left.
@@ -181,7 +171,7 @@ fn arguments() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError> {
         (libc::SYS_clone, vec![rule(vec![has(0, libc::CLONE_THREAD, libc::CLONE_THREAD)?])?]),
         // To whom it is connected, and to nobody else.
         (libc::SYS_sendto, vec![rule(vec![whole(4, 0)?])?]),
-        (libc::SYS_ioctl, one(1, &[libc::FIONBIO as u64, libc::FIOCLEX as u64])?),
+        (libc::SYS_ioctl, one(1, &[FIONBIO, FIOCLEX])?),
         (libc::SYS_prctl, one(0, &[libc::PR_SET_NAME as u64, libc::PR_GET_NAME as u64, SET_VMA])?),
         // It may ask for its limits.
         (libc::SYS_prlimit64, vec![rule(vec![whole(2, 0)?])?]),
