@@ -16,6 +16,7 @@ pub mod addresses;
 pub mod asterisk;
 pub mod attack;
 pub mod botnet;
+pub mod browser;
 pub mod calls;
 pub mod changes;
 pub mod container;

@@ -1,0 +1,119 @@
+//! The way a person goes: from the one-time link to a policy that is kept, and out again, in a real browser, with the
+//! kernel looked at meanwhile.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use geofilter_core::geodata::embedded;
+use geofilter_lab::addresses::Addresses;
+use geofilter_lab::browser::Browser;
+use geofilter_lab::phones::{INVITE, Phones};
+use geofilter_lab::portal::{Portal, config};
+use geofilter_lab::process::Agent;
+use geofilter_lab::site::{Site, WAN};
+
+/// Where what was seen is kept.
+fn shots() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("portal");
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A picture of the page, which has to be in order: wide, on a phone, and in the dark.
+fn shoot(browser: &mut Browser, name: &str) {
+    for (colours, width) in [("light", "1280"), ("light", "360"), ("dark", "1280")] {
+        browser.does("wear", &[colours, width]).unwrap();
+        let file = shots().join(format!("{name}-{colours}-{width}.png"));
+        browser.does("shot", &[file.to_str().unwrap()]).unwrap();
+        browser.does("check", &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    browser.does("wear", &["light", "1280"]).unwrap();
+}
+
+#[test]
+fn from_the_link_to_a_policy_that_is_kept_and_out_again() {
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    let site = Site::new().unwrap();
+    site.host.ip("link set lo up").unwrap();
+    let phones = Phones::new(&site, &addresses);
+    let config = config().unwrap();
+    let config = config.path().to_str().unwrap();
+    let agent = Agent::start(&site.host, &["--config", config, "--interface", WAN]).unwrap();
+    agent.json(&["observe"]).unwrap();
+    let mut portal = Portal::start(&site.host, &agent).unwrap();
+    let abroad = phones.somebody(addresses.v4("CN"), 0);
+    let reached = || phones.reaches(&abroad, INVITE);
+    let mut browser = Browser::open(&site.host).unwrap();
+    let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
+
+    let link = format!("{}first#{}", portal.url, portal.first.as_ref().unwrap());
+    does("open", &[&link]);
+    does("fill", &["Name", "Ana"]);
+    does("fill", &["Password, at least 12 characters", "correct horse battery"]);
+    does("click", &["Begin"]);
+    does("sees", &["Observing: nothing is blocked yet"]);
+    assert!(reached());
+
+    // Chosen, and looked at first.
+    does("fill", &["Search a country", "spain"]);
+    does("tick", &["Spain"]);
+    does("sees", &["What this would do"]);
+    does("sees", &["cuts no phone and no trunk that is known"]);
+    assert!(reached(), "looking at it changes nothing");
+    does("click", &["Apply, keep within 2:00"]);
+    does("sees", &["On trial for another"]);
+    assert!(!reached());
+    does("click", &["Go back"]);
+    does("sees", &["Observing: nothing is blocked yet"]);
+    assert!(reached());
+
+    // Applied again, and kept.
+    does("fill", &["Search a country", "spain"]);
+    does("tick", &["Spain"]);
+    does("click", &["Apply, keep within 2:00"]);
+    does("click", &["Keep"]);
+    does("sees", &["Protected: only 1 country may call"]);
+    assert!(!reached());
+    shoot(&mut browser, "policy");
+
+    // Somebody is let in from the log.
+    let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
+    does("go", &["Live"]);
+    does("sees", &["country not chosen"]);
+    does("click", &["Why"]);
+    does("sees", &["It is dropped: country not chosen"]);
+    does("click", &["Close"]);
+    does("choose", &["Let in", "hour"]);
+    does("sees", &["is let in for an hour"]);
+    assert!(reached());
+    shoot(&mut browser, "live");
+    for page in ["Exemptions", "Bans", "Evidence", "Settings"] {
+        browser.does("go", &[page]).unwrap();
+        shoot(&mut browser, &page.to_lowercase());
+    }
+
+    // The portal starts anew under the open page, and it goes on.
+    portal.restart().unwrap();
+    let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
+    does("go", &["Policy"]);
+    does("reload", &[]);
+    does("sees", &["Protected: only 1 country may call"]);
+    does("click", &["Turn off"]);
+    does("click", &["Yes, turn off"]);
+    does("sees", &["Nothing of GeoFilter remains."]);
+    assert!(reached());
+    shoot(&mut browser, "off");
+
+    // In Romanian.
+    let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
+    does("go", &["Settings"]);
+    does("choose", &["Language", "ro"]);
+    does("sees", &["Oprit: nu se filtrează nimic"]);
+    does("go", &["Politică"]);
+    shoot(&mut browser, "romanian");
+    drop(browser);
+    assert_eq!(agent.json(&["status"]).unwrap()["state"], "off");
+}

@@ -1,0 +1,90 @@
+// A person at the page, in a real Chromium: does what it is told on its standard input, a line each, and says `done` or what
+// went wrong. The tests of the portal (`crates/lab/tests/portal_page.rs`) tell it what to do, and look at the kernel meanwhile.
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+const PATIENCE = 10_000;
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, locale: "en-GB" });
+context.setDefaultTimeout(PATIENCE);
+const page = await context.newPage();
+
+// What the page itself got wrong. That a request is refused, or cut off by a portal that ends, is not that.
+const faults = [];
+page.on("pageerror", (error) => faults.push(error.message));
+page.on("console", (message) => {
+  if (message.type() === "error" && !message.text().startsWith("Failed to load resource"))
+    faults.push(message.text());
+});
+
+const button = (name) => page.getByRole("button", { name, exact: true });
+const sees = (text) => page.getByText(text).filter({ visible: true }).first().waitFor();
+
+const deeds = {
+  async open(url) {
+    await page.goto(url);
+  },
+  async reload() {
+    await page.reload();
+  },
+  /** The pages of the rail, by their words. */
+  async go(name) {
+    await page.getByRole("link", { name, exact: true }).click();
+  },
+  async fill(label, text) {
+    await page.getByLabel(label, { exact: true }).fill(text);
+  },
+  async click(name) {
+    await button(name).first().click();
+  },
+  async tick(label) {
+    await page.getByLabel(label).first().check();
+  },
+  async choose(label, option) {
+    await page.getByLabel(label).first().selectOption(option);
+  },
+  async sees(text) {
+    await sees(text);
+  },
+  async lacks(name) {
+    if ((await button(name).count()) > 0) throw new Error(`there is a button ${name}`);
+  },
+  async wear(colours, width) {
+    await page.emulateMedia({ colorScheme: colours });
+    await page.setViewportSize({ width: Number(width), height: 860 });
+  },
+  async shot(path) {
+    await page.screenshot({ path });
+  },
+  /** No violation of WCAG 2.2 AA that axe knows, and nothing that sticks out. */
+  async check() {
+    // The content policy lets no script in, not even this one: it is run beside the page's.
+    const session = await context.newCDPSession(page);
+    const { result } = await session.send("Runtime.evaluate", {
+      expression: `${axe}; axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"] })
+        .then(({ violations }) => JSON.stringify(violations.map(({ id, nodes }) => [id, nodes[0].html, nodes[0].failureSummary])))`,
+      awaitPromise: true,
+    });
+    if (result.value !== "[]") throw new Error(`axe: ${result.value}`);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    if (wide > 0) throw new Error(`the page is ${wide} px too wide`);
+    if (faults.length > 0) throw new Error(faults.join("; "));
+  },
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const [deed, ...words] = line.split("\t");
+  try {
+    await deeds[deed](...words);
+    console.log("done");
+  } catch (error) {
+    await page.screenshot({ path: "/tmp/geofilter-page-failed.png" }).catch(() => {});
+    console.log(`${line}: ${error.message}`.replaceAll("\n", " "));
+  }
+}
+await browser.close();
