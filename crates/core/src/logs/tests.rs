@@ -56,9 +56,11 @@ fn notice(from: &str, call: &str, reason: &str) -> String {
 
 macro_rules! sample {
     ($name:literal) => {
-        include_str!(concat!("../../tests/samples/logs/", $name))
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/logs/", $name))
     };
 }
+
+mod line_breaks;
 
 const CHALLENGE: &str = ",Challenge=\"1/a\",Response=\"b\",ExpectedResponse=\"\"";
 
@@ -125,7 +127,7 @@ fn notices_of_both_channel_drivers_are_understood() {
             None,
         ),
         (
-            "NOTICE[1]: chan_sip.c:28926 in handle_request_register: Registration from 'x' failed for '192.0.2.7:5060' - Not a local domain",
+            "Nov 22 08:48:18 pbx asterisk[1]: NOTICE[1]: chan_sip.c:28926 in handle_request_register: Registration from 'x' failed for '192.0.2.7:5060' - Not a local domain",
             Some(5060),
         ),
         (
