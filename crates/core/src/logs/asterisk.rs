@@ -97,14 +97,19 @@ fn after_brackets(text: &[u8], is_part: fn(&u8) -> bool) -> Option<&[u8]> {
     (end > 0 && text[..end].iter().all(is_part)).then(|| &text[end + 1..])
 }
 
-/// `<--- Received SIP request (512 bytes) from UDP:…`: whoever sent that wrote the next lines.
+/// `<--- Received SIP request (512 bytes) from UDP:192.0.2.1:5060 --->`: whoever sent that wrote the next lines, unless
+/// it follows in the same one.
 fn trace(text: &[u8]) -> Line {
+    /// Neither a packet nor a message over TCP is longer.
+    const LONGEST: usize = 65_535;
+    const END: &[u8] = b" --->";
     let length = || {
+        memmem::find(text, END).filter(|end| end + END.len() == text.len())?;
         let text = text.strip_prefix(b"<--- ")?;
         let (_, rest) = text.split_at(memchr(b'(', text)?);
         let (length, rest) = rest[1..].split_at(memmem::find(rest, b" bytes)")?.checked_sub(1)?);
         let length = super::stamp::number(length.get(..length.len().min(6))?)?;
-        rest.starts_with(b" bytes)").then_some(length as usize)
+        rest.starts_with(b" bytes)").then_some(LONGEST.min(length as usize))
     };
     length().map_or(Line::Nothing, Line::Trace)
 }
@@ -159,8 +164,10 @@ mod tests {
             line(b"<--- Transmitting SIP response (3 bytes) to UDP:192.0.2.1:5 --->"),
             Some(3)
         );
-        assert_eq!(line(b"<--- ( bytes)"), Some(0));
-        assert_eq!(line(b"<--- (x bytes)"), None);
+        assert_eq!(line(b"<--- (999999 bytes) --->"), Some(65_535));
+        assert_eq!(line(b"<--- ( bytes) --->"), Some(0));
+        assert_eq!(line(b"<--- (x bytes) --->"), None);
+        assert_eq!(line(b"<--- (512 bytes) --->#012REGISTER --->"), None, "it is in this line");
         assert_eq!(line(b"Contact added"), None);
     }
 }

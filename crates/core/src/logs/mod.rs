@@ -11,7 +11,8 @@
 //! ([`asterisk`]). No text of a client may change whose attempt is counted: what stands before a message is
 //! Asterisk's, what is anchored there is trusted, and where two addresses could be meant the line counts as
 //! [`Line::Ambiguous`] and tells nothing. A log is of one format, and lines of others tell nothing in it.
-//! Traced SIP messages (`pjsip set logger on`) are wholly the client's and are passed over by their length.
+//! Traced SIP messages (`pjsip set logger on`) are wholly the client's and are passed over by their length; where
+//! that does not add up, it is said how many lines that may have hidden.
 
 mod asterisk;
 mod attempts;

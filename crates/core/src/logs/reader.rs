@@ -3,7 +3,7 @@
 //! A log is of the [`Format`] of its first line that is understood, and lines of another tell nothing. Reading may
 //! begin at a line that a client wrote into Asterisk's log, whose own lines prevail therefore.
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 use super::header::{Header, Origin, header};
 use super::stamp::Calendar;
@@ -20,6 +20,8 @@ pub struct Lines {
     pub ambiguous: u64,
     /// Those that are the text of traced SIP messages.
     pub traced: u64,
+    /// Those of the traced that may be something else, since a message was shorter than it was said to be.
+    pub hidden: u64,
 }
 
 impl Lines {
@@ -29,6 +31,7 @@ impl Lines {
         self.understood += other.understood;
         self.ambiguous += other.ambiguous;
         self.traced += other.traced;
+        self.hidden += other.hidden;
     }
 }
 
@@ -55,6 +58,38 @@ impl Format {
 /// How many lines a client's text can be at most: Asterisk keeps no more than 79 bytes of what may hold line breaks.
 const MOST_PIECES: u8 = 80;
 
+/// A traced message that is passed over.
+///
+/// Asterisk says how long it is, and writes it up to its first NUL: then lines follow within that length that are
+/// Asterisk's own. They can't be told from those of the client, and none is believed. Among them may be traces
+/// of others, so it is over when each that seems to begin in it is.
+#[derive(Debug, Default)]
+struct Trace {
+    /// How many bytes are to come.
+    left: usize,
+    /// How many lines were passed over.
+    lines: u64,
+    /// It did not end where it was to.
+    doubtful: bool,
+}
+
+impl Trace {
+    /// Passes over a line, at which another one may seem to begin.
+    fn pass_over(&mut self, length: usize, another: usize) {
+        // A line break follows the message, and is not counted with it.
+        self.doubtful |= length > self.left + 1;
+        let left = self.left.saturating_sub(length);
+        self.doubtful |= another > left;
+        self.left = left.max(another);
+        self.lines += 1;
+    }
+
+    /// How many lines it may have hidden, once it is over.
+    fn hidden(&self) -> u64 {
+        if self.doubtful { self.lines } else { 0 }
+    }
+}
+
 /// Reads one log.
 #[derive(Debug, Default)]
 pub struct Reader {
@@ -62,8 +97,7 @@ pub struct Reader {
     format: Option<Format>,
     /// How many lines may still be pieces of a line that is open.
     open: u8,
-    /// How many bytes of a traced message are to come.
-    traced: usize,
+    trace: Trace,
     lines: Lines,
 }
 
@@ -79,8 +113,10 @@ impl Reader {
     }
 
     /// What was read so far.
-    pub fn lines(&self) -> &Lines {
-        &self.lines
+    pub fn lines(&self) -> Lines {
+        let Self { trace, lines, .. } = self;
+        let within = if trace.left > 0 { trace.lines } else { 0 };
+        Lines { hidden: lines.hidden + within, ..*lines }
     }
 
     /// Reads a block of lines. One without an end is passed over: where it was cut, the last address in it may
@@ -97,12 +133,10 @@ impl Reader {
     }
 
     fn line(&mut self, line: &[u8]) -> Option<Event> {
-        if self.traced > 0 {
-            self.traced = self.traced.saturating_sub(line.len());
-            self.lines.traced += 1;
+        let text = line.trim_ascii_end();
+        if self.trace.left > 0 && self.pass_over(line, text) {
             return None;
         }
-        let text = line.trim_ascii_end();
         if text.is_empty() {
             return None;
         }
@@ -124,9 +158,38 @@ impl Reader {
                 self.open = if is_own { MOST_PIECES } else { 0 };
             }
             Line::Unreadable => self.lines.understood -= 1,
-            Line::Trace(length) => self.traced = length,
+            Line::Trace(left) => self.trace = Trace { left, ..Trace::default() },
         }
         None
+    }
+
+    /// Passes over a line of a traced message; `false` if another program wrote it.
+    fn pass_over(&mut self, line: &[u8], text: &[u8]) -> bool {
+        let length = match self.format {
+            Some(Format::Syslog) => {
+                let Header { program, message, .. } = header(text, &self.calendar);
+                may_be_asterisk(program).then_some(message.len() + 1)
+            }
+            Some(Format::Journal) => journal::entry(text).map_or(Some(1), |entry| {
+                let program = entry.program.unwrap_or_default();
+                may_be_asterisk(program.as_bytes()).then_some(entry.message.len() + 1)
+            }),
+            _ => Some(line.len()),
+        };
+        let Some(length) = length else { return false };
+        let read = if text.is_empty() { None } else { read(text, &self.calendar) };
+        let another = match read {
+            Some((_, Line::Trace(length))) => length,
+            _ => 0,
+        };
+        self.trace.pass_over(length, another);
+        self.lines.total += 1;
+        self.lines.understood += 1;
+        self.lines.traced += 1;
+        if self.trace.left == 0 {
+            self.lines.hidden += self.trace.hidden();
+        }
+        true
     }
 
     fn told(&mut self, text: &[u8]) -> Line {
@@ -141,6 +204,10 @@ impl Reader {
         }
         Line::Unreadable
     }
+}
+
+fn may_be_asterisk(program: &[u8]) -> bool {
+    program.is_empty() || memmem::find(program, b"asterisk").is_some()
 }
 
 /// Reads a line, which does not end in a line break; `None` if it is in no format that is understood.

@@ -12,7 +12,7 @@ fn read(log: &str) -> (Vec<Event>, Lines) {
     let mut reader = Reader::new(CALENDAR);
     let mut events = Vec::new();
     reader.read(format!("{log}\n").as_bytes(), |event| events.push(event));
-    (events, *reader.lines())
+    (events, reader.lines())
 }
 
 fn event(line: &str) -> Option<Event> {
@@ -61,6 +61,7 @@ macro_rules! sample {
 }
 
 mod line_breaks;
+mod traces;
 
 const CHALLENGE: &str = ",Challenge=\"1/a\",Response=\"b\",ExpectedResponse=\"\"";
 
@@ -232,7 +233,7 @@ fn a_line_that_is_cut_tells_nothing() {
     let cut = &line[..line.find("1.1.1.1/5\"").unwrap() + "1.1.1.1/5\"".len()];
     let mut reader = Reader::new(CALENDAR);
     reader.read(cut.as_bytes(), |event| panic!("{event:?}"));
-    assert_eq!(reader.lines(), &Lines { total: 1, ..Lines::default() });
+    assert_eq!(reader.lines(), Lines { total: 1, ..Lines::default() });
 }
 
 #[test]
