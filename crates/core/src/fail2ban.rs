@@ -3,7 +3,8 @@
 //! fail2ban bans whom a log blames, and over UDP anybody can be blamed: a single packet with a forged source
 //! leaves a failed attempt of that source. So a ban is *proven* only where every line behind it is a security event
 //! over TCP or TLS, whose handshake a forger can't make ([`proves`]). Any other ban is *spoofable*: it is
-//! [`SHORT`], and there are only so many a minute, of a host and of a network.
+//! [`SHORT`], and there are only so many a minute, of a host and of a network. Those that fail2ban restores when it
+//! starts come all at once, and have a budget of their own.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -21,6 +22,11 @@ pub const SHORT: u64 = 600;
 pub const MOST: u32 = 60;
 /// How many of them in the same network: a /24 of IPv4, a /48 of IPv6.
 pub const MOST_OF_A_NETWORK: u32 = 4;
+
+/// How many spoofable bans fail2ban restores in ten minutes; each was in the budget of its minute when it was made.
+pub const MOST_RESTORED: u32 = 600;
+/// How many of them in the same network.
+pub const MOST_RESTORED_OF_A_NETWORK: u32 = 40;
 
 const MINUTE: u64 = 60;
 
@@ -118,7 +124,7 @@ pub fn proves(lines: &[u8], address: IpAddr, calendar: Calendar) -> bool {
             && event.transport == Some(Transport::Tcp)
     };
     reader.read(lines, |event| events += u64::from(is_proof(&event)));
-    events > 0 && events == reader.lines().total + reader.lines().traced
+    events > 0 && events == reader.lines().total
 }
 
 /// What becomes of a ban.
@@ -130,16 +136,15 @@ pub enum Judgement {
     Short(UnixTime),
     /// It was spoofable, and has ended.
     Over,
-    /// It is spoofable, and there were too many of them within this minute.
+    /// It is spoofable, and there were too many of them by now.
     OverBudget,
 }
 
-/// Counts the spoofable bans of a minute.
+/// Counts the spoofable bans of a minute, and those that are restored in ten.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
-    minute: u64,
-    made: u32,
-    networks: HashMap<IpAddr, u32>,
+    made: Budget,
+    restored: Budget,
 }
 
 impl Guard {
@@ -159,17 +164,50 @@ impl Guard {
         if !is_short && short <= now {
             return Judgement::Over;
         }
-        let minute = now.0 / MINUTE;
-        if self.minute != minute {
-            *self = Self { minute, ..Self::default() };
+        let has_room = match began < now {
+            true => {
+                let most = (MOST_RESTORED, MOST_RESTORED_OF_A_NETWORK);
+                self.restored.take(address, now.0 / (10 * MINUTE), most)
+            }
+            false => self.made.take(address, now.0 / MINUTE, (MOST, MOST_OF_A_NETWORK)),
+        };
+        match has_room {
+            false => Judgement::OverBudget,
+            true if is_short => Judgement::Whole,
+            true => Judgement::Short(short),
+        }
+    }
+}
+
+/// What was made in a period.
+#[derive(Debug, Clone, Default)]
+struct Budget {
+    period: u64,
+    made: u32,
+    networks: HashMap<IpAddr, u32>,
+}
+
+impl Budget {
+    /// Takes one of as many of a host and of a network; whether there was one.
+    fn take(
+        &mut self,
+        address: IpAddr,
+        period: u64,
+        (most, most_of_a_network): (u32, u32),
+    ) -> bool {
+        if self.period != period {
+            *self = Self { period, ..Self::default() };
+        }
+        if self.made >= most {
+            return false;
         }
         let of_network = self.networks.entry(network(address)).or_default();
-        if self.made >= MOST || *of_network >= MOST_OF_A_NETWORK {
-            return Judgement::OverBudget;
+        if *of_network >= most_of_a_network {
+            return false;
         }
         self.made += 1;
         *of_network += 1;
-        if is_short { Judgement::Whole } else { Judgement::Short(short) }
+        true
     }
 }
 

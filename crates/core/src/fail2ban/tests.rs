@@ -87,6 +87,29 @@ fn a_network_and_a_host_have_a_budget_of_bans_that_are_not_proven() {
     assert_eq!(judge("2001:db8:1:3::4", NOW), Judgement::OverBudget);
 }
 
+#[test]
+fn bans_that_fail2ban_restores_have_a_budget_of_their_own() {
+    let mut guard = Guard::default();
+    let mut judge = |host: u32, began: UnixTime| {
+        let source = Ipv4Addr::from_bits(0x2d00_0000 + host).into();
+        guard.judge(source, (began, None), false, NOW) != Judgement::OverBudget
+    };
+    let began = UnixTime(NOW.0 - 60);
+    let restored = (0..700).filter(|host| judge(host << 8, began)).count();
+    assert_eq!(restored, MOST_RESTORED as usize);
+    let made = (0..700).filter(|host| judge(host << 8, NOW)).count();
+    assert_eq!(made, MOST as usize, "they take nothing from those that are made");
+    let mut guard = Guard::default();
+    let mut judge = |host: u32, now: UnixTime| {
+        let source = Ipv4Addr::from_bits(0x2d00_0000 + host).into();
+        guard.judge(source, (began, None), false, now) != Judgement::OverBudget
+    };
+    let of_network = |judge: &mut dyn FnMut(u32) -> bool| (0..50).filter(|it| judge(*it)).count();
+    let most = MOST_RESTORED_OF_A_NETWORK as usize;
+    assert_eq!(of_network(&mut |host| judge(host, NOW)), most);
+    assert_eq!(of_network(&mut |host| judge(host, NOW.plus(MINUTE))), 0, "within ten minutes");
+}
+
 proptest! {
     #[test]
     fn no_minute_makes_more_bans_than_there_are_in_the_budget(

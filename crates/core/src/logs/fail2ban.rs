@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use memchr::memchr;
 
-use super::header::Header;
+use super::header::{Header, Origin};
 use super::stamp::iso;
 use super::{Event, Line, Teller, What};
 
@@ -13,11 +13,15 @@ use super::{Event, Line, Teller, What};
 const JAILS: [&[u8]; 8] =
     [b"asterisk", b"sip", b"kamailio", b"freepbx", b"pbx", b"voip", b"freeswitch", b"iax"];
 
-/// Reads a line of fail2ban; `None` if it is none.
+/// Reads a line of fail2ban; `None` if it is none. Into its own log it writes no line without a time.
 pub(super) fn read(header: &Header<'_>) -> Option<Line> {
-    let component = match header.program.starts_with(b"fail2ban") {
-        true => header.program,
-        false => header.message.split(|byte| byte.is_ascii_whitespace() || *byte == b'[').next()?,
+    let (component, text) = match header.origin {
+        Origin::File => {
+            let end = header.message.iter().position(u8::is_ascii_whitespace)?;
+            header.time?;
+            header.message.split_at(end)
+        }
+        Origin::Syslog | Origin::Journal => (header.program, header.message),
     };
     if !component.starts_with(b"fail2ban.") {
         return None;
@@ -25,14 +29,16 @@ pub(super) fn read(header: &Header<'_>) -> Option<Line> {
     if !matches!(component, b"fail2ban.filter" | b"fail2ban.actions") {
         return Some(Line::Nothing);
     }
-    Some(event(header).map_or(Line::Nothing, Line::Event))
+    Some(event(text, header).map_or(Line::Nothing, Line::Event))
 }
 
-fn event(header: &Header<'_>) -> Option<Event> {
-    let mut words = header.message.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let jail =
-        words.find(|word| word.starts_with(b"[") && word.ends_with(b"]") && !is_pid(word))?;
-    if !guards_a_phone_system(&jail[1..jail.len() - 1]) {
+/// `[1372]: INFO [jail] Found …`, to syslog without the number: each word is where fail2ban has it.
+fn event(text: &[u8], header: &Header<'_>) -> Option<Event> {
+    let words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let mut words = words.skip_while(|word| is_pid(word));
+    words.next().filter(|level| level.iter().all(u8::is_ascii_uppercase))?;
+    let jail = words.next()?.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    if !guards_a_phone_system(jail) {
         return None;
     }
     let (what, address) = match (words.next()?, words.next()?) {
@@ -59,9 +65,10 @@ fn event(header: &Header<'_>) -> Option<Event> {
     })
 }
 
-/// `[1372]:` ends in a colon; without one it holds nothing but digits.
+/// `[1372]:`
 fn is_pid(word: &[u8]) -> bool {
-    word[1..word.len() - 1].iter().all(u8::is_ascii_digit)
+    let number = word.strip_prefix(b"[").and_then(|word| word.strip_suffix(b"]:"));
+    number.is_some_and(|number| number.iter().all(u8::is_ascii_digit))
 }
 
 pub(super) fn guards_a_phone_system(jail: &[u8]) -> bool {

@@ -1,12 +1,24 @@
-//! What stands before a message: when, and which program wrote it. Nothing of it is an attacker's text.
+//! What stands before a message: when, and which program wrote it. Nothing of a genuine one is an attacker's text.
 
 use memchr::memchr;
 
 use super::stamp::{Calendar, Stamp, epoch, iso, without_year};
 
+/// Who put a line where it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The program itself, into a file of its own.
+    File,
+    /// syslog, or the journal as text.
+    Syslog,
+    /// The journal, as JSON.
+    Journal,
+}
+
 /// A line in its parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header<'a> {
+    pub(super) origin: Origin,
     /// When it was written, if it says.
     pub(super) time: Option<Stamp>,
     /// The program that told it to syslog or the journal; empty if it wrote the file itself.
@@ -17,7 +29,7 @@ pub(super) struct Header<'a> {
 
 /// Takes a line apart: `[time] message`, `time message`, `time host program[pid]: message`, or only a message.
 pub(super) fn header<'a>(line: &'a [u8], calendar: &Calendar) -> Header<'a> {
-    let plain = Header { time: None, program: b"", message: line };
+    let plain = Header { origin: Origin::File, time: None, program: b"", message: line };
     let read = match line.first() {
         Some(b'[') => bracketed(line, calendar),
         Some(digit) if digit.is_ascii_digit() => unbracketed(line),
@@ -35,7 +47,7 @@ fn bracketed<'a>(line: &'a [u8], calendar: &Calendar) -> Option<Header<'a>> {
     let (time, rest) =
         iso(text).or_else(|| without_year(text, calendar)).or_else(|| epoch(text, calendar))?;
     let message = rest.strip_prefix(b"] ")?;
-    Some(Header { time: Some(time), program: b"", message })
+    Some(Header { origin: Origin::File, time: Some(time), program: b"", message })
 }
 
 /// `2026-11-22 08:49:24,312 …` of a program itself, or with a `T` by syslog or the journal.
@@ -44,7 +56,8 @@ fn unbracketed(line: &[u8]) -> Option<Header<'_>> {
     match line.get(10) {
         Some(b'T') => by_syslog((time, rest), &Calendar::default()),
         Some(_) | None => {
-            Some(Header { time: Some(time), program: b"", message: rest.trim_ascii_start() })
+            let message = rest.trim_ascii_start();
+            Some(Header { origin: Origin::File, time: Some(time), program: b"", message })
         }
     }
 }
@@ -62,7 +75,7 @@ fn by_syslog<'a>((time, rest): (Stamp, &'a [u8]), calendar: &Calendar) -> Option
         Some(b'[') => bracketed(message, calendar).map_or(message, |inner| inner.message),
         Some(_) | None => message,
     };
-    Some(Header { time: Some(time), program, message })
+    Some(Header { origin: Origin::Syslog, time: Some(time), program, message })
 }
 
 #[cfg(test)]
@@ -87,8 +100,9 @@ mod tests {
         ];
         for (line, time, program) in cases {
             let message = if line.is_empty() { "" } else { "m" };
-            let expected =
-                Header { time, program: program.as_bytes(), message: message.as_bytes() };
+            let origin = if program.is_empty() { Origin::File } else { Origin::Syslog };
+            let (program, message) = (program.as_bytes(), message.as_bytes());
+            let expected = Header { origin, time, program, message };
             assert_eq!(header(line.as_bytes(), &calendar), expected, "{line}");
         }
         let broken = b"[2026-11-22 08:48:18 m";

@@ -41,10 +41,15 @@ pub(super) fn read(header: &Header<'_>) -> Option<Line> {
 fn begins_as_theirs(message: &[u8]) -> bool {
     let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let process = digits(message);
-    let rest = &message[process..];
-    process > 0
-        && rest.first() == Some(&b'(')
-        && matches!(&rest[1 + digits(&rest[1..])..], [b')', b' ', b'A'..=b'Z', ..])
+    let Some(rest) = message[process..].strip_prefix(b"(").filter(|_| process > 0) else {
+        return false;
+    };
+    let number = digits(rest);
+    let Some(rest) = rest[number..].strip_prefix(b") ").filter(|_| number > 0) else {
+        return false;
+    };
+    let level = rest.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    level >= 4 && rest[level..].starts_with(b": ")
 }
 
 fn by_pike(message: &[u8]) -> Option<(IpAddr, Option<u16>)> {

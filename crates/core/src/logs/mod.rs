@@ -7,10 +7,12 @@
 //! syslog, or from the journal in its short forms and as JSON. [`header`] takes the time and program off,
 //! [`stamp`] reads times.
 //!
-//! **Who wrote a line.** Much of a line is the client's own text, and none of it is escaped. No text of a client
-//! may change whose attempt is counted: what stands before a message is Asterisk's, what is anchored there is
-//! trusted, and where two addresses could be meant the line counts as [`Line::Ambiguous`] and tells nothing.
-//! Traced SIP messages (`pjsip set logger on`) are wholly the client's and are passed over by their length.
+//! **Who wrote a line.** Much of a line is the client's own text, and none of it is escaped, not even line breaks
+//! ([`asterisk`]). No text of a client may change whose attempt is counted: what stands before a message is
+//! Asterisk's, what is anchored there is trusted, and where two addresses could be meant the line counts as
+//! [`Line::Ambiguous`] and tells nothing. A log is of one format, and lines of others tell nothing in it.
+//! Traced SIP messages (`pjsip set logger on`) are wholly the client's and are passed over by their length; where
+//! that does not add up, it is said how many lines that may have hidden.
 
 mod asterisk;
 mod attempts;
@@ -112,6 +114,8 @@ pub enum Line {
     Nothing,
     /// It could be about several addresses.
     Ambiguous,
+    /// It breaks off within a client's text, which goes on in lines of its own.
+    Open,
     /// It is in no format that is understood.
     Unreadable,
     /// The text of a SIP message follows, of so many bytes.

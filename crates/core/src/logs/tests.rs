@@ -12,7 +12,7 @@ fn read(log: &str) -> (Vec<Event>, Lines) {
     let mut reader = Reader::new(CALENDAR);
     let mut events = Vec::new();
     reader.read(format!("{log}\n").as_bytes(), |event| events.push(event));
-    (events, *reader.lines())
+    (events, reader.lines())
 }
 
 fn event(line: &str) -> Option<Event> {
@@ -56,9 +56,12 @@ fn notice(from: &str, call: &str, reason: &str) -> String {
 
 macro_rules! sample {
     ($name:literal) => {
-        include_str!(concat!("../../tests/samples/logs/", $name))
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples/logs/", $name))
     };
 }
+
+mod line_breaks;
+mod traces;
 
 const CHALLENGE: &str = ",Challenge=\"1/a\",Response=\"b\",ExpectedResponse=\"\"";
 
@@ -125,7 +128,7 @@ fn notices_of_both_channel_drivers_are_understood() {
             None,
         ),
         (
-            "NOTICE[1]: chan_sip.c:28926 in handle_request_register: Registration from 'x' failed for '192.0.2.7:5060' - Not a local domain",
+            "Nov 22 08:48:18 pbx asterisk[1]: NOTICE[1]: chan_sip.c:28926 in handle_request_register: Registration from 'x' failed for '192.0.2.7:5060' - Not a local domain",
             Some(5060),
         ),
         (
@@ -230,7 +233,7 @@ fn a_line_that_is_cut_tells_nothing() {
     let cut = &line[..line.find("1.1.1.1/5\"").unwrap() + "1.1.1.1/5\"".len()];
     let mut reader = Reader::new(CALENDAR);
     reader.read(cut.as_bytes(), |event| panic!("{event:?}"));
-    assert_eq!(reader.lines(), &Lines { total: 1, ..Lines::default() });
+    assert_eq!(reader.lines(), Lines { total: 1, ..Lines::default() });
 }
 
 #[test]

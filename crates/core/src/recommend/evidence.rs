@@ -65,6 +65,8 @@ pub(super) struct Phone {
     pub(super) registered: bool,
     /// What its address had been refused before its first login.
     pub(super) before: Refused,
+    /// That is not known: there were too many who were refused often.
+    pub(super) unknown: bool,
     /// Whether that was for its own account as well.
     pub(super) itself: bool,
     /// How often its account's secret had been wrong elsewhere before that.
@@ -81,6 +83,8 @@ pub(super) struct Refused {
 
 /// Somebody who is refused for so many accounts guesses.
 pub(super) const MANY_ACCOUNTS: usize = 3;
+/// Who was refused so often before does not look like a mistyped password.
+pub(super) const MANY_TIMES: u16 = 20;
 
 impl Refused {
     pub(super) fn times(&self) -> u16 {
@@ -90,6 +94,11 @@ impl Refused {
     /// For how many accounts, as far as they are told apart.
     pub(super) fn accounts(&self) -> usize {
         self.accounts.iter().filter(|account| **account != 0).count()
+    }
+
+    /// Whether it may put a login in doubt.
+    fn is_many(&self) -> bool {
+        self.accounts() >= MANY_ACCOUNTS || self.times() >= MANY_TIMES
     }
 
     /// Whether this account is one of these.
@@ -121,28 +130,65 @@ fn short(account: u64) -> u32 {
 }
 
 /// What addresses were refused, of IPv6 those of a /64 together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Sources {
-    v4: HashMap<u32, Refused>,
-    v6: HashMap<u64, Refused>,
+    v4: Family<u32>,
+    v6: Family<u64>,
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self { v4: Family::new(MOST_SOURCES), v6: Family::new(MOST_SOURCES / 4) }
+    }
 }
 
 impl Sources {
-    fn of(&self, source: IpAddr) -> Refused {
-        let refused = match source {
-            IpAddr::V4(source) => self.v4.get(&source.into()),
-            IpAddr::V6(source) => self.v6.get(&high(source.into())),
-        };
-        refused.copied().unwrap_or_default()
+    /// `None` if it is not known.
+    fn of(&self, source: IpAddr) -> Option<Refused> {
+        match source {
+            IpAddr::V4(source) => self.v4.of(source.into()),
+            IpAddr::V6(source) => self.v6.of(high(source.into())),
+        }
     }
 
     /// Whether there was room.
     fn add(&mut self, event: &Event) -> bool {
-        let refused = match event.source {
-            IpAddr::V4(source) => room(&mut self.v4, source.into(), MOST_SOURCES),
-            IpAddr::V6(source) => room(&mut self.v6, high(source.into()), MOST_SOURCES / 4),
-        };
-        refused.map(|refused| refused.add(event)).is_some()
+        match event.source {
+            IpAddr::V4(source) => self.v4.add(source.into(), event),
+            IpAddr::V6(source) => self.v6.add(high(source.into()), event),
+        }
+    }
+}
+
+/// Those of one family. Anybody can forge a crowd of sources, each of which is refused once: where there is no room
+/// those are forgotten who were not refused often enough to matter.
+#[derive(Debug)]
+struct Family<K> {
+    refused: HashMap<K, Refused>,
+    most: usize,
+    /// Forgetting makes no room any more.
+    full: bool,
+}
+
+impl<K: std::hash::Hash + Eq> Family<K> {
+    fn new(most: usize) -> Self {
+        Self { refused: HashMap::new(), most, full: false }
+    }
+
+    fn of(&self, source: K) -> Option<Refused> {
+        let has_room = self.refused.len() < self.most || !self.full;
+        self.refused.get(&source).copied().or_else(|| has_room.then(Refused::default))
+    }
+
+    fn add(&mut self, source: K, event: &Event) -> bool {
+        let forgets =
+            self.refused.len() >= self.most && !self.full && !self.refused.contains_key(&source);
+        if forgets {
+            self.refused.retain(|_, refused| refused.is_many());
+            self.full = self.refused.len() > self.most / 2;
+        }
+        let refused = room(&mut self.refused, source, self.most);
+        refused.map(|refused| refused.add(event)).is_some() && !forgets
     }
 }
 
@@ -292,7 +338,8 @@ impl Facts {
             self.more = true;
             return None;
         }
-        let before = self.sources.of(address);
+        let known = self.sources.of(address);
+        let before = known.unwrap_or_default();
         let hash = hash.unwrap_or_else(|| crate::logs::account_hash(account.as_bytes()));
         let wrong = self.accounts.get(&hash).copied().unwrap_or_default();
         Some(self.phones.entry(key).or_insert_with(|| Phone {
@@ -302,6 +349,7 @@ impl Facts {
             last: time,
             registered: false,
             before,
+            unknown: known.is_none(),
             itself: before.has(hash),
             attacked: wrong.saturating_sub(before.times().into()),
         }))

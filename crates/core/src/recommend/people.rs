@@ -4,13 +4,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use super::evidence::{Facts, MANY_ACCOUNTS, Phone};
+use super::evidence::{Facts, MANY_ACCOUNTS, MANY_TIMES, Phone};
 use crate::country::CountryId;
 use crate::logs::Stamp;
 use crate::logs::stamp::DAY;
 
-/// Who was refused so often before does not look like a mistyped password.
-const MANY_TIMES: u16 = 20;
 /// So many wrong secrets from elsewhere make a login away from home doubtful.
 const ATTACKED: u32 = 3;
 
@@ -29,6 +27,8 @@ pub(super) struct Person<'a> {
 pub(super) enum Doubt {
     /// The address was refused for several accounts before.
     Guessed { accounts: usize, times: u16 },
+    /// Too many addresses were refused before to tell whether this one was.
+    Unknown,
     /// The account was attacked from elsewhere before, and it is not at home here.
     Attacked { times: u32, home: CountryId },
 }
@@ -66,6 +66,9 @@ pub(super) fn people(facts: &Facts) -> Vec<Person<'_>> {
 }
 
 fn guessed(phone: &Phone) -> Option<Doubt> {
+    if phone.unknown {
+        return Some(Doubt::Unknown);
+    }
     let (accounts, times) = (phone.before.accounts(), phone.before.times());
     // Behind one address there may also be an old phone whose account is gone, which tries for ever.
     let guessed = accounts >= MANY_ACCOUNTS || phone.itself && times >= MANY_TIMES;

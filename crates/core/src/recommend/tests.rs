@@ -124,6 +124,39 @@ fn a_thief_who_guessed_at_an_address_opens_no_country() {
     assert_eq!((told.suspects.len(), told.suspects[0].passes), (1, true));
 }
 
+/// Each forged source is refused once, or often.
+#[test]
+fn a_flood_of_forged_sources_hides_no_thief() {
+    let (home, thief) = (phone("ES"), phone("VN"));
+    let forged = |host: u32| IpAddr::V4((0x2d00_0000 + host).into());
+    let mut log = Log::new();
+    log.logins("1001", home, 9);
+    for host in 0..500_000 {
+        log.guesses("1001", forged(host), 1);
+    }
+    log.guesses("1002", thief, 20).logins("1002", thief, 5);
+    let later = phones("PT", 1)[0];
+    let told = log.logins("1003", later, 5).recommend();
+    assert_eq!(countries(&told), ["ES", "PT"]);
+    let [suspect] = &told.suspects[..] else { panic!("{:?}", told.suspects) };
+    assert_eq!((suspect.address, suspect.account.as_str()), (thief, "1002"));
+    // Who was refused often is not forgotten, and who comes when there is no room is not known.
+    let mut log = Log::new();
+    log.logins("1001", home, 9);
+    for host in 0..500_000 {
+        log.guesses("1", forged(host), 1).guesses("2", forged(host), 1).guesses(
+            "3",
+            forged(host),
+            1,
+        );
+    }
+    let told = log.guesses("1002", thief, 20).logins("1002", thief, 500).recommend();
+    assert_eq!(countries(&told), ["ES"]);
+    let [suspect] = &told.suspects[..] else { panic!("{:?}", told.suspects) };
+    assert_eq!(suspect.address, thief);
+    assert!(suspect.why.contains("than are told apart"), "{}", suspect.why);
+}
+
 #[test]
 fn an_old_phone_behind_the_same_address_makes_nobody_a_thief() {
     let office = phone("ES");

@@ -268,6 +268,10 @@ fn suspects(people: &[Person<'_>], choice: &Choice) -> Vec<Suspect> {
                 };
                 format!("before, this address was refused for {accounts}, with {times} wrong passwords")
             }
+            Doubt::Unknown => {
+                "before, more addresses were refused than are told apart, and this may be one of them"
+                    .to_owned()
+            }
             Doubt::Attacked { times, home } => format!(
                 "its account is at home in {}, and others had tried {times} wrong passwords for it before",
                 home.code()

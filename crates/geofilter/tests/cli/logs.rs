@@ -75,6 +75,17 @@ fn the_figures_are_told_in_a_sentence() {
     assert!(south.contains(cut), "{south}");
 }
 
+/// One client sent a packet of 60 kB with a NUL in it while messages were traced: what others did follows.
+#[test]
+fn what_a_trace_may_have_hidden_is_said() {
+    let told = preview(&["block", "RU"], &[&sample("asterisk-trace.log")]);
+    let lines = told["log"]["lines"].as_u64().unwrap();
+    assert_eq!(told["log"]["traced"], lines - 1);
+    let warnings = told["warnings"].to_string();
+    let said = format!("{} lines behind it were passed over", lines - 1);
+    assert!(warnings.contains(&said), "{warnings}");
+}
+
 /// The log and the messages tell of the same 26 attempts (`core`: `logs::tests`), which `a` and `b` hold in
 /// halves, the older one compressed. All come from 10.99.0.2 or 2001:db8:9::2.
 #[test]

@@ -9,6 +9,7 @@ use memchr::memmem;
 use crate::logs::{Event, Line, Stamp, Teller, What, account_hash};
 
 const FAILED: &[u8] = b"' failed for '";
+const NOT_FOUND: &[u8] = b"' rejected because extension not found in context '";
 
 /// Reads a notice.
 pub(super) fn read(file: &[u8], text: &[u8], time: Option<Stamp>) -> Line {
@@ -36,6 +37,18 @@ pub(super) fn read(file: &[u8], text: &[u8], time: Option<Stamp>) -> Line {
         kept: false,
         what,
     })
+}
+
+/// `endpoint: Call (UDP:192.0.2.1:5060) to extension '…' rejected because extension not found in context '…'.`, of
+/// chan_pjsip. It tells nothing, but a client chose the extension.
+pub(super) fn session(text: &[u8]) -> Line {
+    let is_open = memmem::find(text, b") to extension '").is_some() && !closes(text);
+    if is_open { Line::Open } else { Line::Nothing }
+}
+
+/// Whether it has what follows an extension.
+pub(super) fn closes(text: &[u8]) -> bool {
+    memmem::rfind(text, NOT_FOUND).is_some()
 }
 
 /// The user in `from '"name" <sip:1001@host>'`, as the client calls itself.
@@ -77,6 +90,9 @@ fn registration(text: &[u8]) -> Refusal {
     let at = memmem::rfind(text, FAILED).ok_or(Line::Nothing)?;
     let (place, reason) = cut(&text[at + FAILED.len()..], b"' - ").ok_or(Line::Unreadable)?;
     let (source, port) = place_of(place).ok_or(Line::Unreadable)?;
+    if !reason.iter().all(|byte| byte.is_ascii_alphabetic() || b" /().-".contains(byte)) {
+        return Err(Line::Ambiguous);
+    }
     let what = match reason {
         b"Wrong password" | b"Username/auth name mismatch" => {
             What::WrongSecret { rejected: false, request: None }
@@ -90,7 +106,11 @@ fn registration(text: &[u8]) -> Refusal {
 /// `Call from '' (192.0.2.1:5060) to extension '…' rejected because extension not found in context '…'.`, of
 /// chan_sip. Of a peer it would name the peer, and that is a wrong number.
 fn guest_call(text: &[u8]) -> Refusal {
-    let (place, _) = cut(&text[b"Call from '' (".len()..], b") to ").ok_or(Line::Nothing)?;
+    let (place, rest) =
+        cut(&text[b"Call from '' (".len()..], b") to extension '").ok_or(Line::Nothing)?;
+    if !closes(rest) {
+        return Err(Line::Open);
+    }
     let (source, port) = place_of(place).ok_or(Line::Unreadable)?;
     Ok((source, port, What::Refused))
 }

@@ -8,12 +8,13 @@
 
 use std::net::IpAddr;
 
-use memchr::memchr;
-use memchr::memmem;
+use memchr::{memchr, memmem, memrchr};
 
 use crate::logs::{Event, Line, Stamp, Teller, What, account_hash};
 use crate::policy::Transport;
 
+const SESSION: &[u8] = b",SessionID=\"";
+const LOCAL: &[u8] = b"\",LocalAddress=\"";
 const REMOTE: &[u8] = b",RemoteAddress=\"";
 
 /// What is done with an event of some kind.
@@ -49,6 +50,7 @@ fn kind(name: &[u8]) -> Option<Kind> {
 /// Reads an event.
 pub(super) fn read(text: &[u8], time: Option<Stamp>) -> Line {
     let Some((name, service, rest)) = start(text) else { return Line::Unreadable };
+    let Some((before, remote)) = addresses(rest) else { return Line::Open };
     let is_sip = matches!(service, b"PJSIP" | b"SIP");
     let Some(kind) = kind(name).filter(|_| is_sip) else { return Line::Nothing };
     let (what, doubtful) = match kind {
@@ -62,11 +64,10 @@ pub(super) fn read(text: &[u8], time: Option<Stamp>) -> Line {
         Kind::Login => (What::Login(account(rest)), false),
         Kind::Limit => return Line::Nothing,
     };
-    let Some(at) = memmem::rfind(rest, REMOTE) else { return Line::Unreadable };
-    if doubtful && memmem::find(&rest[..at], REMOTE).is_some() {
+    if doubtful && memmem::find(before, REMOTE).is_some() {
         return Line::Ambiguous;
     }
-    match remote(&rest[at + REMOTE.len()..]) {
+    match place(remote) {
         Some((source, port, transport)) => Line::Event(Event {
             time,
             source,
@@ -79,6 +80,24 @@ pub(super) fn read(text: &[u8], time: Option<Stamp>) -> Line {
         }),
         None => Line::Unreadable,
     }
+}
+
+/// Whether it has what follows an account.
+pub(super) fn closes(text: &[u8]) -> bool {
+    addresses(text).is_some()
+}
+
+/// What is before the last address, and that address and what follows. In between two quotes a client could write
+/// one that is sooner there, so all that comes between an account and it has to be there.
+fn addresses(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = memmem::rfind(text, REMOTE)?;
+    let (before, remote) = (&text[..at], &text[at + REMOTE.len()..]);
+    let local = before.strip_suffix(b"\"")?;
+    let start = memrchr(b'"', local)? + 1;
+    place(&before[start..])?;
+    let session = local[..start].strip_suffix(LOCAL)?;
+    memmem::find(session, SESSION)?;
+    Some((before, remote))
 }
 
 /// Event, service and what follows the service: the fields so far are Asterisk's own words.
@@ -118,7 +137,7 @@ fn is_unknown(rest: &[u8]) -> bool {
 }
 
 /// `IPV4/UDP/192.0.2.1/5060"`.
-fn remote(text: &[u8]) -> Option<(IpAddr, u16, Transport)> {
+fn place(text: &[u8]) -> Option<(IpAddr, u16, Transport)> {
     let text = &text[..memchr(b'"', text)?];
     let text = text.strip_prefix(b"IPV4/").or_else(|| text.strip_prefix(b"IPV6/"))?;
     let (transport, rest) = text.split_at(memchr(b'/', text)?);

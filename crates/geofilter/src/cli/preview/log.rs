@@ -114,7 +114,15 @@ fn told(logs: &[Log]) -> Result<Told, Failure> {
     let mut told = Told { lines: Lines::default(), warnings: Vec::new() };
     for log in logs {
         let mut lines = log.database;
-        lines.add(log.reader.lines());
+        lines.add(&log.reader.lines());
+        if lines.hidden > 0 {
+            told.warnings.push(format!(
+                "{}: a traced SIP message is shorter than Asterisk says, as a client can make it; {} lines behind it \
+                 were passed over, and nothing that they tell counts. Leave such a log out, or `pjsip set logger off`",
+                log.path.display(),
+                lines.hidden
+            ));
+        }
         told.lines.add(&lines);
         if log.more {
             told.warnings.push(format!(
