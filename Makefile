@@ -71,6 +71,8 @@ soak: require-root build
 
 lint:
 	@scripts/deps build
+	@scripts/page
+	cd web && ../scripts/node npm run --silent check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 

@@ -23,8 +23,8 @@ impl Browser {
     /// If Node or Chromium is missing, or what they need was not fetched (`scripts/page`).
     pub fn open(namespace: &Namespace) -> Result<Self> {
         let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web");
-        let mut command = Command::new("node");
-        command.arg("e2e/browser.mjs").current_dir(web);
+        let mut command = Command::new("../scripts/node");
+        command.args(["node", "e2e/browser.mjs"]).current_dir(web);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = namespace.inside(move || command.spawn())?.context("node")?;
         let told = child.stdin.take();
