@@ -4,6 +4,7 @@ ALLOW ?=
 BLOCK ?=
 ACCEPT ?=
 HOURS ?= 1
+PART ?=
 
 # Under sudo, Rust may be at home in the folder of the user who calls it.
 CALLER_HOME := $(if $(SUDO_USER),$(shell getent passwd "$(SUDO_USER)" | cut -d: -f6))
@@ -27,7 +28,8 @@ help:
 	@echo 'make test               run all tests'
 	@echo 'make bench              measure speed and size beside others, into bench/RESULTS.md'
 	@echo 'make benches            criterion benches of the pure parts, without root'
-	@echo 'make lab                attacks on a real PBX during calls, with filters and without, into bench/LAB.md'
+	@echo 'make lab                attacks on a real PBX during calls, with filters and without, into bench/LAB.md;'
+	@echo '                        PART=floods measures that alone anew'
 	@echo 'make soak HOURS=1       attacks, calls and changes for hours: what grows, into bench/SOAK.md'
 	@echo 'make build              build $(GEOFILTER)'
 	@echo 'make lint               check format and lints'
@@ -63,7 +65,7 @@ benches:
 
 lab: require-root build
 	@scripts/deps lab
-	@target/release/lab
+	@target/release/lab $(PART)
 
 soak: require-root build
 	@scripts/deps lab

@@ -3,11 +3,11 @@
 //! in this run; the tables go into `bench/LAB.md` too.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use geofilter_core::geodata::embedded;
 use geofilter_core::world::World;
 use geofilter_lab::botnet::{Carrier, Pace};
@@ -58,26 +58,42 @@ const FLOODS: [(&str, Aim, Option<u32>, &[Defence]); 3] = [
     ("as fast as it goes, for another machine", Aim::Nobody, None, &[Defence::Fail2ban]),
 ];
 
+/// The parts of the table, by the words that name them.
+const PARTS: [(&str, Part); 4] =
+    [("floods", floods), ("changes", changes), ("intruders", intruders), ("botnets", botnets)];
+type Part = fn(&World) -> Result<String>;
+/// Stands before each part in the file.
+const MARK: &str = "<!-- part -->\n";
+
+/// Without a word all parts are measured, with some only these, and the others stay as they are.
 fn main() -> Result<()> {
     let began = Instant::now();
+    let asked: Vec<String> = env::args().skip(1).collect();
+    let known = |word: &String| PARTS.iter().any(|(name, _)| name == word);
+    ensure!(asked.iter().all(known), "the parts are floods, changes, intruders and botnets");
     let world = embedded::world()?.world;
-    let mut text = head();
-    // A part that fails leaves the others to be told.
-    let parts = [floods, changes, intruders, botnets];
-    for part in parts {
-        let told =
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/LAB.md");
+    let before = fs::read_to_string(&file).unwrap_or_default();
+    let mut told: Vec<String> = before.split(MARK).skip(1).map(str::to_owned).collect();
+    told.resize(PARTS.len(), String::new());
+    for (at, (name, part)) in PARTS.into_iter().enumerate() {
+        if !asked.is_empty() && !asked.iter().any(|word| word == name) {
+            continue;
+        }
+        // A part that fails leaves the others to be told.
+        told[at] =
             part(&world).unwrap_or_else(|error| format!("\n**This part failed: {error:#}**\n"));
-        text.push_str(&told);
-        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/LAB.md"), &text)?;
+        let text = told.iter().fold(head(), |text, part| text + MARK + part);
+        fs::write(&file, text)?;
     }
-    println!("{text}");
+    println!("{}", fs::read_to_string(&file)?);
     eprintln!("{} s", began.elapsed().as_secs());
     Ok(())
 }
 
 fn head() -> String {
     format!(
-        "# Attacks on a real PBX\n\nWritten by `make lab`; every figure was measured in that run. Asterisk 22 in a network \
+        "# Attacks on a real PBX\n\nWritten by `make lab`, or a part of it anew by `make lab PART=floods`; every figure was measured. Asterisk 22 in a network \
          namespace, fail2ban with its stock jail, attackers at real addresses of {} countries ({}). Where there is a \
          country filter it lets in {}. What must be so is said before each table, and *no* in it where it is not.\n",
         BOTS.len(),
