@@ -45,6 +45,13 @@ const deeds = {
   async tick(label) {
     await page.getByLabel(label).first().check();
   },
+  async unfold(name) {
+    await page.locator("summary").filter({ hasText: name }).click();
+  },
+  /** A country on the map. */
+  async point(code) {
+    await page.locator(`path[data-code=${code}]`).click();
+  },
   async choose(label, option) {
     await page.getByLabel(label).first().selectOption(option);
   },

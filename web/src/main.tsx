@@ -1,4 +1,4 @@
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { MutationCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
@@ -9,7 +9,14 @@ import "./style/base.css";
 import "./style/frame.css";
 import "./style/pages.css";
 
+/** Whatever is refused for want of a session leads back to signing in. */
+const onError = (error: unknown) => {
+  if (error instanceof Refused && error.problem.type === "urn:geofilter:session")
+    client.invalidateQueries({ queryKey: ["session"] });
+};
+
 const client = new QueryClient({
+  mutationCache: new MutationCache({ onError }),
   defaultOptions: {
     queries: {
       retry: (count, error) => !(error instanceof Refused) && count < 2,

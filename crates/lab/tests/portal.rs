@@ -259,6 +259,8 @@ fn a_session_is_ended_from_another_one_and_a_new_password_ends_the_others() {
         let ana = scene.portal.first_operator().unwrap();
         let mut phone = scene.portal.stranger();
         phone.sign_in().unwrap();
+        let mut seen = phone.events(&format!("{HOST}/events")).unwrap();
+        seen.next("status").unwrap();
         let sessions = ana.read("/api/v1/sessions").unwrap();
         let sessions = sessions["sessions"].as_array().unwrap();
         assert_eq!(sessions.len(), 2);
@@ -266,6 +268,8 @@ fn a_session_is_ended_from_another_one_and_a_new_password_ends_the_others() {
         ana.must("DELETE", &format!("/api/v1/sessions/{}", other["id"]), None).unwrap();
         assert_eq!(phone.get("/api/v1/session").unwrap().status, 401);
         assert_eq!(ana.get("/api/v1/session").unwrap().status, 200);
+        let more = (0..10).take_while(|_| seen.next("status").is_ok()).count();
+        assert!(more < 5, "what is live is told to nobody without a session");
 
         phone.sign_in().unwrap();
         let change = |old: &str| {

@@ -70,9 +70,17 @@ fn from_the_link_to_a_policy_that_is_kept_and_out_again() {
     does("sees", &["Observing: nothing is blocked yet"]);
     assert!(reached());
 
-    // Applied again, and kept.
-    does("fill", &["Search a country", "spain"]);
-    does("tick", &["Spain"]);
+    // Chosen by region and on the map, applied again, and kept.
+    does("unfold", &["Regions"]);
+    does("click", &["eu"]);
+    does("sees", &["27 chosen"]);
+    does("click", &["eu"]);
+    does("sees", &["0 chosen"]);
+    does("point", &["PT"]);
+    does("point", &["ES"]);
+    does("sees", &["2 chosen"]);
+    does("point", &["PT"]);
+    does("sees", &["1 chosen"]);
     does("click", &["Apply, keep within 2:00"]);
     does("click", &["Keep"]);
     does("sees", &["Protected: only 1 country may call"]);
@@ -83,10 +91,10 @@ fn from_the_link_to_a_policy_that_is_kept_and_out_again() {
     let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
     does("go", &["Live"]);
     does("sees", &["country not chosen"]);
-    does("click", &["Why"]);
+    does("click", &["Why, and what to do"]);
     does("sees", &["It is dropped: country not chosen"]);
-    does("click", &["Close"]);
-    does("choose", &["Let in", "hour"]);
+    does("sees", &["Let in all of China, keep within 2:00"]);
+    does("click", &["for an hour"]);
     does("sees", &["is let in for an hour"]);
     assert!(reached());
     shoot(&mut browser, "live");

@@ -123,7 +123,8 @@ export function useRecording(kind: Kind) {
 /** What the host can be told to do. */
 export type Order =
   | { to: "enforce"; change: Change; within: number | null }
-  | { to: "confirm" | "revert" | "observe" | "resume" | "off" }
+  | { to: "confirm" | "revert"; generation: number }
+  | { to: "observe" | "resume" | "off" }
   | { to: "pause"; seconds: number };
 
 function tell(order: Order): Promise<Changed> {
@@ -136,7 +137,9 @@ function tell(order: Order): Promise<Changed> {
       return done(api.POST("/api/v1/hosts/{host}/pause", { params, body: { seconds: order.seconds } }));
     case "confirm":
     case "revert":
-      return done(api.POST(`/api/v1/hosts/{host}/${order.to}`, { params, body: {} }));
+      return done(
+        api.POST(`/api/v1/hosts/{host}/${order.to}`, { params, body: { generation: order.generation } }),
+      );
     default:
       return done(api.POST(`/api/v1/hosts/{host}/${order.to}`, { params }));
   }

@@ -9,6 +9,8 @@ import { HOST, keys } from "./host";
 const KEPT = 10_000;
 /** Pages are drawn at most this often, in milliseconds, however many drops there are. */
 const DRAWN = 250;
+/** Time after which a portal that refused the stream is asked again. */
+const AGAIN = 5_000;
 
 export interface Live {
   /** The last drops, the newest first. */
@@ -32,32 +34,48 @@ export function LiveProvider({ children }: { children: ReactNode }) {
   const waiting = useRef<LogEntry[]>([]);
 
   useEffect(() => {
-    const stream = new EventSource(`/api/v1/hosts/${HOST}/events`);
-    const on = <T,>(name: string, heard: (data: T) => void) =>
-      stream.addEventListener(name, (event) => heard(JSON.parse((event as MessageEvent<string>).data)));
-    on<Status>("status", (status) => {
-      const before = client.getQueryData<Status>(keys.status);
-      client.setQueryData(keys.status, status);
-      setLive(({ away: _, ...live }) => ({ ...live, heard: true, ...wentBack(before, status) }));
-    });
-    on<LogEntry>("drop", (entry) => waiting.current.push(entry));
-    on<{ entries: number }>("skipped", ({ entries }) =>
-      setLive((live) => ({ ...live, skipped: live.skipped + entries })),
-    );
-    on<{ detail: string }>("away", ({ detail }) =>
-      setLive((live) => ({ ...live, heard: true, away: detail })),
-    );
-    stream.onerror = () => {
-      setLive((live) => ({ ...live, heard: false }));
-      // A session that has ended closes the stream for good.
-      if (stream.readyState === EventSource.CLOSED) client.invalidateQueries({ queryKey: ["session"] });
+    let stream: EventSource | undefined;
+    let again: ReturnType<typeof setTimeout> | undefined;
+    const open = () => {
+      stream?.close();
+      clearTimeout(again);
+      // A browser has few connections for a portal, and each open page would take one.
+      if (document.hidden) return;
+      stream = new EventSource(`/api/v1/hosts/${HOST}/events`);
+      hear(stream);
+    };
+    const hear = (stream: EventSource) => {
+      const on = <T,>(name: string, heard: (data: T) => void) =>
+        stream.addEventListener(name, (event) => heard(JSON.parse((event as MessageEvent<string>).data)));
+      on<Status>("status", (status) => {
+        const before = client.getQueryData<Status>(keys.status);
+        client.setQueryData(keys.status, status);
+        setLive(({ away: _, ...live }) => ({ ...live, heard: true, ...wentBack(before, status) }));
+      });
+      on<LogEntry>("drop", (entry) => waiting.current.push(entry));
+      on<{ entries: number }>("skipped", ({ entries }) =>
+        setLive((live) => ({ ...live, skipped: live.skipped + entries })),
+      );
+      on<{ detail: string }>("away", ({ detail }) =>
+        setLive((live) => ({ ...live, heard: true, away: detail })),
+      );
+      stream.onerror = () => {
+        setLive((live) => ({ ...live, heard: false }));
+        // The session may have ended. What is refused is not asked for again by the browser itself.
+        client.invalidateQueries({ queryKey: ["session"] });
+        if (stream.readyState === EventSource.CLOSED) again = setTimeout(open, AGAIN);
+      };
     };
     const drawing = setInterval(() => {
       const drops = waiting.current.splice(0).reverse();
       if (drops.length > 0) setLive((live) => ({ ...live, drops: [...drops, ...live.drops].slice(0, KEPT) }));
     }, DRAWN);
+    open();
+    document.addEventListener("visibilitychange", open);
     return () => {
-      stream.close();
+      document.removeEventListener("visibilitychange", open);
+      stream?.close();
+      clearTimeout(again);
       clearInterval(drawing);
     };
   }, [client]);

@@ -2,9 +2,8 @@
 
 import { useEffect, useMemo, useState } from "react";
 import type { LogEntry, Status } from "../api/client";
-import { useLog, useRecording, useStatus } from "../api/host";
+import { useLog, useStatus } from "../api/host";
 import { useLive } from "../api/live";
-import { useSession } from "../api/session";
 import { csv, key, matching, merged, reasonsOf } from "../log";
 import { Code } from "../parts/Code";
 import { Failure, Loaded, Note } from "../parts/Notice";
@@ -12,7 +11,6 @@ import { WhyPanel } from "../parts/WhyPanel";
 import { Windowed } from "../parts/Windowed";
 import { useWords } from "../words";
 
-const HOUR = 3600;
 /** Countries that have a bar. */
 const BARS = 12;
 
@@ -80,7 +78,10 @@ function Drops() {
   const live = useLive();
   const log = useLog("", "");
   const all = useMemo(() => merged(live.drops, log.data?.entries ?? []), [live.drops, log.data]);
-  const shown = useMemo(() => matching(all, country, reason), [all, country, reason]);
+  const now = useMemo(() => matching(all, country, reason), [all, country, reason]);
+  // Rows stay where they are while somebody points at them.
+  const [held, hold] = useState<LogEntry[]>();
+  const shown = held ?? now;
   return (
     <section className="stack" aria-label={words.live.log}>
       <div className="filters">
@@ -102,11 +103,16 @@ function Drops() {
       {shown.length === 0 ? (
         <p className="quiet empty">{words.live.quiet}</p>
       ) : (
-        <Windowed items={shown} label={words.live.log} id={key}>
-          {(entry) => <Row entry={entry} why={setWhy} say={say} />}
+        <Windowed
+          items={shown}
+          label={words.live.log}
+          id={key}
+          hold={(pointed) => hold(pointed ? now : undefined)}
+        >
+          {(entry) => <Row entry={entry} why={setWhy} />}
         </Windowed>
       )}
-      {why && <WhyPanel address={why} close={() => setWhy(undefined)} />}
+      {why && <WhyPanel address={why} say={say} close={() => setWhy(undefined)} />}
     </section>
   );
 }
@@ -156,15 +162,8 @@ function Save({ entries }: { entries: readonly LogEntry[] }) {
   );
 }
 
-interface Line {
-  entry: LogEntry;
-  why: (address: string) => void;
-  say: (said: string) => void;
-}
-
-function Row({ entry, why, say }: Line) {
+function Row({ entry, why }: { entry: LogEntry; why: (address: string) => void }) {
   const { words, time, number, country } = useWords();
-  const mayChange = useSession().data?.role !== "viewer";
   const asked = [entry.method, entry.user_agent].filter(Boolean).join(" · ");
   return (
     <>
@@ -187,9 +186,8 @@ function Row({ entry, why, say }: Line) {
       </span>
       <span className="buttons">
         <button type="button" onClick={() => why(entry.source)}>
-          {words.live.why}
+          {words.live.actions}
         </button>
-        {mayChange && <LetIn address={entry.source} say={say} />}
       </span>
     </>
   );
@@ -207,32 +205,5 @@ function Copied({ text }: { text: string }) {
     <button type="button" className="plain address" title={words.common.copy} onClick={copy}>
       {copied ? words.common.copied : text}
     </button>
-  );
-}
-
-function LetIn({ address, say }: { address: string; say: (said: string) => void }) {
-  const { words } = useWords();
-  const { add } = useRecording("exemptions");
-  const spans = { hour: HOUR, day: 24 * HOUR, good: undefined };
-  const letIn = (name: keyof typeof spans) => {
-    const seconds = spans[name];
-    const asked = { target: address, ...(seconds !== undefined && { seconds }) };
-    add.mutate(asked, {
-      onSuccess: () => say(words.live.exempted(address, words.live[name])),
-      onError: (error) => say(`${words.common.failed}: ${error.message}`),
-    });
-  };
-  return (
-    <select
-      aria-label={`${words.live.exempt} ${address}`}
-      value=""
-      disabled={add.isPending}
-      onChange={(event) => letIn(event.target.value as keyof typeof spans)}
-    >
-      <option value="">{words.live.exempt}</option>
-      <option value="hour">{words.live.hour}</option>
-      <option value="day">{words.live.day}</option>
-      <option value="good">{words.live.good}</option>
-    </select>
   );
 }

@@ -6,12 +6,14 @@ import { useCountries, useOrder, usePreview, useSources, useStatus } from "../ap
 import { useSession } from "../api/session";
 import { Consequences } from "../parts/Consequences";
 import { CountryPicker } from "../parts/CountryPicker";
-import { Loaded } from "../parts/Notice";
+import { Failure, Loaded } from "../parts/Notice";
 import { change, type Draft, inForce, same } from "../policy";
 import { useWords } from "../words";
 
 /** How long nothing is chosen before it is asked what it would do, in milliseconds. */
 const SETTLES = 250;
+/** Seconds of a pause. */
+const PAUSE = 600;
 
 export function Policy() {
   const status = useStatus();
@@ -101,6 +103,31 @@ function Standing({ status, packets, mayChange }: Standing) {
           <span className="quiet">{words.policy.observeSays}</span>
         </p>
       )}
+      {mayChange && status.state === "enforcing" && (
+        <p>
+          <button
+            type="button"
+            disabled={order.isPending}
+            onClick={() => order.mutate({ to: "pause", seconds: PAUSE })}
+          >
+            {words.policy.pause}
+          </button>{" "}
+          <span className="quiet">{words.policy.pauseSays}</span>
+        </p>
+      )}
+      {mayChange && status.state === "paused" && (
+        <p>
+          <button
+            type="button"
+            className="main"
+            disabled={order.isPending}
+            onClick={() => order.mutate({ to: "resume" })}
+          >
+            {words.policy.resume}
+          </button>
+        </p>
+      )}
+      <Failure error={order.error} />
     </div>
   );
 }

@@ -7,7 +7,7 @@ import { useOrder } from "../api/host";
 import { change, type Draft } from "../policy";
 import { useWords } from "../words";
 import { Code } from "./Code";
-import { Failure } from "./Notice";
+import { Failure, Note } from "./Notice";
 
 /** Seconds in which a change is kept, or goes back. */
 const TRIAL = 120;
@@ -36,7 +36,14 @@ export function Consequences({ status, draft, isNew, preview, mayChange, undo }:
       )}
       {preview.error && <Failure error={preview.error} />}
       {!isNew && <p className="quiet">{words.policy.asInForce}</p>}
-      {isNew && mayChange && status.state !== "pending" && <Apply draft={draft} status={status} />}
+      {isNew && (status.time_boxes ?? []).length > 0 && (
+        <Note kind="warn">
+          {words.preview.boxes((status.time_boxes ?? []).map((box) => box.country).join(", "))}
+        </Note>
+      )}
+      {isNew && mayChange && status.state !== "pending" && draft.countries.size > 0 && (
+        <Apply key={told(draft)} draft={draft} status={status} />
+      )}
       {isNew && !mayChange && <p className="quiet">{words.common.notAllowed}</p>}
       {isNew && status.generation > 0 && draft.countries.size > 0 && (
         <button type="button" className="plain" onClick={undo}>
@@ -45,6 +52,11 @@ export function Consequences({ status, draft, isNew, preview, mayChange, undo }:
       )}
     </aside>
   );
+}
+
+/** A risk is accepted for one choice, and asked for anew for another. */
+function told({ mode, hosting, countries }: Draft): string {
+  return [mode, hosting, ...[...countries].sort()].join(" ");
 }
 
 function Told({ preview }: { preview: Preview }) {
@@ -62,7 +74,14 @@ function Told({ preview }: { preview: Preview }) {
           </small>
         </p>
       )}
-      {cut.length === 0 && <p className="passed">{words.preview.cutsNone}</p>}
+      {(preview.warnings ?? []).map((warning) => (
+        <Note kind="warn" key={warning}>
+          {warning}
+        </Note>
+      ))}
+      {cut.length === 0 && (preview.warnings ?? []).length === 0 && (
+        <p className="passed">{words.preview.cutsNone}</p>
+      )}
       {cut.length > 0 && (
         <div className="would-drop">
           <p>{words.preview.cuts(cut.length)}</p>

@@ -1,10 +1,13 @@
 // The countries, by search and by region; the chosen ones first, then those that call most.
 
-import { useId, useMemo, useState } from "react";
+import { lazy, Suspense, useId, useMemo, useState } from "react";
 import type { Countries } from "../api/client";
 import { type Draft, rows, toggled } from "../policy";
 import { useWords } from "../words";
 import { Code } from "./Code";
+
+// It is as large as the rest of the page, and comes after it.
+const WorldMap = lazy(() => import("../map/WorldMap"));
 
 interface Picker {
   countries: Countries;
@@ -46,6 +49,12 @@ export function CountryPicker({ countries, draft, set, packets }: Picker) {
         )}
       </div>
       <Groups countries={countries} draft={draft} set={set} />
+      <details className="groups" open>
+        <summary>{words.policy.map}</summary>
+        <Suspense fallback={<div className="map" />}>
+          <WorldMap draft={draft} toggle={(code) => set(toggled(draft, [code]))} packets={packets} />
+        </Suspense>
+      </details>
       <ul className="countries">
         {shown.map((row) => (
           <li key={row.code}>

@@ -89,6 +89,8 @@ function Sentence({ status }: { status: Status }) {
 
 function Trial({ status, order }: Omit<Telling, "off">) {
   const { words } = useWords();
+  // The one that is shown here, and no later one of somebody else.
+  const generation = status.generation;
   return (
     <>
       <span className="buttons">
@@ -96,11 +98,15 @@ function Trial({ status, order }: Omit<Telling, "off">) {
           type="button"
           className="main"
           disabled={order.isPending}
-          onClick={() => order.mutate({ to: "confirm" })}
+          onClick={() => order.mutate({ to: "confirm", generation })}
         >
           {words.status.keep}
         </button>
-        <button type="button" disabled={order.isPending} onClick={() => order.mutate({ to: "revert" })}>
+        <button
+          type="button"
+          disabled={order.isPending}
+          onClick={() => order.mutate({ to: "revert", generation })}
+        >
           {words.status.goBack}
         </button>
       </span>

@@ -1,16 +1,28 @@
-// What happens to an address, and why.
+// What happens to an address, and why; and the ways to let it in.
 
 import { useEffect, useRef } from "react";
-import { useWhy } from "../api/host";
+import { useOrder, useRecording, useStatus, useWhy } from "../api/host";
+import { useSession } from "../api/session";
 import { useWords } from "../words";
 import { Code } from "./Code";
-import { Loaded } from "./Notice";
+import { Failure, Loaded } from "./Notice";
 
-export function WhyPanel({ address, close }: { address: string; close: () => void }) {
+interface Panel {
+  address: string;
+  say: (said: string) => void;
+  close: () => void;
+}
+
+export function WhyPanel({ address, say, close }: Panel) {
   const { words, country, number } = useWords();
   const why = useWhy(address);
+  const mayChange = useSession().data?.role !== "viewer";
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
+  const letIn = (said: string) => {
+    say(said);
+    dialog.current?.close();
+  };
   return (
     <dialog ref={dialog} className="card stack" onClose={close} aria-labelledby="why">
       <h2 id="why">{words.why.title(address)}</h2>
@@ -48,9 +60,65 @@ export function WhyPanel({ address, close }: { address: string; close: () => voi
           </>
         )}
       </Loaded>
+      {mayChange && <LetIn address={address} done={letIn} />}
+      {mayChange && why.data && <Country code={why.data.country} done={() => dialog.current?.close()} />}
       <form method="dialog">
         <button type="submit">{words.common.close}</button>
       </form>
     </dialog>
+  );
+}
+
+const HOUR = 3_600;
+const spans = { hour: HOUR, day: 24 * HOUR, good: undefined };
+/** Seconds in which a country that is added is kept, or goes again. */
+const TRIAL = 120;
+
+function LetIn({ address, done }: { address: string; done: (said: string) => void }) {
+  const { words } = useWords();
+  const { add } = useRecording("exemptions");
+  const letIn = (name: keyof typeof spans) => {
+    const seconds = spans[name];
+    const asked = { target: address, ...(seconds !== undefined && { seconds }) };
+    add.mutate(asked, { onSuccess: () => done(words.live.exempted(address, words.live[name])) });
+  };
+  return (
+    <fieldset className="letting">
+      <legend>{words.live.exempt}</legend>
+      <span className="buttons">
+        {(["hour", "day", "good"] as const).map((name) => (
+          <button type="button" key={name} disabled={add.isPending} onClick={() => letIn(name)}>
+            {words.live[name]}
+          </button>
+        ))}
+      </span>
+      <Failure error={add.error} />
+    </fieldset>
+  );
+}
+
+/** All of its country, on trial as any other change. */
+function Country({ code, done }: { code: string; done: () => void }) {
+  const { words, country } = useWords();
+  const status = useStatus();
+  const order = useOrder();
+  const policy = status.data;
+  if (policy?.state !== "enforcing" || code === "ZZ") return null;
+  const out = policy.countries.includes(code) === (policy.mode === "block");
+  if (!out) return null;
+  const edit = policy.mode === "allow" ? "add" : "remove";
+  const change = { mode: policy.mode, countries: [code], edit } as const;
+  const letIn = () =>
+    order.mutate(
+      { to: "enforce", change: { ...change, countries: [code] }, within: TRIAL },
+      { onSuccess: done },
+    );
+  return (
+    <div className="stack">
+      <button type="button" disabled={order.isPending} onClick={letIn}>
+        {words.live.letInCountry(country(code))}
+      </button>
+      <Failure error={order.error} />
+    </div>
   );
 }

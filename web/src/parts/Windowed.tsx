@@ -11,10 +11,12 @@ interface Table<T> {
   items: readonly T[];
   label: string;
   id: (item: T) => string;
+  /** Somebody points at it, or does no more. */
+  hold: (pointed: boolean) => void;
   children: (item: T) => ReactNode;
 }
 
-export function Windowed<T>({ items, label, id, children }: Table<T>) {
+export function Windowed<T>({ items, label, id, hold, children }: Table<T>) {
   const [scrolled, setScrolled] = useState(0);
   const first = Math.max(0, Math.floor(scrolled / ROW) - MORE);
   const last = Math.min(items.length, Math.ceil((scrolled + HEIGHT) / ROW) + MORE);
@@ -24,6 +26,8 @@ export function Windowed<T>({ items, label, id, children }: Table<T>) {
       // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls is reached by the keyboard
       tabIndex={0}
       aria-label={label}
+      onPointerEnter={() => hold(true)}
+      onPointerLeave={() => hold(false)}
       onScroll={(event) => setScrolled(event.currentTarget.scrollTop)}
     >
       <ol className="rows" style={{ height: items.length * ROW }}>

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -17,6 +18,7 @@ use tokio_stream::{Stream, StreamExt};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Body, Query};
+use crate::clock;
 use crate::host::Host;
 use crate::hub::Event;
 use crate::problem::Problem;
@@ -25,6 +27,9 @@ use crate::session::{By, Seeing};
 
 /// A comment this often keeps the stream open where something between closes what is silent.
 const ALIVE: Duration = Duration::from_secs(15);
+
+/// Milliseconds between two looks at whether the session goes on.
+const EVERY: i64 = 2_000;
 
 /// Which drops.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -66,7 +71,7 @@ pub(super) async fn log(
     Ok(Body(Log { entries }))
 }
 
-/// What happens from now on, as server-sent events: `status` with the state, every second; `drop` with a line of the log;
+/// What happens from now on, for as long as the session goes on, as server-sent events: `status` with the state, every second; `drop` with a line of the log;
 /// `skipped` with how many `entries` could not be told; `away` with why, while the agent does not answer.
 #[utoipa::path(
     get, path = "/api/v1/hosts/{host}/events", tag = "live", params(Host),
@@ -74,16 +79,35 @@ pub(super) async fn log(
 )]
 pub(super) async fn events(
     State(shared): State<Arc<Shared>>,
-    _by: By<Seeing>,
+    by: By<Seeing>,
     _host: Host,
 ) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
-    let events = BroadcastStream::new(shared.hub.watch()).map(|event| {
+    let events = BroadcastStream::new(shared.hub.watch());
+    let looked = Arc::new(AtomicI64::new(clock::now()));
+    // At least the status comes every second.
+    let events = events.then(move |event| {
+        let (shared, looked, session) = (Arc::clone(&shared), Arc::clone(&looked), by.session.id);
+        async move { shared.may_still_see(session, &looked).await.then_some(event) }
+    });
+    let events = events.map_while(|event| event).map(|event| {
         Ok(match event {
             Ok(event) => told(&event),
             Err(BroadcastStreamRecvError::Lagged(entries)) => told(&Event::Skipped(entries)),
         })
     });
     Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE))
+}
+
+impl Shared {
+    /// Whether the session goes on; looked at now and then.
+    async fn may_still_see(&self, session: i64, looked: &AtomicI64) -> bool {
+        let now = clock::now();
+        if now - looked.load(Ordering::Relaxed) < EVERY {
+            return true;
+        }
+        looked.store(now, Ordering::Relaxed);
+        self.store.goes_on(session, now).await.unwrap_or(false)
+    }
 }
 
 fn told(event: &Event) -> sse::Event {

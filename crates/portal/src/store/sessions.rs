@@ -93,6 +93,16 @@ impl Store {
         Ok(Some(session))
     }
 
+    /// Whether one goes on. It does not count as used.
+    pub(crate) async fn goes_on(&self, id: i64, now: i64) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM session WHERE id = ? AND used > ? AND began > ?)")
+            .bind(id)
+            .bind(now - IDLE)
+            .bind(now - LONGEST)
+            .fetch_one(&self.pool)
+            .await
+    }
+
     /// Those of an operator that go on, the one that was used last first.
     pub(crate) async fn sessions(
         &self,
