@@ -154,9 +154,7 @@ impl Engine {
         let (mut edits, mut noted) = (Vec::new(), Noted::default());
         self.bans.early.retain(|(_, of), early| *of != address || outlasts(early.believed, until));
         for target in BTreeSet::from([parsed(address.to_string())?, alone(address)?]) {
-            let longer = |record: &&Record| outlasts(record.until, until);
-            let records = self.ledger.book.records_for(Kind::Ban, &target);
-            if records.filter(longer).any(|record| record.origin == Origin::Fail2ban) {
+            if self.bans_of(&target).any(|record| outlasts(record.until, until)) {
                 noted
                     .warnings
                     .push(format!("{target} stays banned: another jail asked for longer"));
@@ -172,18 +170,20 @@ impl Engine {
         Ok(noted)
     }
 
+    /// The bans of fail2ban's for a target.
+    fn bans_of(&self, target: &Target) -> impl Iterator<Item = &Record> {
+        let records = self.ledger.book.records_for(Kind::Ban, target);
+        records.filter(|record| record.origin == Origin::Fail2ban)
+    }
+
     /// Whether a ban of fail2ban's lasts at least so long.
     fn is_banned_until(&self, target: &Target, until: Option<UnixTime>) -> bool {
-        let mut records = self.ledger.book.records_for(Kind::Ban, target);
-        records.any(|record| record.origin == Origin::Fail2ban && !outlasts(until, record.until))
+        self.bans_of(target).any(|record| !outlasts(until, record.until))
     }
 
     /// When the ban of fail2ban's ends that lasts beyond this, if there is one.
     fn banned_longer(&self, target: &Target, than: UnixTime) -> Option<UnixTime> {
-        let longer = |record: &&Record| {
-            record.origin == Origin::Fail2ban && outlasts(record.until, Some(than))
-        };
-        self.ledger.book.records_for(Kind::Ban, target).find(longer)?.until
+        self.bans_of(target).find(|record| outlasts(record.until, Some(than)))?.until
     }
 
     /// An IPv6 address is banned with its network, unless somebody protected is there.

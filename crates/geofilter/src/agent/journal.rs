@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use geofilter_core::book::{Book, Edit};
 use serde::{Deserialize, Serialize};
 
-use super::store::write_whole;
+use super::store::{aside, write_whole};
 
 const FILE: &str = "overrides.jsonl";
 const SCHEMA: u32 = 1;
@@ -167,12 +167,10 @@ impl Journal {
     }
 
     fn set_aside(&self, content: &[u8]) -> io::Result<PathBuf> {
-        let name = (1..)
-            .map(|number| format!("{FILE}.corrupt-{number}"))
-            .find(|name| !self.dir.join(name).exists())
-            .unwrap_or_else(|| format!("{FILE}.corrupt"));
+        let aside = aside(&self.path());
+        let name = aside.file_name().unwrap_or_default().to_string_lossy();
         write_whole(&self.dir, &name, content)?;
-        Ok(self.dir.join(name))
+        Ok(aside)
     }
 
     fn path(&self) -> PathBuf {

@@ -129,9 +129,14 @@ pub(crate) fn read_whole<T: DeserializeOwned>(
     }
 }
 
-fn set_aside(path: &Path) -> anyhow::Result<PathBuf> {
+/// Where a file goes that can't be read: beside those before it.
+pub(crate) fn aside(path: &Path) -> PathBuf {
     let numbered = |number| PathBuf::from(format!("{}.corrupt-{number}", path.display()));
-    let aside = (1_u64..).map(numbered).find(|aside| !aside.exists()).unwrap_or_default();
+    (1_u64..).map(numbered).find(|aside| !aside.exists()).unwrap_or_else(|| numbered(0))
+}
+
+fn set_aside(path: &Path) -> anyhow::Result<PathBuf> {
+    let aside = aside(path);
     fs::rename(path, &aside)
         .with_context(|| format!("cannot set the corrupt {} aside", path.display()))?;
     Ok(aside)

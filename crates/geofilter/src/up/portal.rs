@@ -90,8 +90,7 @@ impl Portal {
     /// Tells it to end, and does not wait.
     pub(super) fn tell_to_end(&self) {
         self.told.store(true, Ordering::Relaxed);
-        // It fails if it has ended before.
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        tell(&self.child);
     }
 
     /// The words that reach it from another computer, if nobody sits at this one.
@@ -112,7 +111,7 @@ impl Portal {
 
 impl Drop for Portal {
     fn drop(&mut self) {
-        self.tell_to_end();
+        self.told.store(true, Ordering::Relaxed);
         end(&mut self.child);
     }
 }
@@ -135,11 +134,16 @@ fn listen_to(stdout: ChildStdout, said: &Sender<Ready>, told: &AtomicBool) {
     }
 }
 
+fn tell(child: &Child) {
+    // It fails if it has ended before.
+    let _ = kill_process(Pid::from_child(child), Signal::TERM);
+}
+
 /// Gives it a moment, and then none.
 fn end(child: &mut Child) {
+    tell(child);
     let since = Instant::now();
     while since.elapsed() < END && matches!(child.try_wait(), Ok(None)) {
-        let _ = kill_process(Pid::from_child(child), Signal::TERM);
         thread::sleep(MOMENT);
     }
     let _ = child.kill();

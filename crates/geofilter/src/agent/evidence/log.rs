@@ -24,7 +24,7 @@ pub(super) struct Place {
     device: u64,
     inode: u64,
     offset: u64,
-    /// A digest of what stands before it: a file that was emptied and has grown again has something else there.
+    /// A digest of what stands before it, once it was made: a file that was emptied and has grown again has something else there.
     #[serde(default)]
     before: Option<u64>,
 }
@@ -32,6 +32,11 @@ pub(super) struct Place {
 impl Place {
     fn is_of(self, file: &Metadata) -> bool {
         (self.device, self.inode) == (file.dev(), file.ino()) && self.offset <= file.len()
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.offset += bytes as u64;
+        self.before = None;
     }
 
     /// Whether the file still has before it what it had.
@@ -113,8 +118,11 @@ impl Log {
         Ok(())
     }
 
+    /// So that the place is known again.
     fn mark(&mut self) -> io::Result<()> {
-        if let (Some((file, _)), Some(place)) = (&self.open, &mut self.place) {
+        if let (Some((file, _)), Some(place)) = (&self.open, &mut self.place)
+            && place.before.is_none()
+        {
             place.before = Some(before(file, place.offset)?);
         }
         Ok(())
@@ -134,16 +142,16 @@ impl Log {
                 let end = block.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
                 self.within = end.is_none();
                 block = block.split_off(end.unwrap_or(length)..).unwrap_or_default();
-                place.offset += (length - block.len()) as u64;
+                place.advance(length - block.len());
             }
             match block.iter().rposition(|byte| *byte == b'\n') {
                 Some(end) => {
                     reader.read(&block[..=end], |event| events.push(event));
-                    place.offset += end as u64 + 1;
+                    place.advance(end + 1);
                 }
                 None if block.len() == BLOCK => {
                     self.within = true;
-                    place.offset += block.len() as u64;
+                    place.advance(block.len());
                 }
                 None if length == BLOCK => {}
                 None => return Ok(false),
