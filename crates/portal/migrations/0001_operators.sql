@@ -21,6 +21,11 @@ CREATE TABLE session (
     used INTEGER NOT NULL
 ) STRICT;
 
+-- A session with whose it is.
+CREATE VIEW begun AS
+SELECT session.*, operator.name, operator.role
+FROM session JOIN operator ON operator.id = session.operator;
+
 CREATE TABLE audit (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     time INTEGER NOT NULL,

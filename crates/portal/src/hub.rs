@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use geofilter_core::wire::{Failure, LogEntry, Reply, Request, Status};
+use geofilter_core::wire::{Reply, Request};
+use serde::Serialize;
+use serde_json::json;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -16,17 +18,24 @@ const EVERY: Duration = Duration::from_secs(1);
 /// What a page may be behind before it misses some.
 const BEHIND: usize = 1024;
 
-/// Something that happened.
+/// Something that happened, as it is told; written once for all who watch.
 #[derive(Debug, Clone)]
-pub(crate) enum Event {
-    /// The state of the host.
-    Status(Arc<Status>),
-    /// A drop.
-    Drop(Arc<LogEntry>),
+pub(crate) struct Event {
+    pub(crate) name: &'static str,
+    /// JSON.
+    pub(crate) data: Arc<str>,
+}
+
+impl Event {
+    fn new(name: &'static str, data: &impl Serialize) -> Self {
+        // What the agent said was JSON before.
+        Self { name, data: serde_json::to_string(data).unwrap_or_default().into() }
+    }
+
     /// Drops that could not be told.
-    Skipped(u64),
-    /// The agent does not answer.
-    Away(Arc<Failure>),
+    pub(crate) fn skipped(entries: u64) -> Self {
+        Self::new("skipped", &json!({ "entries": entries }))
+    }
 }
 
 /// The live side of one host.
@@ -75,9 +84,9 @@ async fn statuses(agent: &Agent, events: &broadcast::Sender<Event>) {
     loop {
         ticks.tick().await;
         let event = match agent.ask(&Request::Status).await {
-            Ok(Reply::Status(status)) => Event::Status(Arc::from(status)),
+            Ok(Reply::Status(status)) => Event::new("status", &status),
             Ok(_) => continue,
-            Err(failure) => Event::Away(Arc::new(failure)),
+            Err(failure) => Event::new("away", &json!({ "detail": failure.message })),
         };
         if events.send(event).is_err() {
             return;
@@ -96,8 +105,8 @@ async fn drops(agent: &Agent, events: &broadcast::Sender<Event>) {
                 let _ = match reply {
                     // It begins with those that there were; pages ask for them on their own.
                     Reply::Entry(entry) if clock::read(&entry.time) < Some(began) => continue,
-                    Reply::Entry(entry) => events.send(Event::Drop(Arc::from(entry))),
-                    Reply::Skipped(entries) => events.send(Event::Skipped(entries)),
+                    Reply::Entry(entry) => events.send(Event::new("drop", &entry)),
+                    Reply::Skipped(entries) => events.send(Event::skipped(entries)),
                     _ => continue,
                 };
             }

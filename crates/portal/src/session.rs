@@ -73,25 +73,18 @@ impl<N: Needs> FromRequestParts<Arc<Shared>> for By<N> {
     }
 }
 
-impl Shared {
-    /// Writes down what is about to be done here, or it is not done.
-    pub(crate) async fn write_down<N>(
-        &self,
-        by: &By<N>,
-        action: &str,
-        before: Option<serde_json::Value>,
-        after: Option<serde_json::Value>,
-    ) -> Result<(), Problem> {
-        let (operator, source) = (by.session.name.as_str(), by.source.as_str());
-        let deed = Deed { operator, source, host: None, action, before, after };
-        Ok(self.store.write_down(&deed, clock::now()).await?)
+impl<N> By<N> {
+    /// What the operator does.
+    pub(crate) fn deed<'a>(&'a self, action: &'a str) -> Deed<'a> {
+        let (operator, source) = (self.session.name.as_str(), self.source.as_str());
+        Deed { operator, source, host: None, action, before: None, after: None }
     }
 }
 
 /// The address that asks.
-pub(crate) struct From(pub(crate) String);
+pub(crate) struct Source(pub(crate) String);
 
-impl<S: Sync> FromRequestParts<S> for From {
+impl<S: Sync> FromRequestParts<S> for Source {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {

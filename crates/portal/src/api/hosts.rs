@@ -340,10 +340,9 @@ impl Shared {
         before: Option<serde_json::Value>,
         after: Option<serde_json::Value>,
     ) -> Option<String> {
-        let (operator, source) = (by.session.name.as_str(), by.source.as_str());
-        let deed = Deed { operator, source, host: Some(HOST), action, before, after };
+        let deed = Deed { host: Some(HOST), before, after, ..by.deed(action) };
         let error = self.store.write_down(&deed, clock::now()).await.err()?;
-        tracing::error!(%error, action, operator, "the audit could not be written");
+        tracing::error!(%error, action, operator = deed.operator, "the audit could not be written");
         Some(
             "it was done, and could not be written into the audit; the portal's log says why"
                 .to_owned(),

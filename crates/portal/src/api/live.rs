@@ -11,7 +11,6 @@ use geofilter_core::counters::Reason;
 use geofilter_core::country::CountryCode;
 use geofilter_core::wire::{LogEntry, Reply, Request};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_stream::{Stream, StreamExt};
@@ -71,8 +70,10 @@ pub(super) async fn log(
     Ok(Body(Log { entries }))
 }
 
-/// What happens from now on, for as long as the session goes on, as server-sent events: `status` with the state, every second; `drop` with a line of the log;
-/// `skipped` with how many `entries` could not be told; `away` with why, while the agent does not answer.
+/// What happens from now on, for as long as the session goes on.
+///
+/// Server-sent events: `status` with the state, every second; `drop` with a line of the log; `skipped` with how
+/// many `entries` could not be told; `away` with why, while the agent does not answer.
 #[utoipa::path(
     get, path = "/api/v1/hosts/{host}/events", tag = "live", params(Host),
     responses((status = 200, body = String, content_type = "text/event-stream"), Problem)
@@ -90,10 +91,9 @@ pub(super) async fn events(
         async move { shared.may_still_see(session, &looked).await.then_some(event) }
     });
     let events = events.map_while(|event| event).map(|event| {
-        Ok(match event {
-            Ok(event) => told(&event),
-            Err(BroadcastStreamRecvError::Lagged(entries)) => told(&Event::Skipped(entries)),
-        })
+        let missed = |BroadcastStreamRecvError::Lagged(entries)| Event::skipped(entries);
+        let Event { name, data } = event.unwrap_or_else(missed);
+        Ok(sse::Event::default().event(name).data(&*data))
     });
     Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE))
 }
@@ -108,14 +108,4 @@ impl Shared {
         looked.store(now, Ordering::Relaxed);
         self.store.goes_on(session, now).await.unwrap_or(false)
     }
-}
-
-fn told(event: &Event) -> sse::Event {
-    let (name, data) = match event {
-        Event::Status(status) => ("status", json!(status)),
-        Event::Drop(entry) => ("drop", json!(entry)),
-        Event::Skipped(entries) => ("skipped", json!({ "entries": entries })),
-        Event::Away(failure) => ("away", json!({ "detail": failure.message })),
-    };
-    sse::Event::default().event(name).data(data.to_string())
 }

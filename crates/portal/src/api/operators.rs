@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Who may do what. What is done here is written down before, or it is not done.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::passwords;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
 use crate::session::{Administering, By};
-use crate::store::{Operator, Role};
+use crate::store::{Deed, Operator, Role};
 
 /// The operators.
 #[derive(Debug, Serialize, ToSchema)]
@@ -88,7 +88,8 @@ pub(super) async fn add_operator(
     }
     let hash = shared.hash(password).await?;
     let after = json!({ "name": name, "role": role });
-    shared.write_down(&by, "add operator", None, Some(after)).await?;
+    let deed = Deed { after: Some(after), ..by.deed("add operator") };
+    shared.store.write_down(&deed, clock::now()).await?;
     let added = shared.store.add_operator(name, &hash, role, clock::now()).await?;
     added.map(|_| StatusCode::CREATED).ok_or_else(taken)
 }
@@ -107,7 +108,9 @@ pub(super) async fn set_role(
 ) -> Result<StatusCode, Problem> {
     let operator = shared.operator(&name).await?;
     let told = |role: Role| Some(json!({ "name": operator.name, "role": role }));
-    shared.write_down(&by, "set role", told(operator.role), told(role)).await?;
+    let (before, after) = (told(operator.role), told(role));
+    let deed = Deed { before, after, ..by.deed("set role") };
+    shared.store.write_down(&deed, clock::now()).await?;
     match shared.store.set_role(&operator, role).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(last_admin()),
@@ -127,7 +130,8 @@ pub(super) async fn remove_operator(
 ) -> Result<StatusCode, Problem> {
     let operator = shared.operator(&name).await?;
     let before = json!({ "name": operator.name, "role": operator.role });
-    shared.write_down(&by, "remove operator", Some(before), None).await?;
+    let deed = Deed { before: Some(before), ..by.deed("remove operator") };
+    shared.store.write_down(&deed, clock::now()).await?;
     match shared.store.remove_operator(&operator).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(last_admin()),

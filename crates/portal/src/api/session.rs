@@ -14,7 +14,7 @@ use crate::passwords;
 use crate::problem::{Kind, Problem};
 use crate::secret::{self, Token};
 use crate::server::Shared;
-use crate::session::{By, COOKIE, From, Seeing};
+use crate::session::{By, COOKIE, Seeing, Source};
 use crate::store::{Begun, Deed, LONGEST, Operator, Role};
 
 /// Seconds for which a browser keeps the cookie; when the session ends, the portal says.
@@ -71,7 +71,7 @@ pub(super) async fn current(by: By<Seeing>) -> Body<Session> {
 )]
 pub(super) async fn first(
     State(shared): State<Arc<Shared>>,
-    From(source): From,
+    Source(source): Source,
     Body(first): Body<First>,
 ) -> Result<Response, Problem> {
     if !shared.is_first(&secret::digest(&first.token)) {
@@ -94,7 +94,7 @@ pub(super) async fn first(
 )]
 pub(super) async fn sign_in(
     State(shared): State<Arc<Shared>>,
-    From(source): From,
+    Source(source): Source,
     Body(Credentials { name, password }): Body<Credentials>,
 ) -> Result<Response, Problem> {
     let now = clock::now();
@@ -145,7 +145,7 @@ pub(super) async fn new_password(
     let wrong = || Problem::new(Kind::Forbidden, "the old password is wrong");
     let operator = operator.ok_or_else(wrong)?;
     let hash = shared.hash(new).await?;
-    shared.write_down(&by, "new password", None, None).await?;
+    shared.store.write_down(&by.deed("new password"), clock::now()).await?;
     shared.store.set_password(&operator, &hash, by.session.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -37,7 +37,7 @@ impl Store {
 
     /// The one of this name, in any case.
     pub(crate) async fn operator(&self, name: &str) -> Result<Option<Operator>, sqlx::Error> {
-        sqlx::query_as("SELECT id, name, password, role, created FROM operator WHERE name = ?")
+        sqlx::query_as("SELECT * FROM operator WHERE name = ?")
             .bind(name)
             .fetch_optional(&self.pool)
             .await
@@ -45,9 +45,7 @@ impl Store {
 
     /// All of them, by name.
     pub(crate) async fn operators(&self) -> Result<Vec<Operator>, sqlx::Error> {
-        sqlx::query_as("SELECT id, name, password, role, created FROM operator ORDER BY name")
-            .fetch_all(&self.pool)
-            .await
+        sqlx::query_as("SELECT * FROM operator ORDER BY name").fetch_all(&self.pool).await
     }
 
     /// Another operator; none if the name is taken.
@@ -60,7 +58,7 @@ impl Store {
     ) -> Result<Option<Operator>, sqlx::Error> {
         sqlx::query_as(
             "INSERT INTO operator (name, password, role, created) VALUES (?, ?, ?, ?)
-             ON CONFLICT DO NOTHING RETURNING id, name, password, role, created",
+             ON CONFLICT DO NOTHING RETURNING *",
         )
         .bind(name)
         .bind(password)
@@ -130,7 +128,7 @@ impl Store {
         sqlx::query_as(
             "INSERT INTO operator (name, password, role, created)
              SELECT ?, ?, 'admin', ? WHERE NOT EXISTS (SELECT 1 FROM operator)
-             RETURNING id, name, password, role, created",
+             RETURNING *",
         )
         .bind(name)
         .bind(password)

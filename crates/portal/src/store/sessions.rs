@@ -74,14 +74,10 @@ impl Store {
         digest: &[u8; 32],
         now: i64,
     ) -> Result<Option<Begun>, sqlx::Error> {
-        let found: Option<Begun> = sqlx::query_as(
-            "SELECT session.id, session.operator, operator.name, operator.role, session.csrf, session.source,
-                    session.began, session.used
-             FROM session JOIN operator ON operator.id = session.operator WHERE session.digest = ?",
-        )
-        .bind(digest.as_slice())
-        .fetch_optional(&self.pool)
-        .await?;
+        let found: Option<Begun> = sqlx::query_as("SELECT * FROM begun WHERE digest = ?")
+            .bind(digest.as_slice())
+            .fetch_optional(&self.pool)
+            .await?;
         let Some(session) = found.filter(|session| now < session.ends()) else { return Ok(None) };
         if now - session.used > NOTED {
             sqlx::query("UPDATE session SET used = ? WHERE digest = ?")
@@ -95,12 +91,11 @@ impl Store {
 
     /// Whether one goes on. It does not count as used.
     pub(crate) async fn goes_on(&self, id: i64, now: i64) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM session WHERE id = ? AND used > ? AND began > ?)")
+        let found: Option<Begun> = sqlx::query_as("SELECT * FROM begun WHERE id = ?")
             .bind(id)
-            .bind(now - IDLE)
-            .bind(now - LONGEST)
-            .fetch_one(&self.pool)
-            .await
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.is_some_and(|session| now < session.ends()))
     }
 
     /// Those of an operator that go on, the one that was used last first.
@@ -109,15 +104,11 @@ impl Store {
         operator: i64,
         now: i64,
     ) -> Result<Vec<Begun>, sqlx::Error> {
-        let mut found: Vec<Begun> = sqlx::query_as(
-            "SELECT session.id, session.operator, operator.name, operator.role, session.csrf, session.source,
-                    session.began, session.used
-             FROM session JOIN operator ON operator.id = session.operator WHERE session.operator = ?
-             ORDER BY session.used DESC",
-        )
-        .bind(operator)
-        .fetch_all(&self.pool)
-        .await?;
+        let mut found: Vec<Begun> =
+            sqlx::query_as("SELECT * FROM begun WHERE operator = ? ORDER BY used DESC")
+                .bind(operator)
+                .fetch_all(&self.pool)
+                .await?;
         found.retain(|session| now < session.ends());
         Ok(found)
     }
