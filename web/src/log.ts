@@ -18,8 +18,8 @@ export function matching(entries: readonly LogEntry[], country: string, reason: 
   );
 }
 
-export function reasonsOf(entries: readonly LogEntry[]): string[] {
-  return [...new Set(entries.map((entry) => entry.reason))].sort();
+export function foundIn(entries: readonly LogEntry[], field: "country" | "reason"): string[] {
+  return [...new Set(entries.map((entry) => entry[field]))].sort();
 }
 
 const COLUMNS = [

@@ -9,7 +9,6 @@ const params = { path: { host: HOST } };
 export const keys = {
   status: ["status"],
   records: (kind: Kind) => ["records", kind],
-  log: ["log"],
 };
 
 export type Kind = "exemptions" | "bans";
@@ -54,20 +53,17 @@ export function usePreview(change: Change | undefined) {
   });
 }
 
-export function useLog(country: string, reason: string) {
-  const query = { ...(country && { country }), ...(reason && { reason: reason as never }) };
+export function useLog() {
   return useQuery({
-    queryKey: [...keys.log, country, reason],
-    queryFn: () => done(api.GET("/api/v1/hosts/{host}/log", { params: { ...params, query } })),
+    queryKey: ["log"],
+    queryFn: () => done(api.GET("/api/v1/hosts/{host}/log", { params })),
   });
 }
 
-export function useWhy(address: string | undefined) {
+export function useWhy(address: string) {
   return useQuery({
     queryKey: ["why", address],
-    queryFn: () =>
-      done(api.GET("/api/v1/hosts/{host}/why", { params: { ...params, query: { address: address ?? "" } } })),
-    enabled: address !== undefined,
+    queryFn: () => done(api.GET("/api/v1/hosts/{host}/why", { params: { ...params, query: { address } } })),
     retry: false,
   });
 }
@@ -95,9 +91,14 @@ export function usePeers() {
   });
 }
 
+/** For how long somebody is exempt or banned, in seconds; for ever without. */
+export const spans = { hour: 3_600, day: 86_400, good: undefined };
+export type SpanName = keyof typeof spans;
+export const spanNames = Object.keys(spans) as SpanName[];
+
 interface Added {
   target: string;
-  seconds?: number;
+  span: SpanName;
   note?: string;
 }
 
@@ -107,9 +108,12 @@ export function useRecording(kind: Kind) {
   const path = `/api/v1/hosts/{host}/${kind}` as const;
   const onSuccess = () => client.invalidateQueries({ queryKey: keys.records(kind) });
   const add = useMutation({
-    mutationFn: ({ target, seconds, note }: Added) =>
+    mutationFn: ({ target, span, note }: Added) =>
       done(
-        api.POST(path, { params, body: { targets: [target], seconds: seconds ?? null, note: note ?? "" } }),
+        api.POST(path, {
+          params,
+          body: { targets: [target], seconds: spans[span] ?? null, note: note ?? "" },
+        }),
       ),
     onSuccess,
   });
@@ -119,6 +123,9 @@ export function useRecording(kind: Kind) {
   });
   return { add, end };
 }
+
+/** Seconds in which a change is kept, or goes back. */
+export const TRIAL = 120;
 
 /** What the host can be told to do. */
 export type Order =

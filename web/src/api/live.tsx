@@ -22,7 +22,7 @@ export interface Live {
   /** Whether the portal is heard. */
   heard: boolean;
   /** What the host was told to do went back by itself at this time. */
-  wentBack?: Date;
+  wentBack?: Date | undefined;
 }
 
 const Context = createContext<Live>({ drops: [], skipped: 0, heard: true });
@@ -84,7 +84,7 @@ export function LiveProvider({ children }: { children: ReactNode }) {
 }
 
 /** A pending change that is over without having been kept, at its end: nobody asked for that here or elsewhere. */
-export function wentBack(before: Status | undefined, now: Status): Pick<Live, "wentBack"> | object {
+export function wentBack(before: Status | undefined, now: Status): Pick<Live, "wentBack"> {
   if (now.state === "pending") return { wentBack: undefined };
   const ended = before?.state === "pending" && (before.remaining ?? 0) <= 2;
   return ended && now.generation !== before.generation ? { wentBack: new Date() } : {};

@@ -15,6 +15,11 @@ export function useSession() {
   });
 }
 
+/** Whether whoever is here may change what the host does. */
+export function useMayChange(): boolean {
+  return useSession().data?.role !== "viewer";
+}
+
 interface Credentials {
   name: string;
   password: string;

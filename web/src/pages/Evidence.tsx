@@ -2,7 +2,7 @@
 
 import { useEvidence } from "../api/host";
 import { Code } from "../parts/Code";
-import { Loaded, Note } from "../parts/Notice";
+import { Loaded, Warnings } from "../parts/Notice";
 import { useWords } from "../words";
 
 /** Seconds for which a policy must have been dropping for a day to count as one with it: 23 hours. */
@@ -31,11 +31,7 @@ export function Evidence() {
           const looked = days.findIndex((day) => day.watched > 0);
           return (
             <>
-              {warnings.map((warning) => (
-                <Note kind="warn" key={warning}>
-                  {warning}
-                </Note>
-              ))}
+              <Warnings of={warnings} />
               {without.days > 0 && (
                 <p>{words.evidence.without(number(without.days), number(Math.round(before)))}</p>
               )}

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useState } from "react";
 import type { LogEntry, Status } from "../api/client";
 import { useLog, useStatus } from "../api/host";
 import { useLive } from "../api/live";
-import { csv, key, matching, merged, reasonsOf } from "../log";
+import { csv, foundIn, key, matching, merged } from "../log";
 import { Code } from "../parts/Code";
 import { Failure, Loaded, Note } from "../parts/Notice";
 import { WhyPanel } from "../parts/WhyPanel";
@@ -39,7 +39,7 @@ function Totals({ status }: { status: Status }) {
       <dl className="figures">
         <div>
           <dt>{enforced ? words.live.dropped : words.live.wouldDrop}</dt>
-          <dd data-testid="dropped">{number(told.packets)}</dd>
+          <dd>{number(told.packets)}</dd>
         </div>
         <div>
           <dt>{words.live.passed}</dt>
@@ -76,7 +76,7 @@ function Drops() {
   const [why, setWhy] = useState<string>();
   const [said, say] = useState<string>();
   const live = useLive();
-  const log = useLog("", "");
+  const log = useLog();
   const all = useMemo(() => merged(live.drops, log.data?.entries ?? []), [live.drops, log.data]);
   const now = useMemo(() => matching(all, country, reason), [all, country, reason]);
   // Rows stay where they are while somebody points at them.
@@ -86,12 +86,12 @@ function Drops() {
     <section className="stack" aria-label={words.live.log}>
       <div className="filters">
         <h2>{words.live.log}</h2>
-        <Choose label={words.live.country} value={country} set={setCountry} of={countriesOf(all)} />
+        <Choose label={words.live.country} value={country} set={setCountry} of={foundIn(all, "country")} />
         <Choose
           label={words.live.reason}
           value={reason}
           set={setReason}
-          of={reasonsOf(all)}
+          of={foundIn(all, "reason")}
           said={(one) => words.reasons[one as LogEntry["reason"]]}
         />
         <span className="quiet">{words.live.shown(number(shown.length))}</span>
@@ -115,10 +115,6 @@ function Drops() {
       {why && <WhyPanel address={why} say={say} close={() => setWhy(undefined)} />}
     </section>
   );
-}
-
-function countriesOf(entries: readonly LogEntry[]): string[] {
-  return [...new Set(entries.map((entry) => entry.country))].sort();
 }
 
 interface Chosen {

@@ -3,7 +3,7 @@
 import { useEffect, useMemo, useState } from "react";
 import type { Countries, Status } from "../api/client";
 import { useCountries, useOrder, usePreview, useSources, useStatus } from "../api/host";
-import { useSession } from "../api/session";
+import { useMayChange } from "../api/session";
 import { Consequences } from "../parts/Consequences";
 import { CountryPicker } from "../parts/CountryPicker";
 import { Failure, Loaded } from "../parts/Notice";
@@ -35,7 +35,7 @@ function Choice({ status, countries }: { status: Status; countries: Countries })
   const packets = usePackets();
   const isNew = !same(draft, now) || status.state === "observing" || status.state === "off";
   const preview = usePreview(settled.countries.size > 0 ? change(settled, status) : undefined);
-  const mayChange = useSession().data?.role !== "viewer";
+  const mayChange = useMayChange();
 
   useEffect(() => {
     const timer = setTimeout(() => setSettled(draft), SETTLES);

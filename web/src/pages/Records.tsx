@@ -2,9 +2,9 @@
 
 import { type FormEvent, useId, useState } from "react";
 import type { RecordReport } from "../api/client";
-import { type Kind, usePeers, useRecording, useRecords } from "../api/host";
-import { useSession } from "../api/session";
-import { Failure, Loaded, Note } from "../parts/Notice";
+import { type Kind, type SpanName, spanNames, usePeers, useRecording, useRecords } from "../api/host";
+import { useMayChange } from "../api/session";
+import { Failure, Loaded, Note, Warnings } from "../parts/Notice";
 import { useWords } from "../words";
 
 export function Exemptions() {
@@ -24,7 +24,7 @@ function Records({ kind }: { kind: Kind }) {
   const { words } = useWords();
   const records = useRecords(kind);
   const { end } = useRecording(kind);
-  const mayChange = useSession().data?.role !== "viewer";
+  const mayChange = useMayChange();
   return (
     <section className="stack">
       <h1>{words.records[kind]}</h1>
@@ -72,7 +72,7 @@ interface Line {
 }
 
 function Listed({ record, end }: Line) {
-  const { words, moment, span } = useWords();
+  const { words, moment } = useWords();
   return (
     <tr>
       <th scope="row" className="address">
@@ -80,9 +80,7 @@ function Listed({ record, end }: Line) {
       </th>
       <td>
         {record.until && moment(record.until)}
-        {record.remaining !== null && record.remaining !== undefined && (
-          <small className="quiet"> {words.records.left(span(record.remaining))}</small>
-        )}
+        <Left seconds={record.remaining} />
         {!record.until && words.common.forever}
       </td>
       <td>{words.records.origins[record.origin]}</td>
@@ -98,26 +96,17 @@ function Listed({ record, end }: Line) {
   );
 }
 
-const spans = { hour: 3_600, day: 86_400, good: undefined };
-
 function New({ kind }: { kind: Kind }) {
   const { words } = useWords();
   const { add } = useRecording(kind);
   const [target, span, note] = [useId(), useId(), useId()];
-  const [chosen, choose] = useState<keyof typeof spans>("day");
+  const [chosen, choose] = useState<SpanName>("day");
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = event.currentTarget;
     const data = new FormData(form);
-    const seconds = spans[chosen];
-    add.mutate(
-      {
-        target: String(data.get("target")).trim(),
-        note: String(data.get("note")),
-        ...(seconds !== undefined && { seconds }),
-      },
-      { onSuccess: () => form.reset() },
-    );
+    const target = String(data.get("target")).trim();
+    add.mutate({ target, note: String(data.get("note")), span: chosen }, { onSuccess: () => form.reset() });
   };
   return (
     <form className="card adding" onSubmit={submit}>
@@ -127,14 +116,12 @@ function New({ kind }: { kind: Kind }) {
       </div>
       <div>
         <label htmlFor={span}>{words.records.span}</label>
-        <select
-          id={span}
-          value={chosen}
-          onChange={(event) => choose(event.target.value as keyof typeof spans)}
-        >
-          <option value="hour">{words.live.hour}</option>
-          <option value="day">{words.live.day}</option>
-          <option value="good">{words.live.good}</option>
+        <select id={span} value={chosen} onChange={(event) => choose(event.target.value as SpanName)}>
+          {spanNames.map((name) => (
+            <option key={name} value={name}>
+              {words.live[name]}
+            </option>
+          ))}
         </select>
       </div>
       <div>
@@ -145,17 +132,19 @@ function New({ kind }: { kind: Kind }) {
         {words.common.add}
       </button>
       <Failure error={add.error} />
-      {add.data?.warnings.map((warning) => (
-        <Note kind="warn" key={warning}>
-          {warning}
-        </Note>
-      ))}
+      <Warnings of={add.data?.warnings ?? []} />
     </form>
   );
 }
 
-function Peers() {
+function Left({ seconds }: { seconds?: number | null | undefined }) {
   const { words, span } = useWords();
+  if (seconds === null || seconds === undefined) return null;
+  return <small className="quiet"> {words.records.left(span(seconds))}</small>;
+}
+
+function Peers() {
+  const { words } = useWords();
   const peers = usePeers();
   return (
     <section className="stack">
@@ -170,9 +159,7 @@ function Peers() {
               {peers.map((peer) => (
                 <li key={peer.peer}>
                   <span className="address">{peer.peer}</span>
-                  {peer.remaining !== null && peer.remaining !== undefined && (
-                    <small className="quiet"> {words.records.left(span(peer.remaining))}</small>
-                  )}
+                  <Left seconds={peer.remaining} />
                 </li>
               ))}
             </ul>

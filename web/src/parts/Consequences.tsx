@@ -3,14 +3,12 @@
 import type { UseQueryResult } from "@tanstack/react-query";
 import { useState } from "react";
 import { type Preview, Refused, type Risk, type Status } from "../api/client";
-import { useOrder } from "../api/host";
+import { TRIAL, useOrder } from "../api/host";
 import { change, type Draft } from "../policy";
 import { useWords } from "../words";
 import { Code } from "./Code";
-import { Failure, Note } from "./Notice";
+import { Failure, Note, Warnings } from "./Notice";
 
-/** Seconds in which a change is kept, or goes back. */
-const TRIAL = 120;
 /** How many of those who would be cut are named. */
 const NAMED = 5;
 
@@ -74,11 +72,7 @@ function Told({ preview }: { preview: Preview }) {
           </small>
         </p>
       )}
-      {(preview.warnings ?? []).map((warning) => (
-        <Note kind="warn" key={warning}>
-          {warning}
-        </Note>
-      ))}
+      <Warnings of={preview.warnings ?? []} />
       {cut.length === 0 && (preview.warnings ?? []).length === 0 && (
         <p className="passed">{words.preview.cutsNone}</p>
       )}

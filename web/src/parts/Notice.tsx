@@ -31,6 +31,15 @@ export function Note({ kind = "good", children }: { kind?: "good" | "warn"; chil
   );
 }
 
+/** What the agent says that an operator should know. */
+export function Warnings({ of }: { of: readonly string[] }) {
+  return of.map((warning) => (
+    <Note kind="warn" key={warning}>
+      {warning}
+    </Note>
+  ));
+}
+
 /** What is asked for, or that it is on its way, or why it does not come. */
 export function Loaded<T>({
   query,

@@ -2,11 +2,11 @@
 
 import { useState } from "react";
 import type { Changed, Status } from "../api/client";
-import { useHosts, useOrder, useStatus } from "../api/host";
+import { TRIAL, useHosts, useOrder, useStatus } from "../api/host";
 import { useLive } from "../api/live";
-import { useSession } from "../api/session";
+import { useMayChange } from "../api/session";
 import { useWords } from "../words";
-import { Failure, Note } from "./Notice";
+import { Failure, Note, Warnings } from "./Notice";
 
 export function StatusBar() {
   const { words, time } = useWords();
@@ -24,11 +24,7 @@ export function StatusBar() {
         </p>
       )}
       {live.wentBack && !unwell && <Note kind="warn">{words.status.wentBack(time(live.wentBack))}</Note>}
-      {status.data?.warnings.map((warning) => (
-        <Note kind="warn" key={warning}>
-          {warning}
-        </Note>
-      ))}
+      <Warnings of={status.data?.warnings ?? []} />
       <Failure error={order.error} />
       {proof && <Proof changed={proof} close={() => setProof(undefined)} />}
     </header>
@@ -44,7 +40,7 @@ interface Telling {
 function State({ status, order, off }: Telling) {
   const { words, number } = useWords();
   const hosts = useHosts();
-  const mayChange = useSession().data?.role !== "viewer";
+  const mayChange = useMayChange();
   const attached = status.attachments.map((at) => `${at.interface} ${at.kind}`).join(", ");
   const facts = [
     attached,
@@ -110,7 +106,11 @@ function Trial({ status, order }: Omit<Telling, "off">) {
           {words.status.goBack}
         </button>
       </span>
-      <progress max={120} value={Math.min(120, status.remaining ?? 0)} aria-label={words.status.pendingEnd} />
+      <progress
+        max={TRIAL}
+        value={Math.min(TRIAL, status.remaining ?? 0)}
+        aria-label={words.status.pendingEnd}
+      />
       <p className="quiet wide">{words.status.pendingEnd}</p>
     </>
   );

@@ -1,8 +1,9 @@
 // What happens to an address, and why; and the ways to let it in.
 
 import { useEffect, useRef } from "react";
-import { useOrder, useRecording, useStatus, useWhy } from "../api/host";
-import { useSession } from "../api/session";
+import type { Change } from "../api/client";
+import { type SpanName, spanNames, TRIAL, useOrder, useRecording, useStatus, useWhy } from "../api/host";
+import { useMayChange } from "../api/session";
 import { useWords } from "../words";
 import { Code } from "./Code";
 import { Failure, Loaded } from "./Notice";
@@ -16,7 +17,7 @@ interface Panel {
 export function WhyPanel({ address, say, close }: Panel) {
   const { words, country, number } = useWords();
   const why = useWhy(address);
-  const mayChange = useSession().data?.role !== "viewer";
+  const mayChange = useMayChange();
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
   const letIn = (said: string) => {
@@ -69,24 +70,19 @@ export function WhyPanel({ address, say, close }: Panel) {
   );
 }
 
-const HOUR = 3_600;
-const spans = { hour: HOUR, day: 24 * HOUR, good: undefined };
-/** Seconds in which a country that is added is kept, or goes again. */
-const TRIAL = 120;
-
 function LetIn({ address, done }: { address: string; done: (said: string) => void }) {
   const { words } = useWords();
   const { add } = useRecording("exemptions");
-  const letIn = (name: keyof typeof spans) => {
-    const seconds = spans[name];
-    const asked = { target: address, ...(seconds !== undefined && { seconds }) };
-    add.mutate(asked, { onSuccess: () => done(words.live.exempted(address, words.live[name])) });
-  };
+  const letIn = (span: SpanName) =>
+    add.mutate(
+      { target: address, span },
+      { onSuccess: () => done(words.live.exempted(address, words.live[span])) },
+    );
   return (
     <fieldset className="letting">
       <legend>{words.live.exempt}</legend>
       <span className="buttons">
-        {(["hour", "day", "good"] as const).map((name) => (
+        {spanNames.map((name) => (
           <button type="button" key={name} disabled={add.isPending} onClick={() => letIn(name)}>
             {words.live[name]}
           </button>
@@ -107,12 +103,8 @@ function Country({ code, done }: { code: string; done: () => void }) {
   const out = policy.countries.includes(code) === (policy.mode === "block");
   if (!out) return null;
   const edit = policy.mode === "allow" ? "add" : "remove";
-  const change = { mode: policy.mode, countries: [code], edit } as const;
-  const letIn = () =>
-    order.mutate(
-      { to: "enforce", change: { ...change, countries: [code] }, within: TRIAL },
-      { onSuccess: done },
-    );
+  const change: Change = { mode: policy.mode, countries: [code], edit };
+  const letIn = () => order.mutate({ to: "enforce", change, within: TRIAL }, { onSuccess: done });
   return (
     <div className="stack">
       <button type="button" disabled={order.isPending} onClick={letIn}>
