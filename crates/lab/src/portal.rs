@@ -1,22 +1,27 @@
 //! [`Portal`]: the real binary's portal, beside an agent in a namespace; a [`Client`] is somebody at it.
 
 use std::io::{BufRead, BufReader, Lines};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{fs, io};
 
 use anyhow::{Context, Result, bail, ensure};
+use geofilter_core::geodata::embedded;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use ureq::http::{Request, Response};
 
+use crate::addresses::Addresses;
 use crate::namespace::Namespace;
+use crate::phones::{INVITE, Phones};
 use crate::process::{Agent, binary};
+use crate::site::{Site, WAN};
 
 /// Who the portal runs as in tests, and what an agent's configuration says of it.
-pub const USER: &str = "nobody";
+const USER: &str = "nobody";
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What the first operator is called in tests, and knows.
@@ -62,13 +67,56 @@ pub struct Answer {
 ///
 /// # Errors
 /// If it can't be written.
-pub fn config() -> Result<tempfile::NamedTempFile> {
+fn config() -> Result<tempfile::NamedTempFile> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), format!("[portal]\nuser = \"{USER}\"\n"))?;
     Ok(file)
 }
 
+/// A host with an agent and its portal, and somebody in China who calls.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// The agent, which is off.
+    pub agent: Agent<'a>,
+    /// Its portal.
+    pub portal: Portal<'a>,
+    phones: &'a Phones<'a>,
+    abroad: UdpSocket,
+}
+
+impl Scene<'_> {
+    /// Sets it, with an agent that has these further words, for a test.
+    ///
+    /// # Errors
+    /// If something of it does not start.
+    pub fn set(words: &[&str], test: impl FnOnce(&mut Scene<'_>)) -> Result<()> {
+        let world = embedded::world()?.world;
+        let addresses = Addresses::new(&world);
+        let site = Site::new()?;
+        site.host.ip("link set lo up")?;
+        let phones = Phones::new(&site, &addresses);
+        let config = config()?;
+        let config = config.path().to_string_lossy();
+        let agent = [&["--config", &config, "--interface", WAN], words].concat();
+        let agent = Agent::start(&site.host, &agent)?;
+        let portal = Portal::start(&site.host, &agent)?;
+        let abroad = phones.somebody(addresses.v4("CN"), 0);
+        test(&mut Scene { agent, portal, phones: &phones, abroad });
+        Ok(())
+    }
+
+    /// Whether China reaches the PBX. Spain does in any case, or this fails.
+    pub fn reached(&self) -> bool {
+        self.phones.reaches(&self.abroad, INVITE)
+    }
+}
+
 impl<'a> Portal<'a> {
+    /// The namespace of its host.
+    pub fn namespace(&self) -> &'a Namespace {
+        self.namespace
+    }
+
     /// Starts one beside this agent, which has [`config`], and waits until it serves.
     ///
     /// # Errors
@@ -76,7 +124,7 @@ impl<'a> Portal<'a> {
     pub fn start(namespace: &'a Namespace, agent: &Agent<'_>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("gf-portal").tempdir()?;
         // Its user passes through.
-        Command::new("chmod").arg("755").arg(folder.path()).status()?;
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
         let socket = text(agent.runtime_dir().join("portal.sock"));
         let state_dir = text(folder.path().join("state"));

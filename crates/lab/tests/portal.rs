@@ -2,47 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
-use geofilter_core::geodata::embedded;
-use geofilter_lab::addresses::Addresses;
-use geofilter_lab::phones::{INVITE, Phones};
-use geofilter_lab::portal::{Client, Portal, config};
-use geofilter_lab::process::Agent;
-use geofilter_lab::site::{Site, WAN};
+use geofilter_lab::portal::{Client, Scene};
 use serde_json::{Value, json};
 
 const HOST: &str = "/api/v1/hosts/local";
 
-/// A host with an agent and its portal, and somebody in China who calls.
-struct Scene<'a> {
-    agent: Agent<'a>,
-    portal: Portal<'a>,
-    phones: &'a Phones<'a>,
-    abroad: UdpSocket,
-}
-
 fn with_scene(test: impl FnOnce(&mut Scene<'_>)) {
-    let world = embedded::world().unwrap().world;
-    let addresses = Addresses::new(&world);
-    let site = Site::new().unwrap();
-    site.host.ip("link set lo up").unwrap();
-    let phones = Phones::new(&site, &addresses);
-    let config = config().unwrap();
-    let config = config.path().to_str().unwrap();
-    let words = ["--config", config, "--backend", "xdp", "--interface", WAN];
-    let agent = Agent::start(&site.host, &words).unwrap();
-    let portal = Portal::start(&site.host, &agent).unwrap();
-    let abroad = phones.somebody(addresses.v4("CN"), 0);
-    test(&mut Scene { agent, portal, phones: &phones, abroad });
-}
-
-impl Scene<'_> {
-    /// Whether China reaches the PBX. Spain does in any case, or this fails.
-    fn reached(&self) -> bool {
-        self.phones.reaches(&self.abroad, INVITE)
-    }
+    Scene::set(&["--backend", "xdp"], test).unwrap();
 }
 
 fn spain() -> Value {

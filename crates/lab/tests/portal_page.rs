@@ -6,13 +6,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use geofilter_core::geodata::embedded;
-use geofilter_lab::addresses::Addresses;
 use geofilter_lab::browser::Browser;
-use geofilter_lab::phones::{INVITE, Phones};
-use geofilter_lab::portal::{Portal, config};
-use geofilter_lab::process::Agent;
-use geofilter_lab::site::{Site, WAN};
+use geofilter_lab::portal::Scene;
 
 /// Where what was seen is kept.
 fn shots() -> PathBuf {
@@ -34,41 +29,34 @@ fn shoot(browser: &mut Browser, name: &str) {
 
 #[test]
 fn from_the_link_to_a_policy_that_is_kept_and_out_again() {
-    let world = embedded::world().unwrap().world;
-    let addresses = Addresses::new(&world);
-    let site = Site::new().unwrap();
-    site.host.ip("link set lo up").unwrap();
-    let phones = Phones::new(&site, &addresses);
-    let config = config().unwrap();
-    let config = config.path().to_str().unwrap();
-    let agent = Agent::start(&site.host, &["--config", config, "--interface", WAN]).unwrap();
-    agent.json(&["observe"]).unwrap();
-    let mut portal = Portal::start(&site.host, &agent).unwrap();
-    let abroad = phones.somebody(addresses.v4("CN"), 0);
-    let reached = || phones.reaches(&abroad, INVITE);
-    let mut browser = Browser::open(&site.host).unwrap();
+    Scene::set(&[], go).unwrap();
+}
+
+fn go(scene: &mut Scene<'_>) {
+    scene.agent.json(&["observe"]).unwrap();
+    let mut browser = Browser::open(scene.portal.namespace()).unwrap();
     let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
 
-    let link = format!("{}first#{}", portal.url, portal.first.as_ref().unwrap());
+    let link = format!("{}first#{}", scene.portal.url, scene.portal.first.as_ref().unwrap());
     does("open", &[&link]);
     does("fill", &["Name", "Ana"]);
     does("fill", &["Password, at least 12 characters", "correct horse battery"]);
     does("click", &["Begin"]);
     does("sees", &["Observing: nothing is blocked yet"]);
-    assert!(reached());
+    assert!(scene.reached());
 
     // Chosen, and looked at first.
     does("fill", &["Search a country", "spain"]);
     does("tick", &["Spain"]);
     does("sees", &["What this would do"]);
     does("sees", &["no PBX was found on this host"]);
-    assert!(reached(), "looking at it changes nothing");
+    assert!(scene.reached(), "looking at it changes nothing");
     does("click", &["Apply, keep within 2:00"]);
     does("sees", &["On trial for another"]);
-    assert!(!reached());
+    assert!(!scene.reached());
     does("click", &["Go back"]);
     does("sees", &["Observing: nothing is blocked yet"]);
-    assert!(reached());
+    assert!(scene.reached());
 
     // Chosen by region and on the map, applied again, and kept.
     does("unfold", &["Regions"]);
@@ -85,7 +73,7 @@ fn from_the_link_to_a_policy_that_is_kept_and_out_again() {
     does("click", &["Apply, keep within 2:00"]);
     does("click", &["Keep"]);
     does("sees", &["Protected: only 1 country may call"]);
-    assert!(!reached());
+    assert!(!scene.reached());
     shoot(&mut browser, "policy");
 
     // Somebody is let in from the log.
@@ -97,7 +85,7 @@ fn from_the_link_to_a_policy_that_is_kept_and_out_again() {
     does("sees", &["Let in all of China, keep within 2:00"]);
     does("click", &["for an hour"]);
     does("sees", &["is let in for an hour"]);
-    assert!(reached());
+    assert!(scene.reached());
     shoot(&mut browser, "live");
     for page in ["Exemptions", "Bans", "Evidence", "Settings"] {
         browser.does("go", &[page]).unwrap();
@@ -105,7 +93,7 @@ fn from_the_link_to_a_policy_that_is_kept_and_out_again() {
     }
 
     // The portal starts anew under the open page, and it goes on.
-    portal.restart().unwrap();
+    scene.portal.restart().unwrap();
     let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
     does("go", &["Policy"]);
     does("reload", &[]);
@@ -113,7 +101,7 @@ fn from_the_link_to_a_policy_that_is_kept_and_out_again() {
     does("click", &["Turn off"]);
     does("click", &["Yes, turn off"]);
     does("sees", &["Nothing of GeoFilter remains."]);
-    assert!(reached());
+    assert!(scene.reached());
     shoot(&mut browser, "off");
 
     // In Romanian.
@@ -124,5 +112,5 @@ fn from_the_link_to_a_policy_that_is_kept_and_out_again() {
     does("go", &["Politică"]);
     shoot(&mut browser, "romanian");
     drop(browser);
-    assert_eq!(agent.json(&["status"]).unwrap()["state"], "off");
+    assert_eq!(scene.agent.json(&["status"]).unwrap()["state"], "off");
 }

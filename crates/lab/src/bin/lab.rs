@@ -1,6 +1,6 @@
 //! `make lab`: what botnets and floods get done at a real Asterisk, with a real fail2ban, with GeoFilter or another
-//! country filter beside that, and with neither; and what changes of the filter cost calls. Every figure was measured
-//! in this run; the tables go into `bench/LAB.md` too.
+//! country filter beside that, and with neither; and what changes of the filter cost calls. Every figure was
+//! measured; the tables go into `bench/LAB.md` too.
 
 use std::fmt::Write as _;
 use std::path::Path;
