@@ -1,20 +1,24 @@
 //! [`Hub`]: what is live at a host, told to every page that watches: one status a second and one log are asked of its agent,
-//! however many watch, and none while nobody does.
+//! however many watch. While nobody does, the status is asked for every ten seconds, for whoever keeps or minds it ([`Look`]).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use geofilter_core::wire::{Reply, Request};
+use geofilter_core::wire::{Failure, Reply, Request, Status};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Replies};
 use crate::clock;
 
-/// Time between two looks at the status.
+/// Time between two looks at the status while a page watches.
 const EVERY: Duration = Duration::from_secs(1);
+/// So many of these pass between two looks while none does.
+const UNWATCHED: u32 = 10;
+/// Looks that whoever takes them may be behind.
+const LOOKS: usize = 32;
 /// What a page may be behind before it misses some.
 const BEHIND: usize = 1024;
 
@@ -38,10 +42,20 @@ impl Event {
     }
 }
 
+/// What was seen of the host at one time.
+#[derive(Debug, Clone)]
+pub(crate) struct Look {
+    /// Milliseconds since 1970.
+    pub(crate) time: i64,
+    /// Its state, or why its agent does not say.
+    pub(crate) status: Result<Arc<Status>, Arc<Failure>>,
+}
+
 /// The live side of one host.
 pub(crate) struct Hub {
     agent: Agent,
     events: broadcast::Sender<Event>,
+    looks: broadcast::Sender<Look>,
     watched: Arc<Notify>,
 }
 
@@ -49,9 +63,11 @@ impl Hub {
     /// Of the host with this agent.
     pub(crate) fn of(agent: Agent) -> Self {
         let (events, _) = broadcast::channel(BEHIND);
+        let (looks, _) = broadcast::channel(LOOKS);
         let watched = Arc::new(Notify::new());
-        tokio::spawn(tell(agent.clone(), events.clone(), Arc::clone(&watched)));
-        Self { agent, events, watched }
+        tokio::spawn(look(agent.clone(), events.clone(), looks.clone()));
+        tokio::spawn(follow(agent.clone(), events.clone(), Arc::clone(&watched)));
+        Self { agent, events, looks, watched }
     }
 
     /// Its agent.
@@ -59,58 +75,80 @@ impl Hub {
         &self.agent
     }
 
-    /// What happens from now on.
+    /// What happens from now on, for a page.
     pub(crate) fn watch(&self) -> broadcast::Receiver<Event> {
         let receiver = self.events.subscribe();
-        self.watched.notify_one();
+        self.watched.notify_waiters();
         receiver
     }
-}
 
-async fn tell(agent: Agent, events: broadcast::Sender<Event>, watched: Arc<Notify>) {
-    loop {
-        watched.notified().await;
-        tokio::select! {
-            () = statuses(&agent, &events) => {}
-            () = drops(&agent, &events) => {}
-        }
+    /// How the host is from now on, every ten seconds or more often.
+    pub(crate) fn looks(&self) -> broadcast::Receiver<Look> {
+        self.looks.subscribe()
     }
 }
 
-/// Ends when nobody watches.
-async fn statuses(agent: &Agent, events: &broadcast::Sender<Event>) {
+/// Looks at the status, for pages and for whoever takes looks. Whether there is anybody is theirs to know.
+async fn look(agent: Agent, events: broadcast::Sender<Event>, looks: broadcast::Sender<Look>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut waited = UNWATCHED;
     loop {
         ticks.tick().await;
-        let event = match agent.ask(&Request::Status).await {
-            Ok(Reply::Status(status)) => Event::new("status", &status),
-            Ok(_) => continue,
-            Err(failure) => Event::new("away", &json!({ "detail": failure.message })),
-        };
-        if events.send(event).is_err() {
-            return;
+        waited += 1;
+        if waited < UNWATCHED && events.receiver_count() == 0 {
+            continue;
         }
+        waited = 0;
+        let status = match agent.ask(&Request::Status).await {
+            Ok(Reply::Status(status)) => {
+                let _ = events.send(Event::new("status", &status));
+                Ok(Arc::from(status))
+            }
+            Ok(_) => continue,
+            Err(failure) => {
+                let _ = events.send(Event::new("away", &json!({ "detail": failure.message })));
+                Err(Arc::new(failure))
+            }
+        };
+        let _ = looks.send(Look { time: clock::now(), status });
     }
 }
 
-/// Never ends: an agent that went away comes back.
-async fn drops(agent: &Agent, events: &broadcast::Sender<Event>) {
+/// Follows the log while a page watches. An agent that went away comes back.
+async fn follow(agent: Agent, events: broadcast::Sender<Event>, watched: Arc<Notify>) {
     let log = Request::Log { follow: true, country: None, reason: None };
     loop {
+        let somebody = watched.notified();
+        if events.receiver_count() == 0 {
+            somebody.await;
+        }
         let began = clock::now();
         if let Ok(mut replies) = agent.replies(&log).await {
-            while let Ok(Some(reply)) = replies.next().await {
-                // Whether anybody watches is for `statuses` to see.
-                let _ = match reply {
+            while let Some(reply) = next(&mut replies, &events).await {
+                let event = match reply {
                     // It begins with those that there were; pages ask for them on their own.
                     Reply::Entry(entry) if clock::read(&entry.time) < Some(began) => continue,
-                    Reply::Entry(entry) => events.send(Event::new("drop", &entry)),
-                    Reply::Skipped(entries) => events.send(Event::skipped(entries)),
+                    Reply::Entry(entry) => Event::new("drop", &entry),
+                    Reply::Skipped(entries) => Event::skipped(entries),
                     _ => continue,
                 };
+                let _ = events.send(event);
             }
         }
         sleep(EVERY).await;
+    }
+}
+
+/// None once the agent has no more, or nobody watches.
+async fn next(replies: &mut Replies, events: &broadcast::Sender<Event>) -> Option<Reply> {
+    let unwatched = async {
+        while events.receiver_count() > 0 {
+            sleep(EVERY).await;
+        }
+    };
+    tokio::select! {
+        reply = replies.next() => reply.ok().flatten(),
+        () = unwatched => None,
     }
 }
