@@ -51,7 +51,7 @@ const LONG: Duration = Duration::from_secs(2);
 /// A round, alone or flooded.
 const ROUND: Duration = Duration::from_secs(6);
 /// How often both, by turns, before what holds the flood off; a PBX that it reaches is not the same afterwards.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 8;
 const FLOODS: [(&str, Aim, Option<u32>, &[Defence]); 3] = [
     ("20,000/s", Aim::Pbx, Some(20_000), &Defence::ALL),
     ("as fast as it goes", Aim::Pbx, None, &Defence::ALL),
