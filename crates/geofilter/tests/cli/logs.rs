@@ -148,6 +148,65 @@ fn what_can_not_be_read_is_said() {
     assert!(both["warnings"][0].as_str().unwrap().starts_with("nothing in"));
 }
 
+/// As a full disk leaves it.
+#[test]
+fn a_compressed_log_that_is_cut_short_counts_as_far_as_it_goes() {
+    let place = Place::new();
+    let (whole, cut) = (place.path("messages.2.gz"), place.path("messages.1.gz"));
+    let compressed =
+        Command::new("gzip").arg("-c").arg(sample("asterisk-mixed.log")).output().unwrap().stdout;
+    std::fs::write(&whole, &compressed).unwrap();
+    std::fs::write(&cut, &compressed[..compressed.len() / 2]).unwrap();
+    let (whole, cut) = (whole.to_str().unwrap(), cut.to_str().unwrap());
+    let told = preview(&["block", "RU"], &[cut]);
+    let counted = told["attempts"]["total"].as_u64().unwrap();
+    assert!((1..91).contains(&counted), "{told}");
+    let warning = told["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with(&format!("cannot read the log {cut} to its end")), "{warning}");
+    let both = preview(&["block", "RU"], &[whole, cut]);
+    assert_eq!(both["log"]["lines"], 359 + told["log"]["lines"].as_u64().unwrap());
+    std::fs::write(cut, &compressed[..12]).unwrap();
+    let said = place.refused(1, &["preview", "block", "RU", "--log", cut]);
+    assert!(said.contains("to its end") && said.contains("the 0 lines before"), "{said}");
+}
+
+/// A year of rotated logs.
+#[test]
+fn memory_does_not_grow_much_with_the_number_of_logs() {
+    const MOST: u64 = 64 << 10;
+    let place = Place::new();
+    let compressed =
+        Command::new("gzip").arg("-c").arg(sample("asterisk-mixed.log")).output().unwrap().stdout;
+    let paths: Vec<String> = (0..400)
+        .map(|number| place.path(&format!("messages.{number}.gz")).to_str().unwrap().to_owned())
+        .collect();
+    paths.iter().for_each(|path| std::fs::write(path, &compressed).unwrap());
+    // The last one is read to its end when all are open: a pipe whose end does not come yet.
+    let mut child = binary()
+        .args(["preview", "block", "RU", "--json", "--log", "-"])
+        .args(&paths)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let log = std::fs::read(sample("asterisk-mixed.log")).unwrap();
+    for _ in 0..64 {
+        pipe.write_all(&log).unwrap();
+    }
+    let peak = peak(child.id());
+    drop(pipe);
+    assert!(child.wait_with_output().unwrap().status.success());
+    assert!(peak <= MOST, "{peak} KiB");
+}
+
+/// The most memory that a process took so far, in KiB.
+fn peak(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("its status");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+    peak.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
 /// A flood of forged sources, as many as there may be, and a line that does not end.
 #[test]
 fn memory_does_not_grow_with_a_log() {
@@ -190,10 +249,7 @@ pub(super) fn flood(args: &[&str]) -> (Value, u64) {
         log.write_all(&[b'x'; 1 << 20]).expect("a piece of a line");
     }
     log.flush().expect("all of it");
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("its status");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
-    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
+    let peak = peak(child.id());
     drop(log);
     let output = child.wait_with_output().expect("its end");
     (serde_json::from_slice(&output.stdout).expect("JSON"), peak)

@@ -18,7 +18,8 @@ impl<R: Read> Blocks<R> {
         Self { input, size, begun: Vec::new(), line: 1 }
     }
 
-    /// Reads the next block and says the number of its first line; `None` after the last.
+    /// Reads the next block and says the number of its first line; `None` after the last. Where that fails the block
+    /// holds what was read before.
     pub(super) fn next(&mut self, block: &mut Vec<u8>) -> io::Result<Option<u64>> {
         block.clear();
         block.append(&mut self.begun);

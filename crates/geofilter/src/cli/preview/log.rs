@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use geofilter_core::impact::list::Answers;
 use geofilter_core::impact::log::Tally;
 use geofilter_core::logs::{Calendar, Event, Lines, Reader, Stamp};
@@ -21,8 +21,13 @@ use super::database;
 use crate::cli::failed;
 use crate::logs;
 
-/// Each log has one block.
+/// Each log has one block, and all of them together no more than [`BLOCKS`]: there may be hundreds.
 const BLOCK: usize = 1 << 16;
+const BLOCKS: usize = 4 << 20;
+/// A line that is longer than a block is passed over, and counted as not understood.
+const SHORTEST_BLOCK: usize = 1 << 13;
+/// What of a compressed log is read at a time.
+const PIECE: usize = 1 << 12;
 
 const UNDERSTOOD: &str = "Understood are Asterisk's messages and security events, fail2ban's log, and Kamailio's lines \
      about pike and failed authentication, as files or as `journalctl` prints them; and fail2ban's database";
@@ -36,13 +41,15 @@ pub(in crate::cli) struct Logs {
 /// Opens logs, each once. Their progress is shown if it may be and standard error is a terminal.
 pub(in crate::cli) fn open(paths: &[PathBuf], progress: bool) -> Result<Logs, Failure> {
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
-    let mut logs = Vec::new();
     let mut different = BTreeSet::new();
-    for path in paths {
-        if different.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
-            logs.push(Log::open(path, &bar).map_err(|error| unreadable(path, &error))?);
-        }
-    }
+    let once = paths.iter().filter(|path| {
+        different.insert(path.canonicalize().unwrap_or_else(|_| path.to_path_buf()))
+    });
+    let once: Vec<_> = once.collect();
+    let block = (BLOCKS / once.len().max(1)).clamp(SHORTEST_BLOCK, BLOCK);
+    let open =
+        |path: &PathBuf| Log::open(path, block, &bar).map_err(|error| unreadable(path, &error));
+    let logs = once.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {eta}") {
         bar.set_style(style);
     }
@@ -77,9 +84,7 @@ pub(in crate::cli) struct Told {
 /// Tells of the events of logs in the order of their time, and fails if nothing of them was understood.
 pub(in crate::cli) fn read(logs: Logs, mut tell: impl FnMut(&Event)) -> Result<Told, Failure> {
     let Logs { mut logs, bar } = logs;
-    for log in &mut logs {
-        log.fill()?;
-    }
+    logs.iter_mut().for_each(Log::fill);
     // Of lines of the same moment, those of the log that begins earlier come first: it was rotated.
     logs.sort_by_key(|log| log.events.front().map(|event| event.time));
     while let Some((first, until)) = next(&logs) {
@@ -89,7 +94,7 @@ pub(in crate::cli) fn read(logs: Logs, mut tell: impl FnMut(&Event)) -> Result<T
         {
             tell(&event);
         }
-        log.fill()?;
+        log.fill();
     }
     bar.finish_and_clear();
     told(&logs)
@@ -112,6 +117,7 @@ type Time = Option<Stamp>;
 /// How much was understood; fails if nothing was.
 fn told(logs: &[Log]) -> Result<Told, Failure> {
     let mut told = Told { lines: Lines::default(), warnings: Vec::new() };
+    let mut damaged = None;
     for log in logs {
         let mut lines = log.database;
         lines.add(&log.reader.lines());
@@ -124,6 +130,15 @@ fn told(logs: &[Log]) -> Result<Told, Failure> {
             ));
         }
         told.lines.add(&lines);
+        if let Some(error) = &log.damaged {
+            let path = log.path.display();
+            let said = format!(
+                "cannot read the log {path} to its end: {error}; the {} lines before count",
+                lines.total
+            );
+            told.warnings.push(said.clone());
+            damaged.get_or_insert(said);
+        }
         if log.more {
             told.warnings.push(format!(
                 "{} holds more bans than are read: the latest were",
@@ -133,6 +148,9 @@ fn told(logs: &[Log]) -> Result<Told, Failure> {
         if lines.total > 0 && lines.understood == 0 {
             told.warnings.push(format!("nothing in {} was understood", log.path.display()));
         }
+    }
+    if let Some(damaged) = damaged.filter(|_| told.lines.understood == 0) {
+        return Err(failed(damaged));
     }
     if told.lines.total > 0 && told.lines.understood == 0 {
         let paths: Vec<String> = logs.iter().map(|log| log.path.display().to_string()).collect();
@@ -155,11 +173,13 @@ struct Log {
     database: Lines,
     /// It has more of them than were read.
     more: bool,
+    /// Why it could not be read to its end.
+    damaged: Option<io::Error>,
     events: VecDeque<Event>,
 }
 
 impl Log {
-    fn open(path: &Path, bar: &ProgressBar) -> io::Result<Self> {
+    fn open(path: &Path, block: usize, bar: &ProgressBar) -> io::Result<Self> {
         let (input, until): (Box<dyn Read>, _) = if path == Path::new("-") {
             (Box::new(io::stdin().lock()), SystemTime::now())
         } else {
@@ -178,16 +198,17 @@ impl Log {
             return Self::of_database(path, logs::calendar(until));
         }
         let input: Box<dyn Read> = match start.starts_with(&[0x1f, 0x8b]) {
-            true => Box::new(MultiGzDecoder::new(input)),
+            true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(PIECE, input))),
             false => input,
         };
         Ok(Self {
             path: path.to_owned(),
-            blocks: Some(Blocks::new(input, BLOCK)),
-            block: Vec::with_capacity(BLOCK),
+            blocks: Some(Blocks::new(input, block)),
+            block: Vec::with_capacity(block),
             reader: Reader::new(logs::calendar(until)),
             database: Lines::default(),
             more: false,
+            damaged: None,
             events: VecDeque::new(),
         })
     }
@@ -205,21 +226,26 @@ impl Log {
             reader: Reader::default(),
             database: told.lines,
             more: told.more,
+            damaged: None,
             events: told.events,
         })
     }
 
-    /// Reads on until there is an event, unless the log ends before.
-    fn fill(&mut self) -> Result<(), Failure> {
-        let Some(blocks) = &mut self.blocks else { return Ok(()) };
+    /// Reads on until there is an event, unless the log ends before, or can't be read any further.
+    fn fill(&mut self) {
+        let Some(blocks) = &mut self.blocks else { return };
         while self.events.is_empty() {
-            let next = blocks.next(&mut self.block);
-            if next.map_err(|error| unreadable(&self.path, &error))?.is_none() {
-                break;
+            match blocks.next(&mut self.block) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => self.damaged = Some(error),
             }
             self.reader.read(&self.block, |event| self.events.push_back(event));
+            if self.damaged.is_some() {
+                self.blocks = None;
+                break;
+            }
         }
-        Ok(())
     }
 }
 
