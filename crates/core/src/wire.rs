@@ -21,6 +21,8 @@ use crate::counters::{Counters, Outcomes, Reason, Traffic};
 use crate::country::{CountryCode, CountryId, CountrySet};
 use crate::desired::{Attachment, Generation, State};
 use crate::fail2ban::Ask;
+use crate::logs::Stamp;
+use crate::logs::stamp::DAY;
 use crate::policy::{Disputed, Mode, Policy, Scope, TimeBox, Transport, Verdict};
 
 pub use evidence::{EvidenceDay, EvidenceReport};
@@ -299,6 +301,16 @@ pub struct DataSource {
     pub link: String,
 }
 
+impl DataSource {
+    /// The days from 1970-01-01 to its date, such as `2026-10-03`, or to the first of its month, such as `2026-10`.
+    pub fn day(&self) -> Option<i64> {
+        let mut parts = self.date.splitn(3, '-').map(str::parse);
+        let (year, month) = (parts.next()?.ok()?, parts.next()?.ok()?);
+        let day = parts.next().unwrap_or(Ok(1)).ok()?;
+        Some(Stamp::new((year, month, day), (0, 0, 0), 0)?.0 / DAY)
+    }
+}
+
 /// The world data in use.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Data {
@@ -543,4 +555,30 @@ pub struct LogEntry {
     pub user_agent: Option<String>,
     /// The generation that judged it.
     pub generation: Generation,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_of_data_is_counted_as_the_calendar_does() {
+        let day = |date: &str| {
+            let none = String::new;
+            let date = date.to_owned();
+            DataSource { name: none(), date, licence: none(), credit: none(), link: none() }.day()
+        };
+        for (date, days) in [
+            ("1970-01-01", 0),
+            ("1970-03-01", 59),
+            ("2000-02-29", 11_016),
+            ("2026-10", 20_727),
+            ("2026-11-22", 20_779),
+        ] {
+            assert_eq!(day(date), Some(days), "{date}");
+        }
+        for date in ["", "2026", "x-y-z", "2026-13", "2026-01-40"] {
+            assert_eq!(day(date), None, "{date}");
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! `geofilter portal run`: becomes the portal's user before anything else, and is the portal from then on.
 
 use std::io::Write;
+use std::os::fd::AsFd;
 
 use geofilter_core::wire::Failure;
 use geofilter_portal::sandbox::{self, User};
-use geofilter_portal::{Ready, Settings};
+use geofilter_portal::{Ready, Settings, courier};
 use rustix::process::{Pid, Signal, geteuid, getppid, set_parent_process_death_signal};
 
 use crate::cli::args::PortalRun;
@@ -33,8 +34,17 @@ pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
         end_with(parent)?;
     }
     let settings = Settings { listen, state_dir, agent };
-    geofilter_portal::run(settings, |ready| say(ready, json || beside.is_some()))
+    let courier = courier::start();
+    let courier = courier.map_err(|error| failed(format!("cannot start the courier: {error}")))?;
+    geofilter_portal::run(settings, courier, |ready| say(ready, json || beside.is_some()))
         .map_err(|error| failed(error.to_string()))
+}
+
+/// What the portal started to carry its notices: its socket is its standard input.
+pub(crate) fn carry() -> Result<(), Failure> {
+    let socket = std::io::stdin().as_fd().try_clone_to_owned();
+    let socket = socket.map_err(|error| failed(format!("cannot use its socket: {error}")))?;
+    courier::carry(socket).map_err(|error| failed(error.to_string()))
 }
 
 /// After it became its user: the kernel forgets this wish when a process changes its user.

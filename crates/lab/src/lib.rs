@@ -10,7 +10,7 @@
 //! [`attack`] guesses, in the [`sip`] that takes, and a [`botnet`] does so at a real PBX, in a [`siege`]. [`calls`] speak
 //! with a real one, during a [`flood`] ([`load`]) or [`changes`] of the filter; [`intruders`] are inside already. [`gun`]
 //! and [`generator`] fire for benchmarks, [`rivals`] are other filters to compare with, [`verdicts`] asks any filter about
-//! thousands of sources.
+//! thousands of sources. [`receivers`] take what the portal tells others.
 
 pub mod addresses;
 pub mod asterisk;
@@ -40,6 +40,7 @@ pub mod plane;
 pub mod portal;
 pub mod process;
 pub mod processors;
+pub mod receivers;
 pub mod rivals;
 pub mod root;
 pub mod siege;

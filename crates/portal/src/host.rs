@@ -10,6 +10,11 @@ use crate::problem::{Kind, Problem};
 /// The host that the portal runs on.
 pub(crate) const HOST: &str = "local";
 
+/// Its own name.
+pub(crate) fn name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// The host of a path; that there is such a host is checked.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]

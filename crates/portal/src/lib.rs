@@ -3,14 +3,16 @@
 //!
 //! [`Settings`] say where it serves and what it keeps; [`run`] serves. An operator's request passes [`session`], which says
 //! whose it is, goes from the [`api`] to the agent, and what it changed into the [`store`]; [`problem`] is how anything is
-//! refused, [`hub`] tells pages what is live, [`page`] is the page itself.
+//! refused, [`hub`] tells pages what is live, [`notices`] tells others by the [`courier`], [`page`] is the page itself.
 
 mod agent;
 mod api;
 mod clock;
+pub mod courier;
 mod error;
 mod host;
 mod hub;
+mod notices;
 mod page;
 mod passwords;
 mod problem;

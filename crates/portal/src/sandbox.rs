@@ -1,6 +1,8 @@
 //! The portal's confinement. [`drop_privileges`] makes root the portal's [`User`], for good; [`enter`] takes from
 //! the process what it does not need once it listens: [`Confined`] says what the kernel could take.
 //!
+//! [`enter_courier`] confines the [courier](crate::courier), which reaches others, and none of that.
+//!
 //! What is left to whoever breaks in: the portal's own folder, the connections it serves, and the socket of the agent,
 //! which judges every request by itself. `docs/security.md` says so in prose.
 
@@ -22,6 +24,7 @@ use rustix::thread::{
 };
 
 use crate::Settings;
+use calls::Role;
 
 mod calls;
 
@@ -132,22 +135,38 @@ pub fn drop_privileges(user: &User, state_dir: &Path) -> Result<(), Error> {
 pub fn enter(settings: &Settings) -> Result<Confined, Error> {
     check_threads()?;
     give_up()?;
-    let confined = restrict_files(&settings.state_dir)?;
-    let confined = Confined { calls: calls::restrict()?, ..confined };
+    let tcp = AccessNet::BindTcp | AccessNet::ConnectTcp;
+    let confined = restrict_files(Some(&settings.state_dir), &READ, tcp)?;
+    let confined = Confined { calls: calls::restrict(Role::Portal)?, ..confined };
+    tell(confined, "the portal is confined to its folder and the agent's socket");
+    Ok(confined)
+}
+
+/// Confines this process, which has one thread and is the courier, for good.
+///
+/// # Errors
+/// As [`enter`].
+pub fn enter_courier() -> Result<Confined, Error> {
+    check_threads()?;
+    give_up()?;
+    let confined = restrict_files(None, &REACHING, AccessNet::BindTcp.into())?;
+    let confined = Confined { calls: calls::restrict(Role::Courier)?, ..confined };
+    tell(confined, "the courier is confined to connecting");
+    Ok(confined)
+}
+
+fn tell(confined: Confined, so: &'static str) {
     let Confined { files, tcp, scopes, calls } = confined;
     match files && tcp && scopes {
-        true => {
-            tracing::info!(calls, "the portal is confined to its folder and the agent's socket")
-        }
+        true => tracing::info!(calls, "{so}"),
         false => tracing::warn!(
             files,
             tcp,
             scopes,
             calls,
-            "this kernel has no landlock, or an old one: the portal is confined by its user and its system calls, and by landlock only where it says true"
+            "this kernel has no landlock, or an old one: it is confined by its user and its system calls, and by landlock only where it says true"
         ),
     }
-    Ok(confined)
 }
 
 /// A folder that another user had is this one's with its files.
@@ -213,9 +232,25 @@ fn give_up() -> Result<(), Error> {
 
 /// What it reads besides its folder, where there is such a thing; chance is what SQLite begins with.
 const READ: [&str; 3] = ["/usr/share/zoneinfo", "/etc/localtime", "/dev/urandom"];
+/// What names and certificates are found by.
+const REACHING: [&str; 9] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/host.conf",
+    "/etc/ssl",
+    "/etc/pki",
+    "/usr/share/ca-certificates",
+    "/run/systemd/resolve",
+];
 
 /// All that is known of by this kernel is taken; of files only these are given back.
-fn restrict_files(state_dir: &Path) -> Result<Confined, Error> {
+fn restrict_files(
+    state_dir: Option<&Path>,
+    read: &[&str],
+    tcp: BitFlags<AccessNet>,
+) -> Result<Confined, Error> {
     let abi = ABI::V6;
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
     let working = reading
@@ -223,16 +258,15 @@ fn restrict_files(state_dir: &Path) -> Result<Confined, Error> {
         | AccessFs::Truncate
         | AccessFs::MakeReg
         | AccessFs::RemoveFile;
-    // None of the rules is for a port.
-    let tcp: BitFlags<AccessNet> = AccessNet::BindTcp | AccessNet::ConnectTcp;
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?
+        // None of the rules is for a port.
         .handle_access(tcp)?
         .scope(Scope::from_all(abi))?
         .create()?
-        .add_rules(path_beneath_rules([state_dir], working))?
-        .add_rules(path_beneath_rules(READ, reading))?
+        .add_rules(path_beneath_rules(state_dir, working))?
+        .add_rules(path_beneath_rules(read, reading))?
         .restrict_self()?;
     let abi = match status.landlock {
         LandlockStatus::Available { effective_abi, .. } => effective_abi,

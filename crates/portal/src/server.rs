@@ -3,23 +3,27 @@
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use geofilter_core::desired::Generation;
 use serde::{Deserialize, Serialize};
 use tokio::net;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use crate::agent::Agent;
+use crate::courier::Courier;
 use crate::error::Error;
 use crate::hub::Hub;
 use crate::problem::{Kind, Problem};
 use crate::secret::{Token, same};
 use crate::store::Store;
 use crate::throttle::Throttle;
-use crate::{Settings, api, sandbox};
+use crate::{Settings, api, notices, sandbox};
 
 /// Passwords that are hashed at a time: each takes 19 MiB and a processor.
 const HASHING: usize = 2;
@@ -39,11 +43,24 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) hashing: Semaphore,
+    pub(crate) courier: Courier,
+    /// The newest generation that was made here, none if it is 0.
+    newest: AtomicU64,
     /// The digest of the one-time link.
     first: Mutex<Option<[u8; 32]>>,
 }
 
 impl Shared {
+    /// A generation was made here.
+    pub(crate) fn made(&self, generation: Generation) {
+        self.newest.fetch_max(generation.0, Ordering::Relaxed);
+    }
+
+    /// The newest that was made here.
+    pub(crate) fn newest(&self) -> Option<Generation> {
+        Some(self.newest.load(Ordering::Relaxed)).filter(|newest| *newest > 0).map(Generation)
+    }
+
     /// Whether this is the one-time link. It still is until [`Self::spend_first`].
     pub(crate) fn is_first(&self, digest: &[u8; 32]) -> bool {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,11 +87,11 @@ impl Shared {
     }
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT, with this [courier](crate::courier::start).
 ///
 /// # Errors
 /// If it can't listen, or can't use its folder.
-pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Error> {
+pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> Result<(), Error> {
     if !settings.listen.ip().is_loopback() {
         return Err(Error::Exposed(settings.listen));
     }
@@ -95,7 +112,8 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Error> 
         let listener = net::TcpListener::from_std(listener).map_err(system("use its socket"))?;
         let at = listener.local_addr().map_err(system("say where it listens"))?;
         let ends = ends().map_err(system("listen for signals"))?;
-        let (shared, first) = open(&settings).await?;
+        let (shared, first) = open(&settings, courier).await?;
+        tokio::spawn(notices::mind(Arc::clone(&shared)));
         let url = format!("http://{at}/");
         ready(&Ready { first: first.map(|token| format!("{url}first#{}", token.as_str())), url });
         let app = api::router(shared).into_make_service_with_connect_info::<SocketAddr>();
@@ -107,7 +125,10 @@ pub fn run(settings: Settings, ready: impl FnOnce(&Ready)) -> Result<(), Error> 
     })
 }
 
-async fn open(settings: &Settings) -> Result<(Arc<Shared>, Option<Token>), Error> {
+async fn open(
+    settings: &Settings,
+    courier: OwnedFd,
+) -> Result<(Arc<Shared>, Option<Token>), Error> {
     let database = |source| Error::Database { path: settings.state_dir.clone(), source };
     let store = Store::open(&settings.state_dir).await.map_err(database)?;
     let first = match store.has_operators().await.map_err(database)? {
@@ -122,6 +143,9 @@ async fn open(settings: &Settings) -> Result<(Arc<Shared>, Option<Token>), Error
         hub: Hub::of(Agent::at(settings.agent.clone())),
         throttle: Mutex::default(),
         hashing: Semaphore::new(HASHING),
+        courier: Courier::of(courier)
+            .map_err(|source| Error::System { what: "use the courier's socket", source })?,
+        newest: AtomicU64::default(),
         first: Mutex::new(first.as_ref().map(Token::digest)),
     };
     Ok((Arc::new(shared), first))

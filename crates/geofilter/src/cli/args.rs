@@ -213,6 +213,9 @@ pub(crate) enum Portal {
     /// The agent serves it on a socket of its own, if its configuration names the portal's user:
     /// `[portal] user = "geofilter-portal"`. `geofilter up` starts both.
     Run(PortalRun),
+    /// What `portal run` starts to carry its notices.
+    #[command(hide = true)]
+    Courier,
 }
 
 #[derive(Debug, Args)]

@@ -92,6 +92,10 @@ fn obey(command: Command, global: &Global) -> Outcome {
             trace(global);
             crate::portal::run(run, global.json)
         }
+        Command::Portal(Portal::Courier) => {
+            trace(global);
+            crate::portal::carry()
+        }
         Command::Allow(select) => change::enforce(Mode::AllowSelected, select, global),
         Command::Block(select) => change::enforce(Mode::BlockSelected, select, global),
         Command::Confirm => change::simple(&Request::Confirm { generation: None }, global),

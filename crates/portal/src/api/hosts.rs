@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Body, Query};
 use crate::clock;
-use crate::host::{HOST, Host};
+use crate::host::{self, HOST, Host};
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
 use crate::session::{By, Changing, Seeing};
@@ -114,7 +114,7 @@ const MOST_SOURCES: usize = 10_000;
     get, path = "/api/v1/hosts", tag = "hosts", responses((status = 200, body = Hosts), Problem)
 )]
 pub(super) async fn hosts(State(shared): State<Arc<Shared>>, _by: By<Seeing>) -> Body<Hosts> {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = host::name();
     let reachable = shared.hub.agent().ask(&Request::Status).await.is_ok();
     Body(Hosts { hosts: vec![HostReport { id: HOST, name, reachable }] })
 }
@@ -321,6 +321,7 @@ impl Shared {
             return Err(confused());
         };
         let short = |state, policy| json!({ "state": state, "policy": policy });
+        self.made(changed.generation);
         let before = short(json!(before.state), json!(before.policy()));
         let after = json!({
             "state": changed.state, "mode": changed.mode, "countries": changed.countries,

@@ -1,5 +1,5 @@
 //! The HTTP API, `/api/v1`: [`session`] is who asks, [`sessions`] and [`operators`] say where and who may, [`hosts`] what hosts do, [`records`] their exemptions, bans and peers,
-//! [`live`] what happens there now, [`countries`] what there is to select, [`audit`] what was changed. A document of
+//! [`live`] what happens there now, [`countries`] what there is to select, [`audit`] what was changed, [`recipients`] whom to tell, [`travellers`] links that let in. A document of
 //! `geofilter_core::wire` goes through as it is. The description is generated from this code ([`document`]).
 
 mod audit;
@@ -7,9 +7,11 @@ mod countries;
 mod hosts;
 mod live;
 mod operators;
+mod recipients;
 mod records;
 mod session;
 mod sessions;
+mod travellers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +100,12 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(records::bans, records::ban, records::end_ban))
         .routes(routes!(records::peers, records::end_peer))
         .routes(routes!(audit::audit))
+        .routes(routes!(recipients::recipients, recipients::add_recipient))
+        .routes(routes!(recipients::set_wants, recipients::remove_recipient))
+        .routes(routes!(recipients::test_recipient))
+        .routes(routes!(travellers::travellers, travellers::add_traveller))
+        .routes(routes!(travellers::remove_traveller))
+        .routes(routes!(travellers::travel))
 }
 
 /// The description of the API, as `openapi/geofilter-v1.json` holds it.

@@ -112,9 +112,31 @@ const FIONBIO: u64 = 0x5421;
 const FIOCLEX: u64 = 0x5451;
 const SET_VMA: u64 = 0x5356_4d41;
 
+/// What the courier may in addition, to look names up and to connect.
+const REACHING: &[c_long] = &[
+    libc::SYS_socket,
+    libc::SYS_bind,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_recvmsg,
+    libc::SYS_recvmmsg,
+    libc::SYS_getpeername,
+];
+const FIONREAD: u64 = 0x541b;
+
+/// Whose calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Serves.
+    Portal,
+    /// Reaches others.
+    Courier,
+}
+
 /// Takes all others from every thread, and says how many are left.
-pub(super) fn restrict() -> Result<usize, Error> {
-    let rules = rules().map_err(seccompiler::Error::from)?;
+pub(super) fn restrict(role: Role) -> Result<usize, Error> {
+    let rules = rules(role).map_err(seccompiler::Error::from)?;
     let left = rules.len();
     // Its flags are in memory, where no filter can look: without it, threads are made by `clone`.
     let unknown = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
@@ -141,10 +163,13 @@ fn apply(filter: Result<SeccompFilter, BackendError>) -> Result<(), Error> {
     Ok(apply_filter_all_threads(&program)?)
 }
 
-fn rules() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError> {
-    let mut rules: BTreeMap<_, _> =
-        ANY.concat().into_iter().map(|call| (call, Vec::new())).collect();
+fn rules(role: Role) -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError> {
+    let any = |calls: &[c_long]| calls.iter().map(|call| (*call, Vec::new())).collect::<Vec<_>>();
+    let mut rules: BTreeMap<_, _> = any(&ANY.concat()).into_iter().collect();
     rules.extend(arguments()?);
+    if role == Role::Courier {
+        rules.extend(any(REACHING));
+    }
     // The other filter has the last word.
     rules.insert(libc::SYS_clone3, Vec::new());
     Ok(rules)
@@ -171,7 +196,7 @@ fn arguments() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError> {
         (libc::SYS_clone, vec![rule(vec![has(0, libc::CLONE_THREAD, libc::CLONE_THREAD)?])?]),
         // To whom it is connected, and to nobody else.
         (libc::SYS_sendto, vec![rule(vec![whole(4, 0)?])?]),
-        (libc::SYS_ioctl, one(1, &[FIONBIO, FIOCLEX])?),
+        (libc::SYS_ioctl, one(1, &[FIONBIO, FIOCLEX, FIONREAD])?),
         (libc::SYS_prctl, one(0, &[libc::PR_SET_NAME as u64, libc::PR_GET_NAME as u64, SET_VMA])?),
         // It may ask for its limits.
         (libc::SYS_prlimit64, vec![rule(vec![whole(2, 0)?])?]),

@@ -1,9 +1,12 @@
-//! [`Store`]: what the portal keeps, in one SQLite database: [`operators`] and their [`sessions`], and the [`audit`] of
-//! what they changed. The filter's own state is the agent's, and never here.
+//! [`Store`]: what the portal keeps, in one SQLite database: [`operators`] and their [`sessions`], the [`audit`] of
+//! what they changed, the [`recipients`] of notices, and the links
+//! of [`travellers`]. The filter's own state is the agent's, and never here.
 
 mod audit;
 mod operators;
+mod recipients;
 mod sessions;
+mod travellers;
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +18,11 @@ pub(crate) use audit::{Deed, Entry};
 
 pub(crate) use operators::{Operator, Role};
 
+pub(crate) use recipients::{Delivered, Delivery, Recipient};
+
 pub(crate) use sessions::{Begun, LONGEST};
+
+pub(crate) use travellers::{Grant, Traveller};
 
 /// Connections that read; SQLite has one that writes.
 const CONNECTIONS: u32 = 4;
