@@ -1,11 +1,13 @@
 //! `geofilter portal run`: becomes the portal's user before anything else, and is the portal from then on.
 
+use std::fs;
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use geofilter_core::wire::Failure;
 use geofilter_portal::sandbox::{self, User};
-use geofilter_portal::{Ready, Settings, courier};
+use geofilter_portal::{Pem, Ready, Settings, courier};
 use rustix::process::{Pid, Signal, geteuid, getppid, set_parent_process_death_signal};
 
 use crate::cli::args::PortalRun;
@@ -13,7 +15,10 @@ use crate::cli::{failed, invalid};
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
-    let PortalRun { listen, state_dir, agent, user, beside } = run;
+    let PortalRun { listen, tls_certificate, tls_key, names, state_dir, agent, user, beside } = run;
+    // Its own user may not read the key.
+    let tls = tls_certificate.zip(tls_key).map(|(certificate, key)| pem(&certificate, &key));
+    let tls = tls.transpose()?;
     match (user, geteuid().is_root()) {
         (Some(user), true) => User::named(&user)
             .and_then(|user| sandbox::drop_privileges(&user, &state_dir))
@@ -33,11 +38,18 @@ pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
     if let Some(parent) = beside {
         end_with(parent)?;
     }
-    let settings = Settings { listen, state_dir, agent };
+    let settings = Settings { listen, tls, names, state_dir, agent };
     let courier = courier::start();
     let courier = courier.map_err(|error| failed(format!("cannot start the courier: {error}")))?;
     geofilter_portal::run(settings, courier, |ready| say(ready, json || beside.is_some()))
         .map_err(|error| failed(error.to_string()))
+}
+
+fn pem(certificate: &Path, key: &Path) -> Result<Pem, Failure> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|error| failed(format!("cannot read {}: {error}", path.display())))
+    };
+    Ok(Pem { certificate: read(certificate)?, key: read(key)? })
 }
 
 /// What the portal started to carry its notices: its socket is its standard input.
@@ -59,13 +71,19 @@ fn end_with(parent: u32) -> Result<(), Failure> {
 
 /// A reader that has gone away is no failure.
 fn say(ready: &Ready, json: bool) {
+    let known = ready.fingerprint.as_ref();
+    let known = known.map_or_else(String::new, |known| {
+        format!("\nBrowsers will warn of its own certificate. Compare its SHA-256 fingerprint:\n  {known}")
+    });
     let text = match serde_json::to_string(ready) {
         Ok(line) if json => line,
         Ok(_) | Err(_) => match &ready.first {
             Some(link) => {
-                format!("The portal serves. This link, once, makes its first operator:\n  {link}")
+                format!(
+                    "The portal serves. This link, once, makes its first operator:\n  {link}{known}"
+                )
             }
-            None => format!("The portal serves at {}", ready.url),
+            None => format!("The portal serves at {}{known}", ready.url),
         },
     };
     let mut stdout = std::io::stdout();

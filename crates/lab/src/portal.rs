@@ -13,12 +13,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use ureq::http::{Request, Response};
+use ureq::tls::TlsConfig;
 
 use crate::addresses::Addresses;
 use crate::namespace::Namespace;
 use crate::phones::{INVITE, Phones};
 use crate::process::{Agent, binary};
-use crate::site::{Site, WAN};
+use crate::site::{PBX_V4, Site, WAN};
 
 /// Who the portal runs as in tests, and what an agent's configuration says of it.
 const USER: &str = "nobody";
@@ -105,6 +106,34 @@ impl Scene<'_> {
         Ok(())
     }
 
+    /// Serves there from now on, with these further words.
+    ///
+    /// # Errors
+    /// If it does not end, or serve there.
+    pub fn serve_at(&mut self, listen: &str, words: &[&str]) -> Result<()> {
+        self.portal.end()?;
+        let at = self.portal.words.iter().position(|word| word == "--listen");
+        let at = at.context("where it listens")? + 1;
+        self.portal.words[at] = listen.to_owned();
+        self.portal.words.extend(words.iter().map(|&word| word.to_owned()));
+        self.portal.serve()
+    }
+
+    /// Somebody abroad who has not signed in, at this address of the internet.
+    ///
+    /// # Errors
+    /// If there is no way from there.
+    pub fn abroad(&self, address: std::net::Ipv4Addr) -> Result<Client<'_>> {
+        let internet = &self.phones.site.internet;
+        internet.ip(&format!("route replace {PBX_V4}/32 dev net0 table local src {address}"))?;
+        Ok(Client { namespace: internet, ..self.portal.stranger() })
+    }
+
+    /// Whether a call from this address of the internet reaches the PBX.
+    pub fn lets_in(&self, address: std::net::Ipv4Addr) -> bool {
+        self.phones.lets_in(address)
+    }
+
     /// Whether China reaches the PBX. Spain does in any case, or this fails.
     pub fn reached(&self) -> bool {
         self.phones.reaches(&self.abroad, INVITE)
@@ -147,6 +176,10 @@ impl<'a> Portal<'a> {
             word => word.to_owned(),
         });
         self.words = words.collect();
+        self.serve()
+    }
+
+    fn serve(&mut self) -> Result<()> {
         (self.child, self.url, self.first) = serve(self.namespace, &self.words)?;
         Ok(())
     }
@@ -240,6 +273,18 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
+    /// The same somebody at a portal that was started anew elsewhere.
+    #[must_use]
+    pub fn on(&self, portal: &Portal<'a>) -> Self {
+        self.at(&portal.url)
+    }
+
+    /// The same somebody, who asks there.
+    #[must_use]
+    pub fn at(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+
     /// The same somebody, who repeats something else than the session's token, or nothing.
     pub fn repeating(&self, csrf: Option<&str>) -> Self {
         Self { csrf: csrf.map(str::to_owned), ..self.clone() }
@@ -330,6 +375,8 @@ fn exchange(request: Request<String>) -> Result<Answer> {
         .allow_non_standard_methods(true)
         .max_redirects(0)
         .timeout_global(Some(PATIENCE))
+        // The portal's own certificate, which a test compares where that matters.
+        .tls_config(TlsConfig::builder().disable_verification(true).build())
         .build();
     let agent = ureq::Agent::new_with_config(config);
     let (head, mut body) = agent.run(request)?.into_parts();

@@ -13,11 +13,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// It would be reached without TLS.
-    #[error(
-        "{0} can be reached from elsewhere, and there is no TLS yet: listen on a loopback address, and reach it through SSH"
-    )]
-    Exposed(SocketAddr),
+    /// It can't show who it is.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::Error),
     /// Its folder can't be used.
     #[error("cannot use the portal's folder {}: {source}; see that it is the portal's user's", path.display())]
     Folder {

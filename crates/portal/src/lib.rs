@@ -1,7 +1,7 @@
 //! The portal: a web page and an HTTP API for operators, in a process of its own that has no privileges. All it can do to
 //! a host is to send its [`agent`] a `geofilter_core::wire::Request`, over a socket that the agent keeps for it.
 //!
-//! [`Settings`] say where it serves and what it keeps; [`run`] serves. An operator's request passes [`session`], which says
+//! [`Settings`] say where it serves and what it keeps; [`run`] serves, to others than this host by [`tls`], to who asks by one of its [`names`]. An operator's request passes [`session`], which says
 //! whose it is, goes from the [`api`] to the agent, and what it changed into the [`store`]; [`problem`] is how anything is
 //! refused, [`hub`] tells pages what is live, [`notices`] tells others by the [`courier`], [`page`] is the page itself.
 
@@ -12,6 +12,7 @@ pub mod courier;
 mod error;
 mod host;
 mod hub;
+mod names;
 mod notices;
 mod page;
 mod passwords;
@@ -23,8 +24,10 @@ mod session;
 mod settings;
 mod store;
 mod throttle;
+mod tls;
 
 pub use api::document;
 pub use error::Error;
 pub use server::{Ready, run};
 pub use settings::Settings;
+pub use tls::Pem;

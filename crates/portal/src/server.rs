@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum_server::tls_rustls::RustlsConfig;
 use geofilter_core::desired::Generation;
 use serde::{Deserialize, Serialize};
-use tokio::net;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
@@ -19,11 +19,13 @@ use crate::agent::Agent;
 use crate::courier::Courier;
 use crate::error::Error;
 use crate::hub::Hub;
+use crate::names::Names;
 use crate::problem::{Kind, Problem};
 use crate::secret::{Token, same};
 use crate::store::Store;
 use crate::throttle::Throttle;
-use crate::{Settings, api, notices, sandbox};
+use crate::tls::Tls;
+use crate::{Settings, api, host, notices, sandbox};
 
 /// Passwords that are hashed at a time: each takes 19 MiB and a processor.
 const HASHING: usize = 2;
@@ -35,6 +37,9 @@ pub struct Ready {
     pub url: String,
     /// The one-time link that makes the first operator, if there is none.
     pub first: Option<String>,
+    /// SHA-256 of its certificate, if that is its own: browsers warn of it, and show this.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
 }
 
 /// What handlers share.
@@ -44,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) hashing: Semaphore,
     pub(crate) courier: Courier,
+    pub(crate) names: Names,
     /// The newest generation that was made here, none if it is 0.
     newest: AtomicU64,
     /// The digest of the one-time link.
@@ -92,12 +98,14 @@ impl Shared {
 /// # Errors
 /// If it can't listen, or can't use its folder.
 pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> Result<(), Error> {
-    if !settings.listen.ip().is_loopback() {
-        return Err(Error::Exposed(settings.listen));
-    }
     make(&settings.state_dir)
         .map_err(|source| Error::Folder { path: settings.state_dir.clone(), source })?;
     let system = |what| move |source| Error::System { what, source };
+    let tls = match (&settings.tls, settings.listen.ip().is_loopback()) {
+        (Some(pem), _) => Some(Tls::given(pem)?),
+        (None, false) => Some(Tls::own(&settings.state_dir, &settings.names)?),
+        (None, true) => None,
+    };
     // All of it while there is one thread: what confines it holds for those it starts.
     let listener = TcpListener::bind(settings.listen)
         .map_err(|source| Error::Listen { address: settings.listen, source })?;
@@ -109,24 +117,49 @@ pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> 
         .build()
         .map_err(system("start the runtime"))?;
     runtime.block_on(async {
-        let listener = net::TcpListener::from_std(listener).map_err(system("use its socket"))?;
         let at = listener.local_addr().map_err(system("say where it listens"))?;
         let ends = ends().map_err(system("listen for signals"))?;
-        let (shared, first) = open(&settings, courier).await?;
+        let (shared, first) = open(&settings, tls.as_ref(), courier).await?;
         tokio::spawn(notices::mind(Arc::clone(&shared)));
-        let url = format!("http://{at}/");
-        ready(&Ready { first: first.map(|token| format!("{url}first#{}", token.as_str())), url });
-        let app = api::router(shared).into_make_service_with_connect_info::<SocketAddr>();
+        let url = url(at, &settings, tls.is_some());
+        let first = first.map(|token| format!("{url}first#{}", token.as_str()));
+        let fingerprint = tls.as_ref().and_then(|tls| tls.fingerprint.clone());
+        // Whoever trusts the portal's own certificate trusts it by hand, which this would forbid when it changes.
+        let strict = settings.tls.is_some();
+        let app = api::router(shared, strict);
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
+        ready(&Ready { url, first, fingerprint });
         // Pages that are open have streams that never end: they are not waited for.
         tokio::select! {
-            served = async { axum::serve(listener, app).await } => served.map_err(system("serve")),
+            served = async {
+                match tls {
+                    Some(tls) => {
+                        let config = RustlsConfig::from_config(tls.config);
+                        axum_server::from_tcp_rustls(listener, config)?.serve(app).await
+                    }
+                    None => axum_server::from_tcp(listener)?.serve(app).await,
+                }
+            } => served.map_err(system("serve")),
             () = ends => Ok(()),
         }
     })
 }
 
+/// Where a browser finds it: by a name where it listens on all addresses.
+fn url(at: SocketAddr, settings: &Settings, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
+    match at.ip().is_unspecified() {
+        true => {
+            let name = settings.names.first().cloned().unwrap_or_else(host::name);
+            format!("{scheme}://{name}:{}/", at.port())
+        }
+        false => format!("{scheme}://{at}/"),
+    }
+}
+
 async fn open(
     settings: &Settings,
+    tls: Option<&Tls>,
     courier: OwnedFd,
 ) -> Result<(Arc<Shared>, Option<Token>), Error> {
     let database = |source| Error::Database { path: settings.state_dir.clone(), source };
@@ -146,6 +179,10 @@ async fn open(
         courier: Courier::of(courier)
             .map_err(|source| Error::System { what: "use the courier's socket", source })?,
         newest: AtomicU64::default(),
+        names: Names::new(
+            host::name(),
+            settings.names.iter().chain(tls.iter().flat_map(|tls| &tls.names)).cloned(),
+        ),
         first: Mutex::new(first.as_ref().map(Token::digest)),
     };
     Ok((Arc::new(shared), first))

@@ -1,11 +1,17 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::tls::Pem;
+
 /// Where a portal serves, and what it works on.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Settings {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// The certificate that it shows, with its key; without one it makes its own where it can be reached from elsewhere.
+    pub tls: Option<Pem>,
+    /// What else it is called by those who ask for it.
+    pub names: Vec<String>,
     /// Its own folder, with the database.
     pub state_dir: PathBuf,
     /// The socket that the agent of this host keeps for it.

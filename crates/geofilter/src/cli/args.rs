@@ -223,6 +223,16 @@ pub(crate) struct PortalRun {
     /// Where to listen.
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
     pub(crate) listen: SocketAddr,
+    /// A certificate to show browsers, in PEM, with those that vouch for it. Where it can be reached from elsewhere, the
+    /// portal makes one of its own without it, and prints its fingerprint.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// The key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// What browsers call it besides its addresses, this host's name and those in the certificate.
+    #[arg(long = "name", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
     /// Its folder, which nobody else can enter.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/geofilter/portal")]
     pub(crate) state_dir: PathBuf,

@@ -196,6 +196,12 @@ pub(crate) fn greeting(
         };
         let link = ready.first.as_ref().unwrap_or(&ready.url);
         let _ = writeln!(text, "{said}\n  {}", style.bold(link));
+        if let Some(fingerprint) = &ready.fingerprint {
+            let _ = writeln!(
+                text,
+                "Browsers will warn of its own certificate. Compare its SHA-256 fingerprint:\n  {fingerprint}"
+            );
+        }
         if let Some(tunnel) = tunnel {
             let _ = writeln!(text, "From another computer, type there before:\n  {tunnel}");
         }

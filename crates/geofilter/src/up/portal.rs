@@ -95,6 +95,7 @@ impl Portal {
 
     /// The words that reach it from another computer, if nobody sits at this one.
     pub(super) fn tunnel(&self) -> Option<String> {
+        let at = self.ready.url.strip_prefix("http://")?.trim_end_matches('/');
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let came = set("SSH_CONNECTION");
         if came.is_none() && (set("DISPLAY").is_some() || set("WAYLAND_DISPLAY").is_some()) {
@@ -103,7 +104,6 @@ impl Portal {
         let host = came.as_deref().and_then(|came| came.split(' ').nth(2)).map(str::to_owned);
         let name = || fs::read_to_string(Path::new("/proc/sys/kernel/hostname")).ok();
         let host = host.or_else(name)?;
-        let at = self.ready.url.trim_start_matches("http://").trim_end_matches('/');
         let (_, port) = at.rsplit_once(':')?;
         Some(format!("ssh -L {port}:{at} {}", host.trim()))
     }

@@ -23,6 +23,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -32,10 +33,10 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::page;
 use crate::problem::{self, Kind, Problem};
 use crate::server::Shared;
 use crate::session::COOKIE;
+use crate::{names, page};
 
 /// Bytes of a request's body.
 const LONGEST: usize = 256 * 1024;
@@ -114,7 +115,8 @@ pub fn document() -> utoipa::openapi::OpenApi {
 }
 
 /// Everything that is served.
-pub(crate) fn router(shared: Arc<Shared>) -> Router {
+/// `strict` has browsers ask by TLS alone for a year.
+pub(crate) fn router(shared: Arc<Shared>, strict: bool) -> Router {
     let (api, document) = routes().split_for_parts();
     let document = Arc::new(document);
     let api = api
@@ -125,8 +127,11 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/{*path}", axum::routing::any(missing))
         .method_not_allowed_fallback(not_allowed)
         .layer(header_if_none(header::CACHE_CONTROL, "no-store"));
+    let strict =
+        strict.then(|| header_if_none(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"));
     api.fallback(get(page::serve))
         .layer(middleware::from_fn(from_this_page))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), names::by_its_name))
         .layer(DefaultBodyLimit::max(LONGEST))
         .layer(RequestBodyTimeoutLayer::new(PATIENCE))
         .layer(CompressionLayer::new())
@@ -142,6 +147,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
             HeaderName::from_static("permissions-policy"),
             "camera=(), geolocation=(), microphone=()",
         ))
+        .layer(option_layer(strict))
         .layer(CatchPanicLayer::new())
         .with_state(shared)
 }
