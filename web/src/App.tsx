@@ -1,6 +1,6 @@
 // The page: whoever has a session sees the host, everybody else how to get one.
 
-import { Redirect, Route, Switch } from "wouter";
+import { Redirect, Route, Switch, useRoute } from "wouter";
 import { Refused } from "./api/client";
 import { LiveProvider } from "./api/live";
 import { useSession } from "./api/session";
@@ -11,6 +11,7 @@ import { Policy } from "./pages/Policy";
 import { Bans, Exemptions } from "./pages/Records";
 import { Settings } from "./pages/Settings";
 import { SignIn } from "./pages/SignIn";
+import { Travel } from "./pages/Travel";
 import { Frame } from "./parts/Frame";
 import { Failure } from "./parts/Notice";
 import { useWords } from "./words";
@@ -18,6 +19,8 @@ import { useWords } from "./words";
 export function App() {
   const { words } = useWords();
   const session = useSession();
+  const [travels] = useRoute("/travel");
+  if (travels) return <Travel />;
   if (session.isPending) return <p className="alone quiet">{words.common.loading}</p>;
   const problem = session.error instanceof Refused ? session.error.problem : undefined;
   if (problem?.type === "urn:geofilter:session")

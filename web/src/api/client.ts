@@ -18,6 +18,8 @@ export type Mode = Schemas["Mode"];
 export type Risk = Schemas["Risk"];
 export type Role = Schemas["Role"];
 export type Reason = Schemas["Reason"];
+export type NewRecipient = Schemas["NewRecipient"];
+export type Occasion = Schemas["Occasion"];
 export type Problem = Schemas["Problem"];
 
 /** What was not done, and why: `problem` is what the portal said of it. */

@@ -1,11 +1,12 @@
 // What is being stopped, as it happens; and from any row why, and the way to let somebody in.
 
-import { useEffect, useMemo, useState } from "react";
+import { useMemo, useState } from "react";
 import type { LogEntry, Status } from "../api/client";
 import { useLog, useStatus } from "../api/host";
 import { useLive } from "../api/live";
 import { csv, foundIn, key, matching, merged } from "../log";
 import { Code } from "../parts/Code";
+import { Copied } from "../parts/Copied";
 import { Failure, Loaded, Note } from "../parts/Notice";
 import { WhyPanel } from "../parts/WhyPanel";
 import { Windowed } from "../parts/Windowed";
@@ -186,20 +187,5 @@ function Row({ entry, why }: { entry: LogEntry; why: (address: string) => void }
         </button>
       </span>
     </>
-  );
-}
-
-function Copied({ text }: { text: string }) {
-  const { words } = useWords();
-  const [copied, setCopied] = useState(false);
-  useEffect(() => {
-    const timer = copied ? setTimeout(() => setCopied(false), 1_500) : undefined;
-    return () => clearTimeout(timer);
-  }, [copied]);
-  const copy = () => navigator.clipboard.writeText(text).then(() => setCopied(true));
-  return (
-    <button type="button" className="plain address" title={words.common.copy} onClick={copy}>
-      {copied ? words.common.copied : text}
-    </button>
   );
 }

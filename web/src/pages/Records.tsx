@@ -5,12 +5,15 @@ import type { RecordReport } from "../api/client";
 import { type Kind, type SpanName, spanNames, usePeers, useRecording, useRecords } from "../api/host";
 import { useMayChange } from "../api/session";
 import { Failure, Loaded, Note, Warnings } from "../parts/Notice";
+import { Travellers } from "../parts/Travellers";
 import { useWords } from "../words";
 
 export function Exemptions() {
+  const mayChange = useMayChange();
   return (
     <div className="stack">
       <Records kind="exemptions" />
+      {mayChange && <Travellers />}
       <Peers />
     </div>
   );

@@ -3,6 +3,7 @@ import { useAudit, useEndSession, useNewPassword, useSession, useSessions, useSi
 import { Failure, Loaded, Note } from "../parts/Notice";
 import { dress, type Theme, theme, themes } from "../theme";
 import { type Language, languages, useWords } from "../words";
+import { Notices } from "./Notices";
 
 export function Settings() {
   const { words } = useWords();
@@ -24,6 +25,7 @@ export function Settings() {
       </section>
       <Sessions />
       <NewPassword />
+      {session.data?.role === "admin" && <Notices />}
       {session.data?.role === "admin" && <Audit />}
     </div>
   );

@@ -1,7 +1,7 @@
 // What is on every page: where one can go, and the state of the host, which never scrolls away.
 
-import type { ReactNode } from "react";
-import { Link, useRoute } from "wouter";
+import { type ReactNode, useEffect, useState } from "react";
+import { Link, useLocation, useRoute } from "wouter";
 import { useWords } from "../words";
 import { StatusBar } from "./StatusBar";
 
@@ -14,8 +14,20 @@ const pages = [
   ["/settings", "settings"],
 ] as const;
 
+/** So many have a place of their own on a phone; there the others are behind a button. */
+const FIRST = 4;
+
 export function Frame({ children }: { children: ReactNode }) {
   const { words } = useWords();
+  const [more, show] = useState(false);
+  const [here] = useLocation();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: it closes when one goes somewhere
+  useEffect(() => show(false), [here]);
+  const entry = ([path, name]: (typeof pages)[number]) => (
+    <Entry key={path} path={path}>
+      {words.nav[name]}
+    </Entry>
+  );
   return (
     <div className="frame">
       <a className="skip" href="#content">
@@ -23,11 +35,11 @@ export function Frame({ children }: { children: ReactNode }) {
       </a>
       <StatusBar />
       <nav className="rail" aria-label={words.nav.label}>
-        {pages.map(([path, name]) => (
-          <Entry key={path} path={path}>
-            {words.nav[name]}
-          </Entry>
-        ))}
+        {pages.slice(0, FIRST).map(entry)}
+        <button type="button" className="more" aria-expanded={more} onClick={() => show(!more)}>
+          {words.nav.more}
+        </button>
+        <span className={more ? "rest shown" : "rest"}>{pages.slice(FIRST).map(entry)}</span>
       </nav>
       <main id="content" className="content">
         {children}

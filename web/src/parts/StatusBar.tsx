@@ -1,6 +1,6 @@
 // Am I protected? In one sentence, with the way out; and while a change is on trial, how long it still is.
 
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import type { Changed, Status } from "../api/client";
 import { TRIAL, useHosts, useOrder, useStatus } from "../api/host";
 import { useLive } from "../api/live";
@@ -37,6 +37,19 @@ interface Telling {
   off: (changed: Changed) => void;
 }
 
+/** Counted down here, so that it goes on while nothing is heard. */
+function useLeft(): number {
+  const { data, dataUpdatedAt } = useStatus();
+  const [now, look] = useState(Date.now);
+  const ends = data?.remaining !== undefined && data.remaining !== null;
+  useEffect(() => {
+    const timer = ends ? setInterval(() => look(Date.now()), 1_000) : undefined;
+    return () => clearInterval(timer);
+  }, [ends]);
+  const passed = Math.max(0, Math.round((now - dataUpdatedAt) / 1_000));
+  return Math.max(0, (data?.remaining ?? 0) - passed);
+}
+
 function State({ status, order, off }: Telling) {
   const { words, number } = useWords();
   const hosts = useHosts();
@@ -66,7 +79,7 @@ function State({ status, order, off }: Telling) {
 
 function Sentence({ status }: { status: Status }) {
   const { words, span } = useWords();
-  const left = span(status.remaining ?? 0);
+  const left = span(useLeft());
   switch (status.state) {
     case "off":
       return words.status.off;
@@ -87,6 +100,7 @@ function Trial({ status, order }: Omit<Telling, "off">) {
   const { words } = useWords();
   // The one that is shown here, and no later one of somebody else.
   const generation = status.generation;
+  const left = useLeft();
   return (
     <>
       <span className="buttons">
@@ -106,11 +120,7 @@ function Trial({ status, order }: Omit<Telling, "off">) {
           {words.status.goBack}
         </button>
       </span>
-      <progress
-        max={TRIAL}
-        value={Math.min(TRIAL, status.remaining ?? 0)}
-        aria-label={words.status.pendingEnd}
-      />
+      <progress max={TRIAL} value={Math.min(TRIAL, left)} aria-label={words.status.pendingEnd} />
       <p className="quiet wide">{words.status.pendingEnd}</p>
     </>
   );

@@ -1,6 +1,6 @@
 // Everything the page says, in English. Another language has the same words, or it is not built.
 
-import type { Reason, Risk, Role } from "../api/client";
+import type { Occasion, Reason, Risk, Role } from "../api/client";
 
 const some = (count: number, one: string, more: string) => (count === 1 ? one : more);
 
@@ -15,6 +15,7 @@ export const en = {
     bans: "Bans",
     evidence: "Evidence",
     settings: "Settings",
+    more: "More",
     skip: "Skip to the content",
   },
   common: {
@@ -200,6 +201,56 @@ export const en = {
     peersSay: "The PBX itself sent them a request, so they always pass.",
     left: (span: string) => `${span} left`,
     ended: (target: string) => `${target} is no longer listed.`,
+  },
+  travel: {
+    links: "Links for travellers",
+    linksSay:
+      "Send one to a colleague abroad. Opening it on the phone lets in the address that opens it, for the hours granted, and does nothing else.",
+    name: "Whose phone",
+    hoursLabel: "Hours",
+    hours: (hours: string) => `${hours} h`,
+    make: "Make a link",
+    made: (name: string) => `This link for ${name} is shown once. It must be opened within a week:`,
+    unopened: "not opened yet",
+    ends: (time: string) => `until ${time}`,
+    end: "Void",
+    title: "Let this phone in",
+    about:
+      "The phone system you want to call is closed to the country you are in. This lets in the network you are in now, for a while.",
+    letIn: "Let this phone in",
+    done: (target: string, until: string) => `${target} is let in until ${until}.`,
+    again: "In another network, open this link again there.",
+  },
+  notices: {
+    title: "Who is told",
+    about: "When no page is open, these are told what happens.",
+    occasions: {
+      "attempts-jump": "much more is dropped than usual",
+      "change-pending": "a change is on trial, or was not kept",
+      drift: "the host was changed by somebody else",
+      "old-data": "the world data is old",
+      "agent-away": "the agent does not answer",
+      test: "a test",
+    } satisfies Record<Occasion, string>,
+    test: "Test",
+    tested: "It was taken: see whether it arrived.",
+    delivered: "delivered",
+    lately: "Told lately",
+    add: "Tell somebody",
+    name: "What to call it",
+    how: "How",
+    webhook: "Webhook",
+    mail: "Mail",
+    wants: "Tell of",
+    url: "Address",
+    secret: "Secret to sign with, if you like",
+    server: "Mail server",
+    port: "Port",
+    security: "Connection",
+    securities: { tls: "TLS", starttls: "STARTTLS", none: "open, to this machine" },
+    user: "Name at the server, if it wants one",
+    from: "From",
+    to: "To, separated by commas",
   },
   evidence: {
     title: "Evidence",

@@ -36,12 +36,14 @@ export function chosen(kept: string | null, wished: readonly string[]): Language
 }
 
 /** How a language writes things. */
-export function speech(language: Language, speak: Speech["speak"]): Speech {
-  const names = new Intl.DisplayNames([language], { type: "region" });
-  const numbers = new Intl.NumberFormat(language);
-  const shares = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1 });
-  const times = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
-  const moments = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+export function speech(language: Language, speak: Speech["speak"], wished: readonly string[] = []): Speech {
+  // English is written in several ways; 14:05 and 2:05 PM are both.
+  const tag = wished.find((tag) => tag.split("-")[0] === language) ?? language;
+  const names = new Intl.DisplayNames([tag], { type: "region" });
+  const numbers = new Intl.NumberFormat(tag);
+  const shares = new Intl.NumberFormat(tag, { style: "percent", maximumFractionDigits: 1 });
+  const times = new Intl.DateTimeFormat(tag, { timeStyle: "medium" });
+  const moments = new Intl.DateTimeFormat(tag, { dateStyle: "medium", timeStyle: "short" });
   return {
     language,
     speak,
@@ -78,6 +80,6 @@ export function Spoken({ children }: { children: ReactNode }) {
     document.documentElement.lang = language;
     localStorage.setItem(KEPT, language);
   }, [language]);
-  const value = useMemo(() => speech(language, speak), [language]);
+  const value = useMemo(() => speech(language, speak, navigator.languages), [language]);
   return <Context value={value}>{children}</Context>;
 }

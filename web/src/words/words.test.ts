@@ -14,6 +14,13 @@ test("what is left is told in minutes and seconds, and beyond an hour in words",
   expect(span(86_400, "en")).toBe("1 day");
 });
 
+test("times are written as the browser wishes its language", () => {
+  const time = new Date(2026, 10, 22, 14, 5, 9);
+  const told = (wished: string[]) => speech("en", () => undefined, wished).time(time);
+  expect(told(["de", "en-GB"])).toBe("14:05:09");
+  expect(told(["en-US"])).toMatch(/^2:05:09.PM$/);
+});
+
 test("Romanian counts as Romanians do", () => {
   const { words } = speech("ro", () => undefined);
   expect(words.status.allow(1)).toBe("Protejat: poate suna doar o țară");
