@@ -55,6 +55,26 @@ const deeds = {
   async choose(label, option) {
     await page.getByLabel(label).first().selectOption(option);
   },
+  async upload(label, path) {
+    await page.getByLabel(label, { exact: true }).and(page.locator("input")).setInputFiles(path);
+  },
+  /** A chart, on which something was drawn in the colour of drops. */
+  async drawn() {
+    const canvas = page.locator(".chart canvas");
+    await canvas.waitFor();
+    const red = () =>
+      canvas.evaluate((of) => {
+        const { data } = of.getContext("2d").getImageData(0, 0, of.width, of.height);
+        let found = 0;
+        for (let at = 0; at < data.length; at += 4)
+          if (data[at] === 168 && data[at + 1] === 38 && data[at + 2] === 29) found += 1;
+        return found;
+      });
+    for (const since = Date.now(); (await red()) < 5; ) {
+      if (Date.now() - since > 3 * PATIENCE) throw new Error("nothing was drawn");
+      await page.waitForTimeout(200);
+    }
+  },
   async sees(text) {
     await sees(text);
   },

@@ -6,6 +6,7 @@ import { LiveProvider } from "./api/live";
 import { useSession } from "./api/session";
 import { Evidence } from "./pages/Evidence";
 import { First } from "./pages/First";
+import { History } from "./pages/History";
 import { Live } from "./pages/Live";
 import { Policy } from "./pages/Policy";
 import { Bans, Exemptions } from "./pages/Records";
@@ -41,6 +42,7 @@ export function App() {
       <Frame>
         <Switch>
           <Route path="/" component={Policy} />
+          <Route path="/history" component={History} />
           <Route path="/live" component={Live} />
           <Route path="/exemptions" component={Exemptions} />
           <Route path="/bans" component={Bans} />

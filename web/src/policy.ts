@@ -1,27 +1,60 @@
 // What an operator is choosing, before it is asked for.
 
-import type { Change, Countries, Mode, Risk, Status } from "./api/client";
+import type { Change, Choice, Countries, Mode, Risk, Status } from "./api/client";
 
 export interface Draft {
   mode: Mode;
   countries: ReadonlySet<string>;
   hosting: boolean;
+  /** What the page does not offer, where it was said. */
+  unknown?: Change["unknown"];
+  disputed?: Change["disputed"];
+}
+
+/** A draft as the portal keeps it. */
+export function choice({ mode, countries, hosting, unknown, disputed }: Draft): Choice {
+  return {
+    mode,
+    countries: [...countries].sort(),
+    hosting: hosting ? "drop" : "pass",
+    unknown: unknown ?? null,
+    disputed: disputed ?? null,
+  };
+}
+
+export function drafted({ mode, countries, hosting, unknown, disputed }: Choice): Draft {
+  return {
+    mode,
+    countries: new Set(countries),
+    hosting: hosting === "drop",
+    unknown: unknown ?? null,
+    disputed: disputed ?? null,
+  };
 }
 
 /** What is in force, as a draft; where nothing was chosen yet, countries are chosen to be let in. */
 export function inForce(status: Status): Draft {
   if (status.mode === "block" && status.countries.length === 0)
     return { mode: "allow", countries: new Set(), hosting: false };
-  return { mode: status.mode, countries: new Set(status.countries), hosting: status.hosting === "drop" };
+  const { mode, countries, hosting, unknown, disputed } = status;
+  return { mode, countries: new Set(countries), hosting: hosting === "drop", unknown, disputed };
 }
 
 export function same(one: Draft, other: Draft): boolean {
+  const differs = <T>(one: T, other: T) => one != null && other != null && one !== other;
   return (
     one.mode === other.mode &&
     one.hosting === other.hosting &&
+    !differs(one.unknown, other.unknown) &&
+    !differs(one.disputed, other.disputed) &&
     one.countries.size === other.countries.size &&
     [...one.countries].every((code) => other.countries.has(code))
   );
+}
+
+/** The other mode has another way with unknown countries, unless that is said anew. */
+export function turned(draft: Draft, mode: Mode): Draft {
+  return { ...draft, mode, unknown: null };
 }
 
 /** The same with these countries chosen, or none of them if all were. */
@@ -38,8 +71,8 @@ export function change(draft: Draft, status: Status, accept: Risk[] = []): Chang
     mode: draft.mode,
     countries: [...draft.countries].sort(),
     hosting: draft.mode === "allow" && draft.hosting ? "drop" : "pass",
-    unknown: status.mode === draft.mode ? status.unknown : null,
-    disputed: status.disputed,
+    unknown: draft.unknown ?? (status.mode === draft.mode ? status.unknown : null),
+    disputed: draft.disputed ?? status.disputed,
     scope: status.scope,
     accept,
   };

@@ -162,7 +162,7 @@ pub struct TimeBox {
 pub const MAX_TIME_BOXES: usize = 63;
 
 /// What the operator chose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
     /// Allow only the selection, or block it.

@@ -262,7 +262,7 @@ impl Failure {
     }
 }
 
-/// Packets and bytes, whole and by country.
+/// Packets and bytes, whole, by country and by reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Tally {
     /// Packets.
@@ -271,6 +271,9 @@ pub struct Tally {
     pub bytes: u64,
     /// By country; countries without a packet are left out.
     pub by_country: BTreeMap<CountryCode, Traffic>,
+    /// By reason; reasons without a packet are left out.
+    #[serde(default)]
+    pub by_reason: BTreeMap<Reason, Traffic>,
 }
 
 impl Tally {
@@ -282,7 +285,12 @@ impl Tally {
             .map(|country| (country.code(), came_to(counters.country(country))))
             .filter(|(_, traffic)| traffic.packets > 0)
             .collect();
-        Self { packets, bytes, by_country }
+        let by_reason = Reason::ALL
+            .into_iter()
+            .map(|reason| (reason, came_to(counters.reason(reason))))
+            .filter(|(_, traffic)| traffic.packets > 0)
+            .collect();
+        Self { packets, bytes, by_country, by_reason }
     }
 }
 

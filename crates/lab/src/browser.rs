@@ -1,12 +1,14 @@
 //! [`Browser`]: somebody at the portal's page, in a real Chromium. `web/e2e/browser.mjs` does what it is told.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::namespace::Namespace;
+use crate::portal::Portal;
 
 /// A page that is open.
 #[derive(Debug)]
@@ -44,6 +46,41 @@ impl Browser {
         ensure!(said == "done\n", "the browser: {said}");
         Ok(())
     }
+
+    /// Makes the portal's first operator there, by the one-time link.
+    ///
+    /// # Errors
+    /// If it is not taken.
+    pub fn begin(&mut self, portal: &Portal<'_>) -> Result<()> {
+        let token = portal.first.as_deref().context("there is no one-time link")?;
+        self.does("open", &[&format!("{}first#{token}", portal.url)])?;
+        self.does("fill", &["Name", "Ana"])?;
+        self.does("fill", &["Password, at least 12 characters", "correct horse battery"])?;
+        self.does("click", &["Begin"])?;
+        self.does("sees", &["Observing: nothing is blocked yet"])
+    }
+
+    /// Takes pictures of the page, which has to be in order: wide, on a phone, and in the dark.
+    ///
+    /// # Errors
+    /// What is not in order.
+    pub fn shoot(&mut self, name: &str) -> Result<()> {
+        let folder = shots()?;
+        for (colours, width) in [("light", "1280"), ("light", "360"), ("dark", "1280")] {
+            self.does("wear", &[colours, width])?;
+            let file = folder.join(format!("{name}-{colours}-{width}.png"));
+            self.does("shot", &[&file.to_string_lossy()])?;
+            self.does("check", &[]).with_context(|| name.to_owned())?;
+        }
+        self.does("wear", &["light", "1280"])
+    }
+}
+
+/// Where what was seen is kept.
+fn shots() -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/portal");
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 impl Drop for Browser {

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{fs, io};
@@ -24,6 +25,9 @@ use crate::site::{PBX_V4, Site, WAN};
 /// Who the portal runs as in tests, and what an agent's configuration says of it.
 const USER: &str = "nobody";
 
+/// Where the API has the host of a scene.
+pub const HOST: &str = "/api/v1/hosts/local";
+
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What the first operator is called in tests, and knows.
 const OPERATOR: [&str; 2] = ["Ana Popescu", "correct horse battery"];
@@ -32,13 +36,15 @@ const OPERATOR: [&str; 2] = ["Ana Popescu", "correct horse battery"];
 #[derive(Debug)]
 pub struct Portal<'a> {
     namespace: &'a Namespace,
-    folder: TempDir,
+    state_dir: PathBuf,
     words: Vec<String>,
     child: Child,
     /// Where it serves.
     pub url: String,
     /// What follows the `#` of the one-time link, if nobody may sign in yet.
     pub first: Option<String>,
+    /// Where the folder is, if it goes with the portal.
+    folder: Option<TempDir>,
 }
 
 /// Somebody at a portal, who may have signed in.
@@ -154,14 +160,30 @@ impl<'a> Portal<'a> {
         let folder = tempfile::Builder::new().prefix("gf-portal").tempdir()?;
         // Its user passes through.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        let text = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
+        let state_dir = folder.path().join("state");
+        let mut portal = Self::start_in(namespace, agent, &state_dir)?;
+        portal.folder = Some(folder);
+        Ok(portal)
+    }
+
+    /// The same in a folder that stays.
+    ///
+    /// # Errors
+    /// If it does not serve.
+    pub fn start_in(namespace: &'a Namespace, agent: &Agent<'_>, state_dir: &Path) -> Result<Self> {
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let socket = text(agent.runtime_dir().join("portal.sock"));
-        let state_dir = text(folder.path().join("state"));
         let words = ["portal", "run", "--json", "--listen", "127.0.0.1:0", "--user", USER];
         let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-        words.extend(["--agent".to_owned(), socket, "--state-dir".to_owned(), state_dir]);
+        words.extend([
+            "--agent".to_owned(),
+            socket,
+            "--state-dir".to_owned(),
+            text(state_dir.to_owned()),
+        ]);
         let (child, url, first) = serve(namespace, &words)?;
-        Ok(Self { namespace, folder, words, child, url, first })
+        let state_dir = state_dir.to_owned();
+        Ok(Self { namespace, state_dir, words, child, url, first, folder: None })
     }
 
     /// Ends it and starts it again at the same place.
@@ -201,8 +223,8 @@ impl<'a> Portal<'a> {
     }
 
     /// Its folder.
-    pub fn state_dir(&self) -> std::path::PathBuf {
-        self.folder.path().join("state")
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_dir.clone()
     }
 
     /// Somebody who has not signed in.

@@ -4,10 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use geofilter_lab::portal::{Client, Scene};
+use geofilter_lab::portal::{Client, HOST, Scene};
 use serde_json::{Value, json};
-
-const HOST: &str = "/api/v1/hosts/local";
 
 fn with_scene(test: impl FnOnce(&mut Scene<'_>)) {
     Scene::set(&["--backend", "xdp"], test).unwrap();
@@ -323,6 +321,7 @@ fn what_makes_no_sense_is_refused_and_said() {
             ("PATCH", &policy, Value::Null, 405),
             ("POST", "/api/v1/hosts/local/exemptions", json!({ "targets": ["no address"] }), 422),
             ("POST", "/api/v1/hosts/local/confirm", json!({}), 502),
+            ("POST", "/api/v1/hosts/local/history/x/restore", json!({}), 404),
         ] {
             let body = (body != Value::Null).then_some(&body);
             let answer = ana.send(method, path, body).unwrap();

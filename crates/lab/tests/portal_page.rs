@@ -3,29 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use geofilter_lab::browser::Browser;
 use geofilter_lab::portal::Scene;
-
-/// Where what was seen is kept.
-fn shots() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("portal");
-    fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-/// A picture of the page, which has to be in order: wide, on a phone, and in the dark.
-fn shoot(browser: &mut Browser, name: &str) {
-    for (colours, width) in [("light", "1280"), ("light", "360"), ("dark", "1280")] {
-        browser.does("wear", &[colours, width]).unwrap();
-        let file = shots().join(format!("{name}-{colours}-{width}.png"));
-        browser.does("shot", &[file.to_str().unwrap()]).unwrap();
-        browser.does("check", &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
-    }
-    browser.does("wear", &["light", "1280"]).unwrap();
-}
 
 #[test]
 fn from_the_link_to_a_policy_that_is_kept_and_out_again() {
@@ -35,14 +14,8 @@ fn from_the_link_to_a_policy_that_is_kept_and_out_again() {
 fn go(scene: &mut Scene<'_>) {
     scene.agent.json(&["observe"]).unwrap();
     let mut browser = Browser::open(scene.portal.namespace()).unwrap();
+    browser.begin(&scene.portal).unwrap();
     let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
-
-    let link = format!("{}first#{}", scene.portal.url, scene.portal.first.as_ref().unwrap());
-    does("open", &[&link]);
-    does("fill", &["Name", "Ana"]);
-    does("fill", &["Password, at least 12 characters", "correct horse battery"]);
-    does("click", &["Begin"]);
-    does("sees", &["Observing: nothing is blocked yet"]);
     assert!(scene.reached());
 
     // Chosen, and looked at first.
@@ -74,7 +47,7 @@ fn go(scene: &mut Scene<'_>) {
     does("click", &["Keep"]);
     does("sees", &["Protected: only 1 country may call"]);
     assert!(!scene.reached());
-    shoot(&mut browser, "policy");
+    browser.shoot("policy").unwrap();
 
     // Somebody is let in from the log.
     let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
@@ -86,10 +59,10 @@ fn go(scene: &mut Scene<'_>) {
     does("click", &["for an hour"]);
     does("sees", &["is let in for an hour"]);
     assert!(scene.reached());
-    shoot(&mut browser, "live");
+    browser.shoot("live").unwrap();
     for page in ["Exemptions", "Bans", "Evidence", "Settings"] {
         browser.does("go", &[page]).unwrap();
-        shoot(&mut browser, &page.to_lowercase());
+        browser.shoot(&page.to_lowercase()).unwrap();
     }
 
     // The portal starts anew under the open page, and it goes on.
@@ -102,7 +75,7 @@ fn go(scene: &mut Scene<'_>) {
     does("click", &["Yes, turn off"]);
     does("sees", &["Nothing of GeoFilter remains."]);
     assert!(scene.reached());
-    shoot(&mut browser, "off");
+    browser.shoot("off").unwrap();
 
     // In Romanian.
     let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
@@ -110,7 +83,7 @@ fn go(scene: &mut Scene<'_>) {
     does("choose", &["Language", "ro"]);
     does("sees", &["Oprit: nu se filtrează nimic"]);
     does("go", &["Politică"]);
-    shoot(&mut browser, "romanian");
+    browser.shoot("romanian").unwrap();
     drop(browser);
     assert_eq!(scene.agent.json(&["status"]).unwrap()["state"], "off");
 }

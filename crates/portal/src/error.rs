@@ -24,6 +24,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Another one has its folder.
+    #[error("another portal keeps its database in {}: stop it first, or give this one a --state-dir of its own", .0.display())]
+    Taken(PathBuf),
     /// It could not be confined, and does not serve so.
     #[error(transparent)]
     Sandbox(#[from] crate::sandbox::Error),

@@ -100,6 +100,8 @@ async fn look(agent: Agent, events: broadcast::Sender<Event>, looks: broadcast::
             continue;
         }
         waited = 0;
+        // Whatever it is, it is not older than that.
+        let time = clock::now();
         let status = match agent.ask(&Request::Status).await {
             Ok(Reply::Status(status)) => {
                 let _ = events.send(Event::new("status", &status));
@@ -111,7 +113,7 @@ async fn look(agent: Agent, events: broadcast::Sender<Event>, looks: broadcast::
                 Err(Arc::new(failure))
             }
         };
-        let _ = looks.send(Look { time: clock::now(), status });
+        let _ = looks.send(Look { time, status });
     }
 }
 

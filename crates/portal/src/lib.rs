@@ -3,7 +3,7 @@
 //!
 //! [`Settings`] say where it serves and what it keeps; [`run`] serves, to others than this host by [`tls`], to who asks by one of its [`names`]. An operator's request passes [`session`], which says
 //! whose it is, goes from the [`api`] to the agent, and what it changed into the [`store`]; [`problem`] is how anything is
-//! refused, [`hub`] tells pages what is live, [`notices`] tells others by the [`courier`], [`page`] is the page itself.
+//! refused, [`hub`] tells pages what is live, [`keeper`] keeps what it sees, step by step ([`series`]), [`notices`] tells others by the [`courier`], [`page`] is the page itself.
 
 mod agent;
 mod api;
@@ -12,6 +12,7 @@ pub mod courier;
 mod error;
 mod host;
 mod hub;
+mod keeper;
 mod names;
 mod notices;
 mod page;
@@ -19,6 +20,7 @@ mod passwords;
 mod problem;
 pub mod sandbox;
 mod secret;
+mod series;
 mod server;
 mod session;
 mod settings;

@@ -110,9 +110,19 @@ impl From<Failure> for Problem {
     }
 }
 
+/// What SQLite calls a disk without room.
+const FULL: &str = "13";
+
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        Self::internal("the portal's database failed", &error)
+        let is_full =
+            |error: &dyn sqlx::error::DatabaseError| error.code().is_some_and(|code| code == FULL);
+        let mut problem = Self::internal("the portal's database failed", &error);
+        if error.as_database_error().is_some_and(is_full) {
+            problem.status = StatusCode::INSUFFICIENT_STORAGE.as_u16();
+            problem.detail = "there is no room left for the portal's database, so this was not kept: make room on its disk, and try again. The filter goes on as it is".to_owned();
+        }
+        problem
     }
 }
 
@@ -155,7 +165,7 @@ impl IntoResponses for Problem {
     /// Whatever is not as it should be is answered with one.
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         let one = |status: &str| (status.to_owned(), Ref::from_response_name(NAME).into());
-        ["401", "403", "404", "409", "413", "415", "422", "429", "500", "502", "503"]
+        ["401", "403", "404", "409", "413", "415", "422", "429", "500", "502", "503", "507"]
             .map(one)
             .into()
     }

@@ -1,6 +1,6 @@
 //! [`run`]: listens, gives up what it no longer needs, and serves until it is told to end.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -8,6 +8,8 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use axum_server::tls_rustls::RustlsConfig;
 use geofilter_core::desired::Generation;
@@ -19,6 +21,7 @@ use crate::agent::Agent;
 use crate::courier::Courier;
 use crate::error::Error;
 use crate::hub::Hub;
+use crate::keeper::keep;
 use crate::names::Names;
 use crate::problem::{Kind, Problem};
 use crate::secret::{Token, same};
@@ -29,6 +32,8 @@ use crate::{Settings, api, host, notices, sandbox};
 
 /// Passwords that are hashed at a time: each takes 19 MiB and a processor.
 const HASHING: usize = 2;
+const BURIAL: Duration = Duration::from_secs(2);
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// What a portal says once it serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,8 +103,12 @@ impl Shared {
 /// # Errors
 /// If it can't listen, or can't use its folder.
 pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> Result<(), Error> {
-    make(&settings.state_dir)
-        .map_err(|source| Error::Folder { path: settings.state_dir.clone(), source })?;
+    let folder = |source| Error::Folder { path: settings.state_dir.clone(), source };
+    make(&settings.state_dir).map_err(folder)?;
+    // Held, not used: as long as this process lives nobody else takes the folder for one that is not in use.
+    let _lock = lock(&settings.state_dir)
+        .map_err(folder)?
+        .ok_or_else(|| Error::Taken(settings.state_dir.clone()))?;
     let system = |what| move |source| Error::System { what, source };
     let tls = match (&settings.tls, settings.listen.ip().is_loopback()) {
         (Some(pem), _) => Some(Tls::given(pem)?),
@@ -171,9 +180,11 @@ async fn open(
             source: io::Error::other(error),
         })?),
     };
+    let hub = Hub::of(Agent::at(settings.agent.clone()));
+    tokio::spawn(keep(store.clone(), hub.looks()));
     let shared = Shared {
         store,
-        hub: Hub::of(Agent::at(settings.agent.clone())),
+        hub,
         throttle: Mutex::default(),
         hashing: Semaphore::new(HASHING),
         courier: Courier::of(courier)
@@ -194,6 +205,20 @@ fn make(dir: &Path) -> io::Result<()> {
     match fs::metadata(dir)?.permissions().mode() & 0o077 {
         0 => Ok(()),
         _ => fs::set_permissions(dir, fs::Permissions::from_mode(0o700)),
+    }
+}
+
+/// The lock of the folder; none if another process has it. The kernel needs a moment to bury one that was killed.
+fn lock(dir: &Path) -> io::Result<Option<File>> {
+    let folder = File::open(dir)?;
+    let began = Instant::now();
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(Some(folder)),
+            Err(TryLockError::WouldBlock) if began.elapsed() < BURIAL => thread::sleep(MOMENT),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 

@@ -21,6 +21,13 @@ export type Reason = Schemas["Reason"];
 export type NewRecipient = Schemas["NewRecipient"];
 export type Occasion = Schemas["Occasion"];
 export type Problem = Schemas["Problem"];
+export type Series = Schemas["Series"];
+export type PastPolicy = Schemas["PastPolicy"];
+export type Policy = Schemas["Policy"];
+export type Choice = Schemas["PolicyChoice"];
+export type Written = Schemas["WrittenDraft"];
+export type Profile = Schemas["ProfileReport"];
+export type PolicyFile = Schemas["PolicyFile"];
 
 /** What was not done, and why: `problem` is what the portal said of it. */
 export class Refused extends Error {

@@ -8,8 +8,10 @@ import { csv, foundIn, key, matching, merged } from "../log";
 import { Code } from "../parts/Code";
 import { Copied } from "../parts/Copied";
 import { Failure, Loaded, Note } from "../parts/Notice";
+import { OverTime } from "../parts/OverTime";
 import { WhyPanel } from "../parts/WhyPanel";
 import { Windowed } from "../parts/Windowed";
+import { save } from "../save";
 import { useWords } from "../words";
 
 /** Countries that have a bar. */
@@ -22,6 +24,7 @@ export function Live() {
     <div className="stack">
       <h1>{words.live.title}</h1>
       <Loaded query={status}>{(status) => <Totals status={status} />}</Loaded>
+      <OverTime />
       <Drops />
     </div>
   );
@@ -145,15 +148,12 @@ function Choose({ label, value, set, of, said = (one) => one }: Chosen) {
 
 function Save({ entries }: { entries: readonly LogEntry[] }) {
   const { words } = useWords();
-  const save = () => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([csv(entries)], { type: "text/csv" }));
-    link.download = "geofilter-drops.csv";
-    link.click();
-    URL.revokeObjectURL(link.href);
-  };
   return (
-    <button type="button" onClick={save} disabled={entries.length === 0}>
+    <button
+      type="button"
+      onClick={() => save("geofilter-drops.csv", "text/csv", csv(entries))}
+      disabled={entries.length === 0}
+    >
       {words.live.csv}
     </button>
   );

@@ -1,13 +1,16 @@
 // Whom to let in: chosen on the left, what that would do on the right, applied on trial.
 
-import { useEffect, useMemo, useState } from "react";
-import type { Countries, Status } from "../api/client";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { Link } from "wouter";
+import { keepDraft, useKeptDraft } from "../api/choices";
+import type { Countries, Choice as PolicyChoice, Status, Written } from "../api/client";
 import { useCountries, useOrder, usePreview, useSources, useStatus } from "../api/host";
 import { useMayChange } from "../api/session";
 import { Consequences } from "../parts/Consequences";
 import { CountryPicker } from "../parts/CountryPicker";
-import { Failure, Loaded } from "../parts/Notice";
-import { change, type Draft, inForce, same } from "../policy";
+import { Failure, Loaded, Note } from "../parts/Notice";
+import { Profiles } from "../parts/Profiles";
+import { change, choice, type Draft, drafted, inForce, same, turned } from "../policy";
 import { useWords } from "../words";
 
 /** How long nothing is chosen before it is asked what it would do, in milliseconds. */
@@ -18,40 +21,82 @@ const PAUSE = 600;
 export function Policy() {
   const status = useStatus();
   const countries = useCountries();
+  const kept = useKeptDraft();
+  const again = async () => (await kept.refetch()).data?.draft;
   return (
     <Loaded query={status}>
       {(status) => (
-        <Loaded query={countries}>{(countries) => <Choice status={status} countries={countries} />}</Loaded>
+        <Loaded query={countries}>
+          {(countries) => (
+            <Loaded query={kept}>
+              {({ draft }) => <Choice status={status} countries={countries} kept={draft} again={again} />}
+            </Loaded>
+          )}
+        </Loaded>
       )}
     </Loaded>
   );
 }
 
-function Choice({ status, countries }: { status: Status; countries: Countries }) {
-  const { words } = useWords();
+interface Kept {
+  status: Status;
+  countries: Countries;
+  kept: Written | null | undefined;
+  again: () => Promise<Written | null | undefined>;
+}
+
+function Choice({ status, countries, kept, again }: Kept) {
+  const { words, moment } = useWords();
   const now = useMemo(() => inForce(status), [status]);
-  const [draft, setDraft] = useState(now);
+  const [draft, setDraft] = useState(() => (kept ? drafted(kept.choice) : now));
   const [settled, setSettled] = useState(draft);
+  const [known, setKnown] = useState(kept);
   const packets = usePackets();
   const isNew = !same(draft, now) || status.state === "observing" || status.state === "off";
   const preview = usePreview(settled.countries.size > 0 ? change(settled, status) : undefined);
   const mayChange = useMayChange();
+  const keeping = useKeeping(mayChange);
+  const choose = (draft: Draft) => {
+    setDraft(draft);
+    setKnown(undefined);
+    keeping.keep(same(draft, now) ? undefined : choice(draft));
+  };
+  const read = async () => {
+    const kept = await again();
+    setKnown(kept);
+    setDraft(kept ? drafted(kept.choice) : now);
+  };
 
   useEffect(() => {
     const timer = setTimeout(() => setSettled(draft), SETTLES);
     return () => clearTimeout(timer);
   }, [draft]);
-  // Somebody else's change, or one that went back, is what is in force here too.
+  // Somebody else's change, or one that went back, is what is in force here too, unless somebody is choosing.
+  const first = useRef(true);
   // biome-ignore lint/correctness/useExhaustiveDependencies: only when another generation is in force
-  useEffect(() => setDraft(now), [status.generation]);
+  useEffect(() => {
+    if (!first.current) read();
+    first.current = false;
+  }, [status.generation]);
 
   return (
     <div className="policy">
       <div className="stack">
-        <h1>{words.policy.title}</h1>
+        <div className="filters">
+          <h1>{words.policy.title}</h1>
+          <Link href="/history">{words.history.title}</Link>
+        </div>
         <Standing status={status} packets={packets} mayChange={mayChange} />
-        <Modes draft={draft} set={setDraft} />
-        <CountryPicker countries={countries} draft={draft} set={setDraft} packets={packets} />
+        {known && !same(draft, now) && (
+          <Note kind="warn">{words.policy.draft(known.operator, moment(known.time))}</Note>
+        )}
+        <p className="quiet small" role="status">
+          {keeping.kept && !known && words.policy.kept}
+        </p>
+        <Failure error={keeping.error} />
+        <Modes draft={draft} set={choose} />
+        <Profiles draft={draft} status={status} set={choose} imported={read} />
+        <CountryPicker countries={countries} draft={draft} set={choose} packets={packets} />
       </div>
       <Consequences
         status={status}
@@ -59,10 +104,43 @@ function Choice({ status, countries }: { status: Status; countries: Countries })
         isNew={isNew}
         preview={preview}
         mayChange={mayChange}
-        undo={() => setDraft(now)}
+        undo={() => choose(now)}
       />
     </div>
   );
+}
+
+/** Has the portal keep what is being chosen, once it has settled, or when the page is left. */
+function useKeeping(mayChange: boolean) {
+  const waiting = useRef<{ choice: PolicyChoice | undefined }>(undefined);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const [error, setError] = useState<unknown>();
+  const [kept, setKept] = useState(false);
+  const send = useCallback(() => {
+    clearTimeout(timer.current);
+    const told = waiting.current;
+    waiting.current = undefined;
+    const done = (error: unknown) => {
+      setError(error);
+      setKept(!error && told?.choice !== undefined);
+    };
+    if (told) keepDraft(told.choice).then(() => done(undefined), done);
+  }, []);
+  useEffect(() => {
+    addEventListener("pagehide", send);
+    return () => {
+      removeEventListener("pagehide", send);
+      send();
+    };
+  }, [send]);
+  const keep = (choice: PolicyChoice | undefined) => {
+    if (!mayChange) return;
+    waiting.current = { choice };
+    setKept(false);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(send, SETTLES);
+  };
+  return { keep, kept, error };
 }
 
 /** Packets of each country that was seen. */
@@ -143,7 +221,7 @@ function Modes({ draft, set }: { draft: Draft; set: (draft: Draft) => void }) {
             type="radio"
             name="mode"
             checked={draft.mode === mode}
-            onChange={() => set({ ...draft, mode })}
+            onChange={() => set(turned(draft, mode))}
           />
           {words.policy[mode]}
         </label>

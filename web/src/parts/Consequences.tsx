@@ -8,6 +8,7 @@ import { change, type Draft } from "../policy";
 import { useWords } from "../words";
 import { Code } from "./Code";
 import { Failure, Note, Warnings } from "./Notice";
+import { Risks } from "./Risks";
 
 /** How many of those who would be cut are named. */
 const NAMED = 5;
@@ -110,26 +111,9 @@ function Apply({ draft, status }: { draft: Draft; status: Status }) {
   const apply = () => {
     order.mutate({ to: "enforce", change: change(draft, status, accepted), within: TRIAL });
   };
-  const tick = (risk: Risk, ticked: boolean) =>
-    accept(ticked ? [...accepted, risk] : accepted.filter((one) => one !== risk));
   return (
     <div className="apply stack">
-      {risks.length > 0 && (
-        <fieldset className="would-drop">
-          <legend>{words.preview.risky}</legend>
-          <p>{problem?.detail}</p>
-          {risks.map((risk) => (
-            <label key={risk}>
-              <input
-                type="checkbox"
-                checked={accepted.includes(risk)}
-                onChange={(event) => tick(risk, event.target.checked)}
-              />
-              {words.risks[risk]}
-            </label>
-          ))}
-        </fieldset>
-      )}
+      {problem && risks.length > 0 && <Risks problem={problem} accepted={accepted} accept={accept} />}
       {risks.length === 0 && <Failure error={order.error} />}
       <button type="button" className="main" disabled={order.isPending || !all} onClick={apply}>
         {order.isPending

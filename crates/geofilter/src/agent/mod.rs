@@ -47,9 +47,11 @@ use crate::cli::{self, args};
 pub(crate) use clock::wall;
 use engine::{Answer, Engine, Job};
 use names::Follower;
+pub(crate) use place::take_dir;
 use place::{Listeners, Occupied};
 pub(crate) use settings::{Settings, folders, manager};
 use socket::Door;
+pub(crate) use store::renumber;
 
 /// Asks the host's name servers for a name.
 ///

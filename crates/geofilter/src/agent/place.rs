@@ -102,19 +102,25 @@ fn make(dir: &Path, what: &str) -> anyhow::Result<PathBuf> {
 /// Two agents with one state would undo each other's. A directory is locked without writing to a disk
 /// that may be full.
 fn lock_dir(dir: &Path) -> anyhow::Result<File> {
+    match take_dir(dir).with_context(|| format!("cannot lock {}", dir.display()))? {
+        Some(folder) => Ok(folder),
+        None => bail!(
+            "another agent keeps its state in {}: stop it first, or give this one a --state-dir of its own",
+            dir.display()
+        ),
+    }
+}
+
+/// The lock of a directory, until it is dropped; none if somebody else has it.
+pub(crate) fn take_dir(dir: &Path) -> io::Result<Option<File>> {
     let began = Instant::now();
-    let folder = File::open(dir).with_context(|| format!("cannot open {}", dir.display()))?;
+    let folder = File::open(dir)?;
     loop {
         match folder.try_lock() {
-            Ok(()) => return Ok(folder),
+            Ok(()) => return Ok(Some(folder)),
             Err(TryLockError::WouldBlock) if began.elapsed() < BURIAL => thread::sleep(MOMENT),
-            Err(TryLockError::WouldBlock) => bail!(
-                "another agent keeps its state in {}: stop it first, or give this one a --state-dir of its own",
-                dir.display()
-            ),
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock {}", dir.display()));
-            }
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
         }
     }
 }

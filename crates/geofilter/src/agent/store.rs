@@ -98,6 +98,23 @@ impl Store {
     }
 }
 
+/// Makes what was saved in one directory the successor of what was in another: nothing of it is under way, and whatever
+/// it puts in force has a number that nothing had there.
+///
+/// # Errors
+/// If it can't be read or written.
+pub(crate) fn renumber(dir: &Path, after: &Path) -> anyhow::Result<()> {
+    let store = Store::open(dir)?;
+    let saved = match store.load()? {
+        Loaded::Nothing => return Ok(()),
+        Loaded::State(saved) => saved,
+        Loaded::Corrupt { why, .. } => bail!("its policy can't be read: {why}"),
+    };
+    let before = Store::open(after)?.peek().map_or(saved.last, |before| before.last);
+    let last = saved.last.max(before);
+    store.save(&Saved { last, interim: None, ..saved }).context("cannot save the policy")
+}
+
 /// Reads what [`write_whole`] wrote. What can't be read is kept beside it.
 ///
 /// # Errors

@@ -128,6 +128,15 @@ pub(crate) enum Command {
     ///
     /// It changes nothing, and says what it could not look at: without root or an agent that is much.
     Doctor(Doctor),
+    /// Write the state of this host into one file: its policy, exemptions and bans, and what the portal keeps
+    ///
+    /// The agent and the portal may run meanwhile. The file has passwords' hashes and the portal's other secrets in it: only its
+    /// owner can read it.
+    Backup(Saved),
+    /// Make the state in such a file that of this host
+    ///
+    /// Neither the agent nor the portal may run. What was there before is set aside, whole, and named.
+    Restore(Saved),
     /// World data
     #[command(subcommand)]
     Geodb(Geodb),
@@ -509,6 +518,19 @@ pub(crate) struct Doctor {
     /// Write a support file for a bug report instead, without addresses and names; `-` is standard output.
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     pub(crate) bundle: Option<Option<PathBuf>>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Saved {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The agent's TOML file, for its directories.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the state is kept.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

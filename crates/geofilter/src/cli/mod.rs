@@ -23,6 +23,7 @@ pub(crate) mod render_preview;
 mod render_preview_log;
 mod render_recommend;
 mod render_records;
+mod state;
 mod status;
 mod terminal;
 mod top;
@@ -120,6 +121,8 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Recommend(recommend) => recommend::run(&recommend, global),
         Command::Detect(detect) => detect::run(&detect, global),
         Command::Doctor(doctor) => doctor::run(&doctor, global),
+        Command::Backup(saved) => state::backup(&saved, global),
+        Command::Restore(saved) => state::restore(&saved, global),
         Command::Geodb(Geodb::Status) => geodb::status(global),
         Command::Geodb(Geodb::Lookup { address }) => geodb::lookup(address, global),
         Command::Completions { shell } => manual::completions(shell),

@@ -15,7 +15,8 @@ fn a_new_agent_is_off_and_says_what_it_would_protect() {
     assert_eq!(status["attachments"], json!([]));
     assert_eq!(status["backend"], json!(null));
     for tally in ["dropped", "would_drop", "passed"] {
-        assert_eq!(status[tally], json!({"packets": 0, "bytes": 0, "by_country": {}}));
+        let nothing = json!({"packets": 0, "bytes": 0, "by_country": {}, "by_reason": {}});
+        assert_eq!(status[tally], nothing);
     }
     assert!(status["data"]["sources"][0]["credit"].as_str().unwrap().contains("DB-IP"));
 }

@@ -161,7 +161,12 @@ pub(super) async fn enforce(
     Body(Enforced { change, confirm_within, keep_registered }): Body<Enforced>,
 ) -> Result<Body<Changed>, Problem> {
     let request = Request::Enforce { change, confirm_within, keep_registered };
-    shared.change(&by, "enforce", request).await
+    let Body(mut changed) = shared.change(&by, "enforce", request).await?;
+    // What was being chosen is in force.
+    if let Err(error) = shared.store.remove_draft(HOST).await {
+        changed.warnings.push(Problem::from(error).detail);
+    }
+    Ok(Body(changed))
 }
 
 /// Keep the pending change.
@@ -302,7 +307,7 @@ impl Shared {
         Ok(self.hub.agent().ask(request).await?)
     }
 
-    async fn status(&self) -> Result<Status, Problem> {
+    pub(super) async fn status(&self) -> Result<Status, Problem> {
         match self.ask(&Request::Status).await? {
             Reply::Status(status) => Ok(*status),
             _ => Err(confused()),
@@ -310,7 +315,7 @@ impl Shared {
     }
 
     /// Changes what the host does, and writes down who did.
-    async fn change(
+    pub(super) async fn change(
         &self,
         by: &By<Changing>,
         action: &str,
@@ -327,10 +332,27 @@ impl Shared {
             "state": changed.state, "mode": changed.mode, "countries": changed.countries,
             "generation": changed.generation, "asked": request,
         });
-        if let Some(warning) = self.note(by, action, Some(before), Some(after)).await {
-            changed.warnings.push(warning);
+        let noted = self.note(by, action, Some(before), Some(after)).await;
+        changed.warnings.extend(noted);
+        if let Err(problem) = self.remember(by, &request, changed.generation).await {
+            tracing::warn!(detail = problem.detail, "the history could not be written");
         }
         Ok(Body(changed))
+    }
+
+    /// Writes into the history what is in force now, and who chose it if that was here.
+    async fn remember(
+        &self,
+        by: &By<Changing>,
+        request: &Request,
+        generation: Generation,
+    ) -> Result<(), Problem> {
+        let time = clock::now();
+        self.store.see(HOST, time, &self.status().await?).await?;
+        if matches!(request, Request::Enforce { .. } | Request::Observe) {
+            self.store.chose(HOST, generation.0, &by.session.name).await?;
+        }
+        Ok(())
     }
 
     /// Writes down what was done; what was done stays done if that fails, and that is said.

@@ -1,14 +1,19 @@
 //! The HTTP API, `/api/v1`: [`session`] is who asks, [`sessions`] and [`operators`] say where and who may, [`hosts`] what hosts do, [`records`] their exemptions, bans and peers,
-//! [`live`] what happens there now, [`countries`] what there is to select, [`audit`] what was changed, [`recipients`] whom to tell, [`travellers`] links that let in. A document of
+//! [`live`] what happens there now, [`series`] and [`history`] what did before; [`choices`] are what operators did not apply yet, and an
+//! [`export`] takes them elsewhere; [`countries`] are what there is to select, [`audit`] what was changed, [`recipients`] whom to tell, [`travellers`] links that let in. A document of
 //! `geofilter_core::wire` goes through as it is. The description is generated from this code ([`document`]).
 
 mod audit;
+mod choices;
 mod countries;
+mod export;
+mod history;
 mod hosts;
 mod live;
 mod operators;
 mod recipients;
 mod records;
+mod series;
 mod session;
 mod sessions;
 mod travellers;
@@ -100,6 +105,14 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(records::exemptions, records::exempt, records::end_exemption))
         .routes(routes!(records::bans, records::ban, records::end_ban))
         .routes(routes!(records::peers, records::end_peer))
+        .routes(routes!(series::series))
+        .routes(routes!(history::history))
+        .routes(routes!(history::restore))
+        .routes(routes!(choices::draft, choices::set_draft, choices::remove_draft))
+        .routes(routes!(choices::profiles, choices::add_profile))
+        .routes(routes!(choices::set_profile, choices::remove_profile))
+        .routes(routes!(export::export))
+        .routes(routes!(export::import))
         .routes(routes!(audit::audit))
         .routes(routes!(recipients::recipients, recipients::add_recipient))
         .routes(routes!(recipients::set_wants, recipients::remove_recipient))

@@ -1,10 +1,13 @@
 //! [`Store`]: what the portal keeps, in one SQLite database: [`operators`] and their [`sessions`], the [`audit`] of
-//! what they changed, the [`recipients`] of notices, and the links
-//! of [`travellers`]. The filter's own state is the agent's, and never here.
+//! what they changed, the [`choices`] they did not apply yet or gave a name, the [`recipients`] of notices, and the links of [`travellers`]; of each
+//! host the [`history`] of its policies and the [`series`] of what was counted. The filter's own state is the agent's, and never here.
 
 mod audit;
+mod choices;
+mod history;
 mod operators;
 mod recipients;
+mod series;
 mod sessions;
 mod travellers;
 
@@ -15,6 +18,10 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 pub(crate) use audit::{Deed, Entry};
+
+pub(crate) use choices::{Choice, Draft, Profile};
+
+pub(crate) use history::{Ending, Past};
 
 pub(crate) use operators::{Operator, Role};
 
@@ -27,6 +34,8 @@ pub(crate) use travellers::{Grant, Traveller};
 /// Connections that read; SQLite has one that writes.
 const CONNECTIONS: u32 = 4;
 const BUSY: Duration = Duration::from_secs(5);
+/// How a transaction begins that reads what it then writes: no other one may write between.
+const WRITE: &str = "BEGIN IMMEDIATE";
 
 /// The database, brought up to this version.
 #[derive(Debug, Clone)]

@@ -80,11 +80,15 @@ impl Store {
             .await?;
         let Some(session) = found.filter(|session| now < session.ends()) else { return Ok(None) };
         if now - session.used > NOTED {
-            sqlx::query("UPDATE session SET used = ? WHERE digest = ?")
+            let noted = sqlx::query("UPDATE session SET used = ? WHERE digest = ?")
                 .bind(now)
                 .bind(digest.as_slice())
                 .execute(&self.pool)
-                .await?;
+                .await;
+            // On a disk without room one can still look.
+            if let Err(error) = noted {
+                tracing::warn!(%error, "it could not be noted that a session is used");
+            }
         }
         Ok(Some(session))
     }

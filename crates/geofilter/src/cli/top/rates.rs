@@ -95,7 +95,8 @@ pub(super) mod tests {
             (CountryCode::parse(country).unwrap(), traffic)
         });
         let packets = drops.iter().map(|(_, packets)| packets).sum();
-        let dropped = Tally { packets, bytes: 0, by_country: by_country.collect() };
+        let by_country = by_country.collect();
+        let dropped = Tally { packets, bytes: 0, by_country, ..Tally::default() };
         let status = Status {
             state: State::Enforcing,
             mode,

@@ -1,0 +1,138 @@
+//! What operators choose and don't apply yet: one draft for each host, and profiles, which have names.
+
+use geofilter_core::country::CountrySet;
+use geofilter_core::policy::{Disputed, Mode, Verdict};
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, types::Json};
+use utoipa::ToSchema;
+
+use super::Store;
+
+/// Whom to let in or keep out. What is not said stays as it is at the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PolicyChoice)]
+pub(crate) struct Choice {
+    /// Allow or block.
+    pub(crate) mode: Mode,
+    /// The countries.
+    pub(crate) countries: CountrySet,
+    /// Hosting networks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hosting: Option<Verdict>,
+    /// Unknown space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unknown: Option<Verdict>,
+    /// Disputed space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) disputed: Option<Disputed>,
+}
+
+/// What somebody is choosing for a host.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct Draft {
+    pub(crate) operator: String,
+    pub(crate) time: i64,
+    pub(crate) choice: Json<Choice>,
+}
+
+/// A choice that has a name.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct Profile {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) operator: String,
+    pub(crate) time: i64,
+    pub(crate) choice: Json<Choice>,
+}
+
+impl Store {
+    /// The draft of a host, if there is one.
+    pub(crate) async fn draft(&self, host: &str) -> Result<Option<Draft>, sqlx::Error> {
+        sqlx::query_as("SELECT operator, time, choice FROM draft WHERE host = ?")
+            .bind(host)
+            .fetch_optional(&self.pool)
+            .await
+    }
+
+    /// Makes this the draft of a host.
+    pub(crate) async fn set_draft(&self, host: &str, draft: &Draft) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "INSERT OR REPLACE INTO draft (host, operator, time, choice) VALUES (?, ?, ?, ?)",
+        )
+        .bind(host)
+        .bind(&draft.operator)
+        .bind(draft.time)
+        .bind(&draft.choice)
+        .execute(&self.pool)
+        .await
+        .map(drop)
+    }
+
+    /// The host has no draft any more.
+    pub(crate) async fn remove_draft(&self, host: &str) -> Result<(), sqlx::Error> {
+        let query = sqlx::query("DELETE FROM draft WHERE host = ?").bind(host);
+        query.execute(&self.pool).await.map(drop)
+    }
+
+    /// All profiles, by name.
+    pub(crate) async fn profiles(&self) -> Result<Vec<Profile>, sqlx::Error> {
+        sqlx::query_as("SELECT * FROM profile ORDER BY name").fetch_all(&self.pool).await
+    }
+
+    /// One of them.
+    pub(crate) async fn profile(&self, id: i64) -> Result<Option<Profile>, sqlx::Error> {
+        sqlx::query_as("SELECT * FROM profile WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await
+    }
+
+    /// Another profile; none if the name is taken, or there are so many already.
+    pub(crate) async fn add_profile(
+        &self,
+        name: &str,
+        draft: &Draft,
+        most: i64,
+    ) -> Result<Option<Profile>, sqlx::Error> {
+        sqlx::query_as(
+            "INSERT INTO profile (name, operator, time, choice)
+             SELECT ?, ?, ?, ? WHERE (SELECT COUNT(*) FROM profile) < ?
+             ON CONFLICT DO NOTHING RETURNING *",
+        )
+        .bind(name)
+        .bind(&draft.operator)
+        .bind(draft.time)
+        .bind(&draft.choice)
+        .bind(most)
+        .fetch_optional(&self.pool)
+        .await
+    }
+
+    /// Gives a profile another name and choice, unless the name is another's. Says whether it did.
+    pub(crate) async fn set_profile(
+        &self,
+        id: i64,
+        name: &str,
+        draft: &Draft,
+    ) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(
+            "UPDATE OR IGNORE profile SET name = ?, operator = ?, time = ?, choice = ? WHERE id = ?",
+        )
+        .bind(name)
+        .bind(&draft.operator)
+        .bind(draft.time)
+        .bind(&draft.choice)
+        .bind(id)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Removes a profile. Says whether there was one.
+    pub(crate) async fn remove_profile(&self, id: i64) -> Result<bool, sqlx::Error> {
+        let done =
+            sqlx::query("DELETE FROM profile WHERE id = ?").bind(id).execute(&self.pool).await?;
+        Ok(done.rows_affected() > 0)
+    }
+}

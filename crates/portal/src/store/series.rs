@@ -1,0 +1,229 @@
+//! What was counted at hosts, step by step: short steps for hours, longer ones for years. A step that is added goes into the
+//! longer ones too, and what is older than is kept goes out with it, so the database never grows beyond the steps that
+//! there is room for, however long it lives and whatever its clock says.
+
+use geofilter_core::counters::Reason;
+use geofilter_core::country::CountryCode;
+use sqlx::{Sqlite, Transaction};
+
+use super::{Store, WRITE};
+use crate::series::{Counts, Packets, STEP, Slot};
+
+/// How long a step is, and how many are kept.
+struct Kept {
+    seconds: i64,
+    slots: i64,
+}
+
+/// Two hours, seven days, two years.
+const KEPT: [Kept; 3] = [
+    Kept { seconds: STEP / 1000, slots: 720 },
+    Kept { seconds: 60, slots: 10_080 },
+    Kept { seconds: 3600, slots: 17_520 },
+];
+
+impl Store {
+    /// Adds steps of the shortest kind to what is known of a host.
+    pub(crate) async fn add_slots(&self, host: &str, slots: &[Slot]) -> Result<(), sqlx::Error> {
+        let mut all = self.pool.begin_with(WRITE).await?;
+        for slot in slots {
+            for kept in &KEPT {
+                add(&mut all, host, kept, slot).await?;
+            }
+        }
+        all.commit().await
+    }
+
+    /// What is known of a host in steps of so many seconds, from one time until before another; steps in which nobody
+    /// looked are left out.
+    pub(crate) async fn slots(
+        &self,
+        host: &str,
+        seconds: i64,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<Slot>, sqlx::Error> {
+        let kept = KEPT.iter().rev().find(|kept| seconds % kept.seconds == 0);
+        let kept = kept.unwrap_or(&KEPT[0]).seconds;
+        let rows: Vec<(i64, i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT time, watched, counts FROM series
+             WHERE host = ? AND step = ? AND time >= ? AND time < ? ORDER BY time",
+        )
+        .bind(host)
+        .bind(kept)
+        .bind(from)
+        .bind(to)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut slots: Vec<Slot> = Vec::new();
+        for (time, watched, counts) in rows {
+            let slot = Slot { time: begins(time, seconds), watched, counts: read(&counts)? };
+            match slots.last_mut() {
+                Some(last) if last.time == slot.time => last.add(slot),
+                Some(_) | None => slots.push(slot),
+            }
+        }
+        Ok(slots)
+    }
+}
+
+/// When the step begins that this time is in.
+fn begins(time: i64, seconds: i64) -> i64 {
+    time.div_euclid(seconds * 1000) * seconds * 1000
+}
+
+async fn add(
+    all: &mut Transaction<'_, Sqlite>,
+    host: &str,
+    kept: &Kept,
+    slot: &Slot,
+) -> Result<(), sqlx::Error> {
+    let mut slot = Slot { time: begins(slot.time, kept.seconds), ..slot.clone() };
+    let known: Option<(i64, Vec<u8>)> = sqlx::query_as(
+        "SELECT watched, counts FROM series WHERE host = ? AND step = ? AND time = ?",
+    )
+    .bind(host)
+    .bind(kept.seconds)
+    .bind(slot.time)
+    .fetch_optional(&mut **all)
+    .await?;
+    let is_new = known.is_none();
+    if let Some((watched, counts)) = known {
+        slot.add(Slot { time: slot.time, watched, counts: read(&counts)? });
+    }
+    let counts = written(&slot.counts)?;
+    sqlx::query(
+        "INSERT OR REPLACE INTO series (host, step, time, watched, counts) VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(host)
+    .bind(kept.seconds)
+    .bind(slot.time)
+    .bind(slot.watched)
+    .bind(counts)
+    .execute(&mut **all)
+    .await?;
+    match is_new {
+        true => forget(all, host, kept).await,
+        false => Ok(()),
+    }
+}
+
+/// Counted, and not by age: a clock that is wrong for a while must not cost years.
+async fn forget(
+    all: &mut Transaction<'_, Sqlite>,
+    host: &str,
+    kept: &Kept,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM series WHERE host = ?1 AND step = ?2 AND time <= (
+             SELECT time FROM series WHERE host = ?1 AND step = ?2 ORDER BY time DESC LIMIT 1 OFFSET ?3)",
+    )
+    .bind(host)
+    .bind(kept.seconds)
+    .bind(kept.slots)
+    .execute(&mut **all)
+    .await
+    .map(drop)
+}
+
+/// [`Counts`] as they are kept: by the number of a reason, and the letters of a country.
+type Row = (Vec<(u8, Packets)>, Vec<([u8; 2], Packets)>);
+
+fn written(counts: &Counts) -> Result<Vec<u8>, sqlx::Error> {
+    let reasons = counts.reasons.iter().map(|(reason, packets)| (*reason as u8, *packets));
+    let letters = |code: &CountryCode| [code.as_str().as_bytes()[0], code.as_str().as_bytes()[1]];
+    let countries = counts.countries.iter().map(|(code, packets)| (letters(code), *packets));
+    let row: Row = (reasons.collect(), countries.collect());
+    postcard::to_allocvec(&row).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+/// What a later version counted by, and this one does not know, is left out.
+fn read(counts: &[u8]) -> Result<Counts, sqlx::Error> {
+    let (reasons, countries): Row =
+        postcard::from_bytes(counts).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let reason = |number: u8| Reason::ALL.get(usize::from(number)).copied();
+    let code = |letters: [u8; 2]| CountryCode::parse(str::from_utf8(&letters).ok()?).ok();
+    let reasons = reasons.into_iter().filter_map(|(number, of)| Some((reason(number)?, of)));
+    let countries = countries.into_iter().filter_map(|(letters, of)| Some((code(letters)?, of)));
+    Ok(Counts { reasons: reasons.collect(), countries: countries.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use geofilter_core::country::CountryId;
+
+    use super::*;
+
+    /// Bytes that the steps of a host may take on disk, whatever happens there.
+    const MOST: u64 = 128 << 20;
+    const MINUTE: i64 = 60_000;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    /// A flood of twenty million packets a second, most of which are dropped, from all the world.
+    const FLOOD: Packets = Packets { dropped: 700_000, would_drop: 0, passed: 100_000 };
+
+    /// Counts the same at each of these times.
+    async fn counted(store: &Store, times: impl Iterator<Item = i64>) {
+        let countries: Vec<_> = CountryId::all().map(|id| (id.code(), FLOOD)).collect();
+        let counts = Counts {
+            reasons: [(Reason::Country, FLOOD)].into(),
+            countries: countries.into_iter().collect(),
+        };
+        let slot = |time| Slot { time, watched: STEP, counts: counts.clone() };
+        let slots: Vec<Slot> = times.map(slot).collect();
+        for some in slots.chunks(100) {
+            store.add_slots("local", some).await.unwrap();
+        }
+    }
+
+    fn every(step: i64, from: i64, to: i64) -> impl Iterator<Item = i64> {
+        (from..to).step_by(usize::try_from(step).unwrap())
+    }
+
+    #[tokio::test]
+    async fn two_years_of_a_flood_from_everywhere_take_no_more_room_than_there_is() {
+        // Nothing is learnt from a disk that is slow.
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let store = Store::open(dir.path()).await.unwrap();
+        // A month more than is kept.
+        let end = 1_000_000 * HOUR;
+        counted(&store, every(HOUR, end - 760 * DAY, end - 7 * DAY)).await;
+        counted(&store, every(MINUTE, end - 7 * DAY, end - 2 * HOUR)).await;
+        counted(&store, every(STEP, end - 2 * HOUR, end)).await;
+
+        let kept = async |seconds| store.slots("local", seconds, 0, i64::MAX).await.unwrap();
+        let lengths = [kept(10).await.len(), kept(60).await.len(), kept(3600).await.len()];
+        assert_eq!(lengths, [720, 10_080, 17_520]);
+        let last = store.slots("local", 3600, end - HOUR, end).await.unwrap().remove(0);
+        assert_eq!((last.watched, last.counts.countries.len()), (HOUR, CountryId::all().count()));
+        assert!(last.counts.countries.values().all(|of| of.dropped == 360 * FLOOD.dropped));
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        assert!(bytes < MOST, "{bytes} bytes");
+    }
+
+    #[tokio::test]
+    async fn longer_steps_are_made_of_shorter_ones_and_a_gap_stays_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).await.unwrap();
+        counted(&store, every(STEP, 0, MINUTE)).await;
+        counted(&store, every(STEP, 3 * MINUTE, 3 * MINUTE + 2 * STEP)).await;
+        let told = async |seconds| {
+            let slots = store.slots("local", seconds, 0, i64::MAX).await.unwrap();
+            slots.into_iter().map(|slot| (slot.time, slot.watched)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(60).await, [(0, MINUTE), (3 * MINUTE, 2 * STEP)]);
+        assert_eq!(told(120).await, [(0, MINUTE), (2 * MINUTE, 2 * STEP)]);
+        assert_eq!(told(3600).await, [(0, MINUTE + 2 * STEP)]);
+        assert!(store.slots("elsewhere", 60, 0, i64::MAX).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_wrong_for_a_while_costs_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).await.unwrap();
+        let now = 1_000_000 * HOUR;
+        counted(&store, [now, 0, 4 * now].into_iter()).await;
+        assert_eq!(store.slots("local", 10, now, now + 1).await.unwrap().len(), 1);
+    }
+}
