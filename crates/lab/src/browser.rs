@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::namespace::Namespace;
 use crate::portal::Portal;
@@ -39,12 +39,21 @@ impl Browser {
     /// # Errors
     /// What went wrong with it.
     pub fn does(&mut self, deed: &str, words: &[&str]) -> Result<()> {
+        self.tells(deed, words).map(drop)
+    }
+
+    /// The same, and returns what the script says of it.
+    ///
+    /// # Errors
+    /// What went wrong with it.
+    pub fn tells(&mut self, deed: &str, words: &[&str]) -> Result<String> {
         let line = [&[deed], words].concat().join("\t");
         writeln!(self.told.as_mut().context("it was closed")?, "{line}")?;
         let mut said = String::new();
         self.said.read_line(&mut said)?;
-        ensure!(said == "done\n", "the browser: {said}");
-        Ok(())
+        let told = said.trim_end().strip_prefix("done");
+        let told = told.with_context(|| format!("the browser: {said}"))?;
+        Ok(told.trim_start().to_owned())
     }
 
     /// Makes the portal's first operator there, by the one-time link.

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+use std::{io, thread};
 
 use geofilter_core::geodata::embedded;
 
@@ -49,6 +52,27 @@ impl<'a> Phones<'a> {
         assert_eq!((first.as_str(), from.ip().to_canonical()), (payload, source.ip()));
         assert_eq!(next(&self.pbx).unwrap().0, "marker");
         true
+    }
+
+    /// When the PBX was sent something last, until told to end.
+    ///
+    /// # Errors
+    /// If it can't listen.
+    pub fn last_heard(&self, ends: &AtomicBool) -> io::Result<Option<SystemTime>> {
+        let pbx = self.pbx.try_clone()?;
+        pbx.set_nonblocking(true)?;
+        let (mut last, mut packet) = (None, [0; 2048]);
+        while !ends.load(Ordering::Relaxed) {
+            match pbx.recv(&mut packet) {
+                Ok(_) => last = Some(SystemTime::now()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    thread::sleep(Duration::from_micros(100));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        pbx.set_nonblocking(false)?;
+        Ok(last)
     }
 
     /// Whether a call from some port of this address reaches the PBX.

@@ -5,10 +5,11 @@ use std::net::{TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-use std::{fs, io};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+use std::{fs, io, thread};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use geofilter_core::geodata::embedded;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use crate::addresses::Addresses;
 use crate::namespace::Namespace;
 use crate::phones::{INVITE, Phones};
 use crate::process::{Agent, binary};
-use crate::site::{PBX_V4, Site, WAN};
+use crate::site::{PBX_V4, SIP, Site, WAN};
 
 /// Who the portal runs as in tests, and what an agent's configuration says of it.
 const USER: &str = "nobody";
@@ -133,6 +134,37 @@ impl Scene<'_> {
         let internet = &self.phones.site.internet;
         internet.ip(&format!("route replace {PBX_V4}/32 dev net0 table local src {address}"))?;
         Ok(Client { namespace: internet, ..self.portal.stranger() })
+    }
+
+    /// The namespace of the internet.
+    pub fn internet(&self) -> &Namespace {
+        &self.phones.site.internet
+    }
+
+    /// When the last packet from China reached the PBX, one of which is sent every millisecond from before something is done until
+    /// a while after.
+    ///
+    /// # Errors
+    /// If it can't be done, or nothing came at all.
+    pub fn last_from_china<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<(T, SystemTime)> {
+        const WHILE: Duration = Duration::from_millis(500);
+        let ends = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let sender = scope.spawn(|| -> io::Result<()> {
+                while !ends.load(Ordering::Relaxed) {
+                    self.abroad.send_to(INVITE.as_bytes(), (PBX_V4, SIP))?;
+                    thread::sleep(Duration::from_millis(1));
+                }
+                Ok(())
+            });
+            let last = scope.spawn(|| self.phones.last_heard(&ends));
+            let done = act();
+            thread::sleep(WHILE);
+            ends.store(true, Ordering::Relaxed);
+            sender.join().map_err(|_| anyhow!("the sender panicked"))??;
+            let last = last.join().map_err(|_| anyhow!("the PBX panicked"))??;
+            Ok((done?, last.context("nothing came from China")?))
+        })
     }
 
     /// Whether a call from this address of the internet reaches the PBX.

@@ -7,11 +7,9 @@ use std::process::Command;
 
 use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
-use geofilter_lab::portal::{Client, Scene};
+use geofilter_lab::portal::{Client, HOST, Scene};
 use geofilter_lab::site::PBX_V4;
 use serde_json::json;
-
-const HOST: &str = "/api/v1/hosts/local";
 
 fn travels(client: &Client<'_>, token: &str) -> (u16, String) {
     let answer = client.send("POST", "/api/v1/travel", Some(&json!({ "token": token }))).unwrap();

@@ -4,11 +4,10 @@
 
 use std::fs;
 
-use geofilter_lab::portal::{Client, Scene};
+use geofilter_lab::portal::{Client, HOST, Scene};
 use geofilter_lab::receivers::Receiver;
 use serde_json::{Value, json};
 
-const HOST: &str = "/api/v1/hosts/local";
 const RECIPIENTS: &str = "/api/v1/recipients";
 
 fn add(ana: &Client<'_>, name: &str, target: Value, wants: &[&str]) -> String {
