@@ -228,6 +228,8 @@ pub enum FailureKind {
     Failed,
     /// The request makes no sense.
     Invalid,
+    /// What the host does now leaves nothing to do of that kind, such as to confirm.
+    Unfit,
     /// It is dangerous, and the danger was not accepted.
     Risky,
     /// No agent answers.

@@ -399,7 +399,8 @@ impl<'a> Client<'a> {
         self.namespace.inside(move || exchange(request))?
     }
 
-    fn own_headers(&self) -> Vec<(&str, &str)> {
+    /// What says who asks.
+    pub fn own_headers(&self) -> Vec<(&str, &str)> {
         let cookie = self.cookie.as_deref().map(|cookie| ("cookie", cookie));
         let csrf = self.csrf.as_deref().map(|csrf| ("x-csrf-token", csrf));
         cookie.into_iter().chain(csrf).collect()

@@ -34,6 +34,9 @@ pub(crate) enum Kind {
     /// It is dangerous, and the dangers in `risks` were not accepted.
     #[serde(rename = "urn:geofilter:risky")]
     Risky,
+    /// What the host does now leaves nothing to do of that kind.
+    #[serde(rename = "urn:geofilter:unfit")]
+    Unfit,
     /// The agent does not answer; what the kernel holds stays in force.
     #[serde(rename = "urn:geofilter:unreachable")]
     Unreachable,
@@ -74,6 +77,7 @@ impl Problem {
             Kind::Locked => (StatusCode::TOO_MANY_REQUESTS, "too many attempts"),
             Kind::Missing => (StatusCode::NOT_FOUND, "not found"),
             Kind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "makes no sense"),
+            Kind::Unfit => (StatusCode::CONFLICT, "nothing to do"),
             Kind::Risky => (StatusCode::CONFLICT, "dangerous"),
             Kind::Unreachable => (StatusCode::SERVICE_UNAVAILABLE, "the agent does not answer"),
             Kind::Failed => (StatusCode::BAD_GATEWAY, "failed"),
@@ -103,6 +107,7 @@ impl From<Failure> for Problem {
         let kind = match failure.kind {
             FailureKind::Failed => Kind::Failed,
             FailureKind::Invalid => Kind::Invalid,
+            FailureKind::Unfit => Kind::Unfit,
             FailureKind::Risky => Kind::Risky,
             FailureKind::Unreachable => Kind::Unreachable,
         };
@@ -165,7 +170,7 @@ impl IntoResponses for Problem {
     /// Whatever is not as it should be is answered with one.
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         let one = |status: &str| (status.to_owned(), Ref::from_response_name(NAME).into());
-        ["401", "403", "404", "409", "413", "415", "422", "429", "500", "502", "503", "507"]
+        ["400", "401", "403", "404", "409", "413", "415", "422", "429", "500", "502", "503", "507"]
             .map(one)
             .into()
     }

@@ -493,7 +493,18 @@ fn answered(reply: Result<Reply, Failure>) -> Reply {
 }
 
 pub(super) fn failure(refusal: &Refusal) -> Failure {
-    Failure::new(FailureKind::Failed, refusal.to_string())
+    let kind = match refusal {
+        Refusal::NothingPending
+        | Refusal::TooLate
+        | Refusal::NotPaused
+        | Refusal::NothingToPause
+        | Refusal::PolicyLost => FailureKind::Unfit,
+        Refusal::NotSaved(_)
+        | Refusal::NotApplied(_)
+        | Refusal::NotAttached(_)
+        | Refusal::NotDetached(_) => FailureKind::Failed,
+    };
+    Failure::new(kind, refusal.to_string())
 }
 
 /// The error with what caused it.

@@ -172,7 +172,7 @@ fn complain(failure: &Failure, as_json: bool) {
 
 fn exit_code(kind: FailureKind) -> ExitCode {
     ExitCode::from(match kind {
-        FailureKind::Failed => 1,
+        FailureKind::Failed | FailureKind::Unfit => 1,
         FailureKind::Invalid => 2,
         FailureKind::Risky => 3,
         FailureKind::Unreachable => 4,
