@@ -43,6 +43,9 @@ export function eventful({ times, stopped, passed }: Course): Row[] {
   return rows.filter((row) => (row.stopped ?? 0) + (row.passed ?? 0) > 0).reverse();
 }
 
+/** Steps at the end that may not be over, or not be kept, yet. */
+const OPEN = 2;
+
 /** From when until when nobody looked, in seconds since 1970; the latest first. */
 export function gaps({ times, stopped }: Course, step: number): [from: number, to: number][] {
   const found: [number, number][] = [];
@@ -52,5 +55,6 @@ export function gaps({ times, stopped }: Course, step: number): [from: number, t
     if (last && last[1] === time) last[1] = time + step;
     else found.unshift([time, time + step]);
   });
-  return found;
+  const over = (times.at(-1) ?? 0) - (OPEN - 1) * step;
+  return found.filter(([from]) => from < over);
 }

@@ -243,7 +243,10 @@ impl<'a> Portal<'a> {
     /// # Errors
     /// If it does not end well.
     pub fn end(&mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        // It may have been ended before.
+        if self.child.try_wait()?.is_none() {
+            kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        }
         let ended = self.child.wait()?;
         ensure!(ended.success(), "the portal ended with {ended}");
         Ok(())

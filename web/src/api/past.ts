@@ -25,6 +25,7 @@ export function useSeries(range: Range, by: By) {
       const from = new Date(Date.now() - seconds * 1_000).toISOString();
       return done(api.GET("/api/v1/hosts/{host}/series", { params: { ...params, query: { from, by } } }));
     },
+    placeholderData: (before) => before,
     refetchInterval: every,
   });
 }

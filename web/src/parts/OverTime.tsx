@@ -86,7 +86,7 @@ function What({ shown, show, countries, reasons }: Choosing) {
 }
 
 function Drawn({ series, shown, range }: { series: Series; shown: Shown; range: Range }) {
-  const { words, number, moment, language } = useWords();
+  const { words, number, time, moment, language } = useWords();
   const history = useHistory(MARKED);
   const [pointed, point] = useState<number>();
   const of = useMemo(() => {
@@ -126,7 +126,7 @@ function Drawn({ series, shown, range }: { series: Series; shown: Shown; range: 
           {pointed !== undefined &&
             at !== undefined &&
             words.overTime.at(
-              moment(new Date(at * 1_000)),
+              (range === "hours" ? time : moment)(new Date(at * 1_000)),
               count(of.stopped[pointed]),
               count(of.passed[pointed]),
             )}
@@ -153,9 +153,9 @@ function Drawn({ series, shown, range }: { series: Series; shown: Shown; range: 
 }
 
 function Table({ of, step, unit }: { of: Course; step: number; unit: string }) {
-  const { words, number, moment } = useWords();
+  const { words, number, time, moment } = useWords();
   const [open, setOpen] = useState(false);
-  const when = (seconds: number) => moment(new Date(seconds * 1_000));
+  const when = (seconds: number) => (step < 60 ? time : moment)(new Date(seconds * 1_000));
   const rows = open ? eventful(of) : [];
   const unseen = open ? gaps(of, step) : [];
   return (

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Seek};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use geofilter_dataplane::fault;
@@ -17,8 +18,8 @@ use super::{DATABASE, PORTAL, Part};
 /// What the agent keeps and needs again: the policy, exemptions and bans with the last addresses of names, and evidence.
 /// Its baseline is of this machine and this boot, and no other one's.
 const OF_AGENT: [&str; 3] = ["state.json", "overrides.jsonl", "evidence.json"];
-/// Milliseconds that a portal which writes is waited for.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long a portal that writes is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a part is read from.
 pub(super) type Content = Box<dyn Read>;

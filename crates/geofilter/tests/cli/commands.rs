@@ -309,6 +309,8 @@ fn every_command_explains_itself() {
         "off",
         "status",
         "recommend",
+        "backup",
+        "restore",
         "why",
         "exempt",
         "exempt add",

@@ -14,7 +14,7 @@ mod travellers;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
+use sqlx::{Connection, SqlitePool};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 pub(crate) use audit::{Deed, Entry};
@@ -58,7 +58,10 @@ impl Store {
             // The portal may write nowhere but in its own folder.
             .pragma("temp_store", "MEMORY")
             .foreign_keys(true);
-        let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS);
+        // One whose transaction failed on a full disk, and was undone by SQLite itself, is of no more use.
+        let pool = SqlitePoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .after_release(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }));
         let pool = pool.connect_with(options).await?;
         sqlx::migrate!().run(&pool).await?;
         Ok(Self { pool })
