@@ -17,7 +17,7 @@ endif
 
 GEOFILTER := target/release/geofilter
 
-.PHONY: help up demo test bench benches lab soak build deps data lint
+.PHONY: help up demo test bench benches lab soak audience build deps data lint
 .NOTPARALLEL:
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo 'make lab                attacks on a real PBX during calls, with filters and without, into bench/LAB.md;'
 	@echo '                        PART=floods measures that alone anew'
 	@echo 'make soak HOURS=1       attacks, calls and changes for hours: what grows, into bench/SOAK.md'
+	@echo 'make audience           200 operators at the web page during a flood, into bench/AUDIENCE.md'
 	@echo 'make build              build $(GEOFILTER)'
 	@echo 'make lint               check format and lints'
 	@echo 'make deps               install the Debian packages that are missing'
@@ -70,6 +71,10 @@ lab: require-root build
 soak: require-root build
 	@scripts/deps lab
 	@target/release/soak $(HOURS)
+
+audience: require-root build
+	@scripts/deps lab
+	@target/release/audience
 
 lint:
 	@scripts/deps build

@@ -136,9 +136,9 @@ impl Scene<'_> {
         Ok(Client { namespace: internet, ..self.portal.stranger() })
     }
 
-    /// The namespace of the internet.
-    pub fn internet(&self) -> &Namespace {
-        &self.phones.site.internet
+    /// Where it is.
+    pub fn site(&self) -> &Site {
+        self.phones.site
     }
 
     /// When the last packet from China reached the PBX, one of which is sent every millisecond from before something is done until
@@ -454,18 +454,30 @@ pub struct Events {
 }
 
 impl Events {
+    /// The next one, and its name.
+    ///
+    /// # Errors
+    /// If none comes in time.
+    pub fn any(&mut self) -> Result<(String, Value)> {
+        loop {
+            let line = self.lines.next().context("the stream has ended")??;
+            if let Some(name) = line.strip_prefix("event: ") {
+                let data = self.lines.next().context("the stream has ended")??;
+                let data = data.strip_prefix("data: ").context("no data")?;
+                return Ok((name.to_owned(), serde_json::from_str(data)?));
+            }
+        }
+    }
+
     /// The next one of this name, for as long as one of any name comes in time.
     ///
     /// # Errors
     /// If none does.
     pub fn next(&mut self, name: &str) -> Result<Value> {
-        let wanted = format!("event: {name}");
         loop {
-            let line = self.lines.next().context("the stream has ended")??;
-            if line == wanted {
-                let data = self.lines.next().context("the stream has ended")??;
-                let data = data.strip_prefix("data: ").context("no data")?;
-                return Ok(serde_json::from_str(data)?);
+            let (found, data) = self.any()?;
+            if found == name {
+                return Ok(data);
             }
         }
     }

@@ -52,7 +52,7 @@ fn a_traveller_opens_the_link_on_the_phone() {
         // The way of the phone is that of its browser.
         drop(scene.abroad(hotel).unwrap());
         assert!(!scene.lets_in(hotel));
-        let mut phone = Browser::open(scene.internet()).unwrap();
+        let mut phone = Browser::open(&scene.site().internet).unwrap();
         let link = format!("{}travel#{}", scene.portal.url, made["token"].as_str().unwrap());
         phone.does("open", &[&link]).unwrap();
         phone.shoot("travel").unwrap();

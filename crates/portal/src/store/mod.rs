@@ -14,8 +14,8 @@ mod travellers;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::{Connection, SqlitePool};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqlitePool};
 
 pub(crate) use audit::{Deed, Entry};
 
