@@ -1,7 +1,5 @@
 //! The page where nobody looks at it: how soon the kernel does what is clicked, a traveller's phone, and who is told.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::{Duration, UNIX_EPOCH};
 
 use geofilter_core::geodata::embedded;

@@ -1,7 +1,5 @@
 //! What the portal answers is what its description says, to whatever may be asked and whatever may not: asked by Schemathesis.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::path::Path;
 use std::process::Command;
 
