@@ -203,7 +203,7 @@ pub(super) async fn remove_profile(
 impl By<Changing> {
     /// A choice of this operator's, now.
     pub(super) fn draft(&self, choice: Choice) -> Draft {
-        Draft { operator: self.session.name.clone(), time: clock::now(), choice: choice.into() }
+        Draft { operator: self.name.clone(), time: clock::now(), choice: choice.into() }
     }
 }
 

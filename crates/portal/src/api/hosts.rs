@@ -350,7 +350,7 @@ impl Shared {
         let time = clock::now();
         self.store.see(HOST, time, &self.status().await?).await?;
         if matches!(request, Request::Enforce { .. } | Request::Observe) {
-            self.store.chose(HOST, generation.0, &by.session.name).await?;
+            self.store.chose(HOST, generation.0, &by.name).await?;
         }
         Ok(())
     }

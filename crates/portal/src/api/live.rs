@@ -22,7 +22,7 @@ use crate::host::Host;
 use crate::hub::Event;
 use crate::problem::Problem;
 use crate::server::Shared;
-use crate::session::{By, Seeing};
+use crate::session::{By, Pass, Seeing};
 
 /// A comment this often keeps the stream open where something between closes what is silent.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -87,8 +87,8 @@ pub(super) async fn events(
     let looked = Arc::new(AtomicI64::new(clock::now()));
     // At least the status comes every second.
     let events = events.then(move |event| {
-        let (shared, looked, session) = (Arc::clone(&shared), Arc::clone(&looked), by.session.id);
-        async move { shared.may_still_see(session, &looked).await.then_some(event) }
+        let (shared, looked, pass) = (Arc::clone(&shared), Arc::clone(&looked), by.pass);
+        async move { shared.may_still_see(pass, &looked).await.then_some(event) }
     });
     let events = events.map_while(|event| event).map(|event| {
         let missed = |BroadcastStreamRecvError::Lagged(entries)| Event::skipped(entries);
@@ -99,13 +99,17 @@ pub(super) async fn events(
 }
 
 impl Shared {
-    /// Whether the session goes on; looked at now and then.
-    async fn may_still_see(&self, session: i64, looked: &AtomicI64) -> bool {
+    /// Whether what was shown is still good; looked at now and then.
+    async fn may_still_see(&self, pass: Pass, looked: &AtomicI64) -> bool {
         let now = clock::now();
         if now - looked.load(Ordering::Relaxed) < EVERY {
             return true;
         }
         looked.store(now, Ordering::Relaxed);
-        self.store.goes_on(session, now).await.unwrap_or(false)
+        let goes_on = match pass {
+            Pass::Session(id) => self.store.goes_on(id, now).await,
+            Pass::Token(id) => self.store.token_goes_on(id, now).await,
+        };
+        goes_on.unwrap_or(false)
     }
 }

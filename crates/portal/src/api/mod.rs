@@ -16,6 +16,7 @@ mod records;
 mod series;
 mod session;
 mod sessions;
+mod tokens;
 mod travellers;
 
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::RequestBodyTimeoutLayer;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -57,12 +58,12 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
     info(
         title = "GeoFilter portal",
         version = "1",
-        description = "Select countries, see what that does, and what is dropped. Whoever asks has a session, by the cookie that signing in sets; a request that changes something repeats the session's `csrf` in the header `x-csrf-token`.",
+        description = "Select countries, see what that does, and what is dropped. Whoever asks has a session, by the cookie that signing in sets; a request that changes something repeats the session's `csrf` in the header `x-csrf-token`. A program shows a token instead, in `Authorization: Bearer`, and repeats nothing; who may sign in, who may do what, and who is told of what is not for programs.",
         license(name = "Apache-2.0 OR MIT")
     ),
     components(schemas(Problem)),
     modifiers(&Session),
-    security(("session" = []))
+    security(("session" = []), ("token" = []))
 )]
 struct Described;
 
@@ -73,6 +74,8 @@ impl Modify for Session {
         let components = document.components.get_or_insert_default();
         let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(COOKIE)));
         components.add_security_scheme("session", cookie);
+        let token = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("token", token);
         components.responses.insert(problem::NAME.to_owned(), problem::described().into());
     }
 }
@@ -85,6 +88,8 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(sessions::sessions))
         .routes(routes!(sessions::end_session))
         .routes(routes!(operators::operators, operators::add_operator))
+        .routes(routes!(tokens::tokens, tokens::add_token))
+        .routes(routes!(tokens::remove_token))
         .routes(routes!(operators::set_role, operators::remove_operator))
         .routes(routes!(countries::countries))
         .routes(routes!(hosts::hosts))

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::passwords;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
-use crate::session::{Administering, By};
+use crate::session::{Administering, Signed};
 use crate::store::{Deed, Operator, Role};
 
 /// The operators.
@@ -56,12 +56,12 @@ pub(crate) struct NewRole {
 
 /// The operators.
 #[utoipa::path(
-    get, path = "/api/v1/operators", tag = "operators",
+    get, path = "/api/v1/operators", tag = "operators", security(("session" = [])),
     responses((status = 200, body = Operators), Problem)
 )]
 pub(super) async fn operators(
     State(shared): State<Arc<Shared>>,
-    _by: By<Administering>,
+    _by: Signed<Administering>,
 ) -> Result<Body<Operators>, Problem> {
     let operators = shared.store.operators().await?.into_iter().map(|operator| OperatorReport {
         name: operator.name,
@@ -73,12 +73,12 @@ pub(super) async fn operators(
 
 /// Add an operator.
 #[utoipa::path(
-    post, path = "/api/v1/operators", tag = "operators", request_body = NewOperator,
+    post, path = "/api/v1/operators", tag = "operators", security(("session" = [])), request_body = NewOperator,
     responses((status = 201, description = "The operator may sign in."), Problem)
 )]
 pub(super) async fn add_operator(
     State(shared): State<Arc<Shared>>,
-    by: By<Administering>,
+    by: Signed<Administering>,
     Body(NewOperator { name, password, role }): Body<NewOperator>,
 ) -> Result<StatusCode, Problem> {
     let name = passwords::check_name(&name)?;
@@ -96,13 +96,13 @@ pub(super) async fn add_operator(
 
 /// Give an operator another role, at once.
 #[utoipa::path(
-    put, path = "/api/v1/operators/{name}", tag = "operators", request_body = NewRole,
+    put, path = "/api/v1/operators/{name}", tag = "operators", security(("session" = [])), request_body = NewRole,
     params(("name" = String, Path, description = "The operator's name.")),
     responses((status = 204, description = "It is in force."), Problem)
 )]
 pub(super) async fn set_role(
     State(shared): State<Arc<Shared>>,
-    by: By<Administering>,
+    by: Signed<Administering>,
     Path(name): Path<String>,
     Body(NewRole { role }): Body<NewRole>,
 ) -> Result<StatusCode, Problem> {
@@ -119,13 +119,13 @@ pub(super) async fn set_role(
 
 /// Remove an operator, whose sessions end at once.
 #[utoipa::path(
-    delete, path = "/api/v1/operators/{name}", tag = "operators",
+    delete, path = "/api/v1/operators/{name}", tag = "operators", security(("session" = [])),
     params(("name" = String, Path, description = "The operator's name.")),
     responses((status = 204, description = "The operator may do nothing any more."), Problem)
 )]
 pub(super) async fn remove_operator(
     State(shared): State<Arc<Shared>>,
-    by: By<Administering>,
+    by: Signed<Administering>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let operator = shared.operator(&name).await?;

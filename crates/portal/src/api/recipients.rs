@@ -15,7 +15,7 @@ use crate::notices::{Notice, Occasion};
 use crate::passwords;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
-use crate::session::{Administering, By};
+use crate::session::{Administering, Signed};
 use crate::store::{Deed, Delivered, Recipient};
 
 /// The recipients of notices.
@@ -62,12 +62,12 @@ pub(crate) struct Wants {
 
 /// The recipients of notices, and what they were told lately.
 #[utoipa::path(
-    get, path = "/api/v1/recipients", tag = "notices",
+    get, path = "/api/v1/recipients", tag = "notices", security(("session" = [])),
     responses((status = 200, body = Recipients), Problem)
 )]
 pub(super) async fn recipients(
     State(shared): State<Arc<Shared>>,
-    _by: By<Administering>,
+    _by: Signed<Administering>,
 ) -> Result<Body<Recipients>, Problem> {
     let recipients = shared.store.recipients().await?.into_iter().map(RecipientReport::of);
     let deliveries = shared.store.deliveries().await?;
@@ -76,12 +76,12 @@ pub(super) async fn recipients(
 
 /// Tell somebody from now on.
 #[utoipa::path(
-    post, path = "/api/v1/recipients", tag = "notices", request_body = NewRecipient,
+    post, path = "/api/v1/recipients", tag = "notices", security(("session" = [])), request_body = NewRecipient,
     responses((status = 201, body = RecipientReport), Problem)
 )]
 pub(super) async fn add_recipient(
     State(shared): State<Arc<Shared>>,
-    by: By<Administering>,
+    by: Signed<Administering>,
     Body(NewRecipient { name, target, wants }): Body<NewRecipient>,
 ) -> Result<(StatusCode, Body<RecipientReport>), Problem> {
     let name = passwords::check_name(&name)?.to_owned();
@@ -96,13 +96,13 @@ pub(super) async fn add_recipient(
 
 /// Say of what somebody is told.
 #[utoipa::path(
-    put, path = "/api/v1/recipients/{id}", tag = "notices", request_body = Wants,
+    put, path = "/api/v1/recipients/{id}", tag = "notices", security(("session" = [])), request_body = Wants,
     params(("id" = i64, Path, description = "Its number.")),
     responses((status = 204, description = "It is in force."), Problem)
 )]
 pub(super) async fn set_wants(
     State(shared): State<Arc<Shared>>,
-    by: By<Administering>,
+    by: Signed<Administering>,
     Path(id): Path<i64>,
     Body(Wants { wants }): Body<Wants>,
 ) -> Result<StatusCode, Problem> {
@@ -118,13 +118,13 @@ pub(super) async fn set_wants(
 
 /// Tell somebody nothing any more.
 #[utoipa::path(
-    delete, path = "/api/v1/recipients/{id}", tag = "notices",
+    delete, path = "/api/v1/recipients/{id}", tag = "notices", security(("session" = [])),
     params(("id" = i64, Path, description = "Its number.")),
     responses((status = 204, description = "It is told nothing any more."), Problem)
 )]
 pub(super) async fn remove_recipient(
     State(shared): State<Arc<Shared>>,
-    by: By<Administering>,
+    by: Signed<Administering>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode, Problem> {
     let recipient = shared.recipient(id).await?;
@@ -138,13 +138,13 @@ pub(super) async fn remove_recipient(
 
 /// Tell somebody something, to see whether it arrives. It is answered once it did.
 #[utoipa::path(
-    post, path = "/api/v1/recipients/{id}/test", tag = "notices",
+    post, path = "/api/v1/recipients/{id}/test", tag = "notices", security(("session" = [])),
     params(("id" = i64, Path, description = "Its number.")),
     responses((status = 204, description = "It was taken."), Problem)
 )]
 pub(super) async fn test_recipient(
     State(shared): State<Arc<Shared>>,
-    by: By<Administering>,
+    by: Signed<Administering>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode, Problem> {
     let Recipient { name, target, .. } = shared.recipient(id).await?;

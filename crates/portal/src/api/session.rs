@@ -14,7 +14,7 @@ use crate::passwords;
 use crate::problem::{Kind, Problem};
 use crate::secret::{self, Token};
 use crate::server::Shared;
-use crate::session::{By, COOKIE, Seeing, Source};
+use crate::session::{COOKIE, Seeing, Signed, Source};
 use crate::store::{Begun, Deed, LONGEST, Operator, Role};
 
 /// Seconds for which a browser keeps the cookie; when the session ends, the portal says.
@@ -57,10 +57,10 @@ pub(crate) struct First {
 
 /// Who asks.
 #[utoipa::path(
-    get, path = "/api/v1/session", tag = "session",
+    get, path = "/api/v1/session", tag = "session", security(("session" = [])),
     responses((status = 200, body = Session), Problem)
 )]
-pub(super) async fn current(by: By<Seeing>) -> Body<Session> {
+pub(super) async fn current(by: Signed<Seeing>) -> Body<Session> {
     Body(Session::of(&by.session))
 }
 
@@ -131,12 +131,12 @@ pub(crate) struct NewPassword {
 
 /// Have another password. All other sessions of this operator end.
 #[utoipa::path(
-    put, path = "/api/v1/session/password", tag = "session", request_body = NewPassword,
+    put, path = "/api/v1/session/password", tag = "session", security(("session" = [])), request_body = NewPassword,
     responses((status = 204, description = "It is in force."), Problem)
 )]
 pub(super) async fn new_password(
     State(shared): State<Arc<Shared>>,
-    by: By<Seeing>,
+    by: Signed<Seeing>,
     Body(NewPassword { old, new }): Body<NewPassword>,
 ) -> Result<StatusCode, Problem> {
     let operator = shared.store.operator(&by.session.name).await?;
@@ -152,12 +152,12 @@ pub(super) async fn new_password(
 
 /// Sign out.
 #[utoipa::path(
-    delete, path = "/api/v1/session", tag = "session",
+    delete, path = "/api/v1/session", tag = "session", security(("session" = [])),
     responses((status = 204, description = "The session has ended."), Problem)
 )]
 pub(super) async fn sign_out(
     State(shared): State<Arc<Shared>>,
-    by: By<Seeing>,
+    by: Signed<Seeing>,
 ) -> Result<Response, Problem> {
     shared.store.end_session(by.session.operator, by.session.id).await?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie("", 0)?)]).into_response())

@@ -11,7 +11,7 @@ use super::{Body, Path};
 use crate::clock;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
-use crate::session::{By, Seeing};
+use crate::session::{Seeing, Signed};
 
 /// The sessions of an operator.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,12 +37,12 @@ pub(crate) struct SessionReport {
 
 /// Where you are signed in.
 #[utoipa::path(
-    get, path = "/api/v1/sessions", tag = "session",
+    get, path = "/api/v1/sessions", tag = "session", security(("session" = [])),
     responses((status = 200, body = Sessions), Problem)
 )]
 pub(super) async fn sessions(
     State(shared): State<Arc<Shared>>,
-    by: By<Seeing>,
+    by: Signed<Seeing>,
 ) -> Result<Body<Sessions>, Problem> {
     let sessions = shared.store.sessions(by.session.operator, clock::now()).await?;
     let sessions = sessions.into_iter().map(|session| SessionReport {
@@ -57,13 +57,13 @@ pub(super) async fn sessions(
 
 /// End one of your sessions.
 #[utoipa::path(
-    delete, path = "/api/v1/sessions/{id}", tag = "session",
+    delete, path = "/api/v1/sessions/{id}", tag = "session", security(("session" = [])),
     params(("id" = i64, Path, description = "Its number.")),
     responses((status = 204, description = "It has ended."), Problem)
 )]
 pub(super) async fn end_session(
     State(shared): State<Arc<Shared>>,
-    by: By<Seeing>,
+    by: Signed<Seeing>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode, Problem> {
     match shared.store.end_session(by.session.operator, id).await? {

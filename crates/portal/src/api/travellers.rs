@@ -125,7 +125,7 @@ pub(super) async fn add_traveller(
     let random = |error| Problem::internal("the kernel gave no random bits", &error);
     let token = Token::new().map_err(random)?;
     let (now, seconds) = (clock::now(), hours * HOUR);
-    let operator = &by.session.name;
+    let operator = &by.name;
     let grant = Grant { name, host: HOST, operator, seconds, expires: now + EXPIRES };
     let after = Some(json!({ "name": name, "seconds": seconds }));
     let deed = Deed { host: Some(HOST), after, ..by.deed("make traveller's link") };

@@ -9,6 +9,7 @@ mod operators;
 mod recipients;
 mod series;
 mod sessions;
+mod tokens;
 mod travellers;
 
 use std::path::Path;
@@ -28,6 +29,8 @@ pub(crate) use operators::{Operator, Role};
 pub(crate) use recipients::{Delivered, Delivery, Recipient};
 
 pub(crate) use sessions::{Begun, LONGEST};
+
+pub(crate) use tokens::{ApiToken, NewToken};
 
 pub(crate) use travellers::{Grant, Traveller};
 
