@@ -393,7 +393,7 @@ fn a_confirmation_at_or_past_the_deadline_is_refused() {
             scene.agent.signal(Signal::CONT).unwrap();
             let answer: Value =
                 serde_json::Deserializer::from_reader(late).into_iter().next().unwrap().unwrap();
-            assert_eq!(answer["error"]["kind"], "failed", "{backend}: {answer}");
+            assert_eq!(answer["error"]["kind"], "unfit", "{backend}: {answer}");
             scene.assert_enforces(&["ES"], "late");
             scene.refused(&["confirm"]);
         });

@@ -4,6 +4,7 @@ import { Failure, Loaded, Note } from "../parts/Notice";
 import { dress, type Theme, theme, themes } from "../theme";
 import { type Language, languages, useWords } from "../words";
 import { Notices } from "./Notices";
+import { Operators, Tokens } from "./People";
 
 export function Settings() {
   const { words } = useWords();
@@ -25,8 +26,14 @@ export function Settings() {
       </section>
       <Sessions />
       <NewPassword />
-      {session.data?.role === "admin" && <Notices />}
-      {session.data?.role === "admin" && <Audit />}
+      {session.data?.role === "admin" && (
+        <>
+          <Operators />
+          <Tokens />
+          <Notices />
+          <Audit />
+        </>
+      )}
     </div>
   );
 }

@@ -340,6 +340,25 @@ export const en = {
     from: "From",
     to: "To, separated by commas",
   },
+  people: {
+    operators: "Operators",
+    since: (time: string) => `since ${time}`,
+    roleOf: (name: string) => `Role of ${name}`,
+    name: "Operator's name",
+    password: "A first password, at least 12 characters",
+    role: "Role",
+    add: "Add operator",
+    tokens: "Tokens for programs",
+    tokensSay:
+      "With a token a program does what the page can, as far as its role goes. Who may sign in and do what is not for programs.",
+    made: (name: string) => `The token for ${name} is shown once:`,
+    unused: "not used yet",
+    revoke: "Revoke",
+    purpose: "What it is for",
+    mayDo: "What it may do",
+    days: "Days; empty for good",
+    make: "Make token",
+  },
   evidence: {
     title: "Evidence",
     about:

@@ -348,6 +348,25 @@ export const ro: Words = {
     from: "De la",
     to: "Către, separate prin virgule",
   },
+  people: {
+    operators: "Operatori",
+    since: (time) => `din ${time}`,
+    roleOf: (name) => `Rolul lui ${name}`,
+    name: "Numele operatorului",
+    password: "O primă parolă, de cel puțin 12 caractere",
+    role: "Rol",
+    add: "Adaugă operatorul",
+    tokens: "Jetoane pentru programe",
+    tokensSay:
+      "Cu un jeton, un program face ce face și pagina, în limita rolului său. Cine se poate autentifica și ce poate face nu ține de programe.",
+    made: (name) => `Jetonul pentru ${name} se arată o singură dată:`,
+    unused: "încă nefolosit",
+    revoke: "Revocă",
+    purpose: "La ce folosește",
+    mayDo: "Ce poate face",
+    days: "Zile; gol, fără termen",
+    make: "Creează jetonul",
+  },
   evidence: {
     title: "Dovezi",
     about:
