@@ -8,10 +8,10 @@ pub(crate) fn now() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Year, month and day, in UTC.
-pub(crate) fn today() -> (i32, u8, u8) {
+/// Year and month, in UTC.
+pub(crate) fn month() -> (i32, u8) {
     let date = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    (date.year().into(), date.month().unsigned_abs(), date.day().unsigned_abs())
+    (date.year().into(), date.month().unsigned_abs())
 }
 
 /// A time of [`now`] in RFC 3339.

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use axum_server::tls_rustls::RustlsConfig;
 use geofilter_core::desired::Generation;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
@@ -34,6 +36,9 @@ use crate::{Settings, api, host, notices, sandbox};
 const HASHING: usize = 2;
 const BURIAL: Duration = Duration::from_secs(2);
 const MOMENT: Duration = Duration::from_millis(20);
+
+/// How long the head of a request may take to come.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a portal says once it serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,14 +149,26 @@ pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> 
                 match tls {
                     Some(tls) => {
                         let config = RustlsConfig::from_config(tls.config);
-                        axum_server::from_tcp_rustls(listener, config)?.serve(app).await
+                        let mut server = axum_server::from_tcp_rustls(listener, config)?;
+                        be_impatient(server.http_builder());
+                        server.serve(app).await
                     }
-                    None => axum_server::from_tcp(listener)?.serve(app).await,
+                    None => {
+                        let mut server = axum_server::from_tcp(listener)?;
+                        be_impatient(server.http_builder());
+                        server.serve(app).await
+                    }
                 }
             } => served.map_err(system("serve")),
             () = ends => Ok(()),
         }
     })
+}
+
+/// Whoever says nothing for long loses the connection.
+fn be_impatient(builder: &mut Builder<TokioExecutor>) {
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PATIENCE);
 }
 
 /// Where a browser finds it: by a name where it listens on all addresses.

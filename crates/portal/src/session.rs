@@ -67,7 +67,7 @@ pub(crate) enum Pass {
 pub(crate) struct Signed<N> {
     pub(crate) session: Begun,
     /// The address that asks.
-    source: String,
+    pub(crate) source: String,
     needs: PhantomData<N>,
 }
 

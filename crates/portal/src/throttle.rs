@@ -2,6 +2,7 @@
 //! each time; other operators, and the same one from elsewhere, don't.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Wrong passwords that cost nothing.
 const FREE: u32 = 5;
@@ -53,8 +54,16 @@ impl Throttle {
     }
 }
 
+/// Whoever has an IPv6 address has its whole /64.
 fn key(name: &str, source: &str) -> (String, String) {
-    (name.to_lowercase(), source.to_owned())
+    let place = match source.parse() {
+        Ok(IpAddr::V6(address)) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).to_string()
+        }
+        Ok(IpAddr::V4(_)) | Err(_) => source.to_owned(),
+    };
+    (name.to_lowercase(), place)
 }
 
 #[cfg(test)]
@@ -79,6 +88,8 @@ mod tests {
         }
         assert_eq!(throttle.waits("ana", "::1", 115), Some(LONGEST));
         assert_eq!(throttle.waits("ana", "192.0.2.1", 115), None, "from elsewhere");
+        assert_eq!(throttle.waits("ana", "::2", 115), Some(LONGEST), "from the same network");
+        assert_eq!(throttle.waits("ana", "2001:db8::1", 115), None, "from another one");
         assert_eq!(throttle.waits("ion", "::1", 115), None, "somebody else");
         throttle.succeeded("ana", "::1");
         assert_eq!(throttle.waits("ana", "::1", 115), None);

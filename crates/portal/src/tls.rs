@@ -105,8 +105,9 @@ fn make(path: &Path, names: &[String]) -> Result<Vec<u8>, Error> {
     let mut params = CertificateParams::new(all)?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, format!("GeoFilter on {}", host::name()));
-    let (year, month, day) = clock::today();
-    params.not_before = rcgen::date_time_ymd(year - 1, month, day);
+    // From the first of a month to the first of one: not every year has a 29 February.
+    let (year, month) = clock::month();
+    params.not_before = rcgen::date_time_ymd(year - 1, month, 1);
     params.not_after = rcgen::date_time_ymd(year + YEARS, month, 1);
     let key = KeyPair::generate()?;
     let pem = params.self_signed(&key)?.pem() + &key.serialize_pem();

@@ -97,25 +97,12 @@ pub(super) async fn sign_in(
     Source(source): Source,
     Body(Credentials { name, password }): Body<Credentials>,
 ) -> Result<Response, Problem> {
-    let now = clock::now();
-    let seconds = u64::try_from(now / 1000).unwrap_or_default();
-    let throttle = || shared.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(wait) = throttle().waits(&name, &source, seconds) {
-        return Err(Problem {
-            retry_after: Some(wait),
-            ..Problem::new(Kind::Locked, format!("too many wrong passwords: wait {wait} s"))
-        });
-    }
-    let operator = shared.store.operator(&name).await?;
-    let right = shared.verify(password, operator.as_ref()).await?;
-    let Some(operator) = operator.filter(|_| right) else {
-        throttle().failed(&name, &source, seconds);
+    let Some(operator) = shared.known(&name, password, &source).await? else {
         return Err(match shared.store.has_operators().await? {
             true => Problem::new(Kind::Session, "the name or the password is wrong"),
             false => shared.nobody().await?,
         });
     };
-    throttle().succeeded(&name, &source);
     begin(&shared, &operator, &source, "sign in").await
 }
 
@@ -139,9 +126,7 @@ pub(super) async fn new_password(
     by: Signed<Seeing>,
     Body(NewPassword { old, new }): Body<NewPassword>,
 ) -> Result<StatusCode, Problem> {
-    let operator = shared.store.operator(&by.session.name).await?;
-    let right = shared.verify(old, operator.as_ref()).await?;
-    let operator = operator.filter(|_| right);
+    let operator = shared.known(&by.session.name, old, &by.source).await?;
     let wrong = || Problem::new(Kind::Forbidden, "the old password is wrong");
     let operator = operator.ok_or_else(wrong)?;
     let hash = shared.hash(new).await?;
@@ -171,6 +156,32 @@ impl Session {
             csrf: session.csrf.clone(),
             expires: clock::written(session.ends()),
         }
+    }
+}
+
+impl Shared {
+    /// The operator of this name, if the password is right; after several wrong ones nobody is told for a while.
+    async fn known(
+        &self,
+        name: &str,
+        password: String,
+        source: &str,
+    ) -> Result<Option<Operator>, Problem> {
+        let seconds = u64::try_from(clock::now() / 1000).unwrap_or_default();
+        let throttle = || self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wait) = throttle().waits(name, source, seconds) {
+            return Err(Problem {
+                retry_after: Some(wait),
+                ..Problem::new(Kind::Locked, format!("too many wrong passwords: wait {wait} s"))
+            });
+        }
+        let operator = self.store.operator(name).await?;
+        let right = self.verify(password, operator.as_ref()).await?;
+        match right {
+            true => throttle().succeeded(name, source),
+            false => throttle().failed(name, source, seconds),
+        }
+        Ok(operator.filter(|_| right))
     }
 }
 
