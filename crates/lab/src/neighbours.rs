@@ -93,7 +93,7 @@ impl Neighbour {
             }
             Self::Xdp => {
                 let (_folder, object) = compile(&Others::Passing)?;
-                host.ip(&format!("link set dev {WAN} xdp obj {object} sec xdp")).map(drop)
+                load(host, "ip", &format!("link set dev {WAN} xdp obj {object} sec xdp"))
             }
         }
     }
@@ -110,10 +110,21 @@ impl Neighbour {
             let words = format!(
                 "filter add dev {WAN} {direction} prio {priority} bpf direct-action obj {object} sec classifier"
             );
-            host.command("tc", &words.split(' ').collect::<Vec<_>>())?;
+            load(host, "tc", &words)?;
         }
         Ok(())
     }
+}
+
+/// Has `ip` or `tc` load an object of [`compile`]. iproute2 mounts a bpffs where it finds none: it has a
+/// mount namespace of its own, so that the machine is left as it was.
+///
+/// # Errors
+/// If the tool fails.
+pub fn load(host: &Namespace, tool: &str, words: &str) -> Result<()> {
+    let alone = ["--mount", "--propagation", "private", tool];
+    let words = alone.into_iter().chain(words.split(' ')).collect::<Vec<_>>();
+    host.command("unshare", &words).map(drop)
 }
 
 /// Compiles programs of others into a folder that goes with the first value.

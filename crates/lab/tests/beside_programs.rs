@@ -10,7 +10,7 @@ use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
 use geofilter_lab::guarded::{Guarded, agent_of};
 use geofilter_lab::namespace::Namespace;
-use geofilter_lab::neighbours::{Neighbour, Others, compile};
+use geofilter_lab::neighbours::{Neighbour, Others, compile, load};
 use geofilter_lab::site::{PBX_V4, Site, WAN, next};
 
 /// What the others' program drops: datagrams to this port.
@@ -18,7 +18,7 @@ const THEIR_PORT: u16 = 7_777;
 
 fn attach(host: &Namespace, how: &str) -> anyhow::Result<()> {
     let (_folder, object) = compile(&Others::Dropping(THEIR_PORT))?;
-    host.ip(&format!("{how} obj {object} sec xdp")).map(drop)
+    load(host, "ip", &format!("{how} obj {object} sec xdp"))
 }
 
 /// Whether the others' program drops what it is there for; what goes to another port arrives.

@@ -138,7 +138,6 @@ impl Agent {
     /// Occupies its place, reconciles with the kernel, and is ready for clients.
     pub(crate) fn start(settings: Settings) -> anyhow::Result<Self> {
         memory::give_back_what_is_large();
-        place::check_privileges(&settings)?;
         let (settings, occupied, listeners) = Occupied::occupy(settings)?;
         let with = settings.clone();
         let (asker, follower) = names::link();

@@ -185,8 +185,8 @@ const PERFMON: u32 = 38;
 const BPF: u32 = 39;
 
 /// Says at once what would otherwise fail later in a less telling way.
-pub(crate) fn check_privileges(settings: &Settings) -> anyhow::Result<()> {
-    if settings.backend == Choice::Memory {
+pub(crate) fn check_privileges(backend: Choice) -> anyhow::Result<()> {
+    if backend == Choice::Memory {
         return Ok(());
     }
     let status = fs::read_to_string("/proc/self/status").context("cannot read own privileges")?;

@@ -11,6 +11,7 @@ use geofilter_dataplane::kernel;
 use geofilter_portal::sandbox::User;
 use serde::Deserialize;
 
+use crate::agent::place::check_privileges;
 use crate::cli::args::{Choice, Place};
 use crate::detect::Manager;
 
@@ -113,7 +114,7 @@ impl Settings {
     /// Settles what was said where.
     ///
     /// # Errors
-    /// If the file can't be read, or an interface is missing.
+    /// If the file can't be read, a privilege or an interface is missing.
     pub(crate) fn new(place: Place, config: Option<&Path>) -> anyhow::Result<Self> {
         let config = config.map(read).transpose()?.unwrap_or_default();
         let manager = config.manager()?;
@@ -128,6 +129,9 @@ impl Settings {
                 names.push(name);
             }
         }
+        let backend = place.backend.or(config.backend).unwrap_or(Choice::Auto);
+        // A look at what is pinned would fail in a less telling way.
+        check_privileges(backend)?;
         let runtime_dir = folder(place.runtime_dir.or(config.runtime_dir), RUNTIME_DIR);
         // One that is not there yet has nothing pinned.
         let canonical = fs::canonicalize(&runtime_dir).unwrap_or_else(|_| runtime_dir.clone());
@@ -135,7 +139,7 @@ impl Settings {
             state_dir: folder(place.state_dir.or(config.state_dir), STATE_DIR),
             interfaces: interfaces::select(&names, &kernel::held(&canonical)?)?,
             runtime_dir,
-            backend: place.backend.or(config.backend).unwrap_or(Choice::Auto),
+            backend,
             trial: false,
             manager,
             nameservers: config.nameservers,

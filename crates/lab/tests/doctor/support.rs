@@ -47,7 +47,10 @@ impl Doctor {
         let dirs = ["state", "run"].map(|name| folder.path().join(name));
         let config =
             format!("state-dir = '{}'\nruntime-dir = '{}'\n", dirs[0].display(), dirs[1].display());
-        let mounts = "mount -t bpf bpf /sys/fs/bpf\n".to_owned();
+        // Most machines have one, which the agent uses.
+        let mounts =
+            "[ \"$(stat -f -c %T /sys/fs/bpf)\" = bpf_fs ] || mount -t bpf bpf /sys/fs/bpf\n"
+                .to_owned();
         Self { folder, mounts, programs: Vec::new(), less: Vec::new(), config }
     }
 
