@@ -324,10 +324,19 @@ impl<'a> Client<'a> {
     fn begin(&mut self, path: &str, body: &Value) -> Result<()> {
         let answer = self.send("POST", path, Some(body))?;
         ensure!(answer.status == 201, "{}: {}", answer.status, answer.text);
-        let cookie = answer.head.headers().get("set-cookie").context("no cookie")?.to_str()?;
-        self.cookie = Some(cookie.split(';').next().unwrap_or_default().to_owned());
+        ensure!(self.keep(&answer)?, "no cookie");
         self.csrf = answer.body["csrf"].as_str().map(str::to_owned);
         Ok(())
+    }
+
+    /// Keeps the cookie that an answer brought, as browsers do. Says whether it brought one.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn keep(&mut self, answer: &Answer) -> Result<bool> {
+        let Some(cookie) = answer.head.headers().get("set-cookie") else { return Ok(false) };
+        self.cookie = Some(cookie.to_str()?.split(';').next().unwrap_or_default().to_owned());
+        Ok(true)
     }
 
     /// The same somebody at a portal that was started anew elsewhere.

@@ -223,7 +223,7 @@ fn each_role_may_do_what_it_may_and_an_admin_says_who_has_which() {
 #[test]
 fn a_session_is_ended_from_another_one_and_a_new_password_ends_the_others() {
     with_scene(|scene| {
-        let ana = scene.portal.first_operator().unwrap();
+        let mut ana = scene.portal.first_operator().unwrap();
         let mut phone = scene.portal.stranger();
         phone.sign_in().unwrap();
         let mut seen = phone.events(&format!("{HOST}/events")).unwrap();
@@ -241,10 +241,17 @@ fn a_session_is_ended_from_another_one_and_a_new_password_ends_the_others() {
         phone.sign_in().unwrap();
         let change = |old: &str| {
             let body = json!({ "old": old, "new": "another long password" });
-            ana.send("PUT", "/api/v1/session/password", Some(&body)).unwrap().status
+            ana.send("PUT", "/api/v1/session/password", Some(&body)).unwrap()
         };
-        assert_eq!(change("not the old one"), 403);
-        assert_eq!(change("correct horse battery"), 204);
+        assert_eq!(change("not the old one").status, 403);
+        let changed = change("correct horse battery");
+        assert_eq!(changed.status, 204);
+        assert_eq!(
+            ana.get("/api/v1/session").unwrap().status,
+            401,
+            "its cookie is another one now"
+        );
+        assert!(ana.keep(&changed).unwrap());
         assert_eq!(phone.get("/api/v1/session").unwrap().status, 401);
         assert_eq!(ana.get("/api/v1/session").unwrap().status, 200);
         assert!(scene.portal.stranger().sign_in().is_err(), "the old password is no more");

@@ -27,6 +27,7 @@ mod settings;
 mod store;
 mod throttle;
 mod tls;
+mod totp;
 
 pub use api::document;
 pub use error::Error;

@@ -3,6 +3,7 @@
 use crate::problem::{Kind, Problem};
 use crate::secret;
 use crate::server::Shared;
+use crate::session::BY_TOKEN;
 use crate::store::Operator;
 
 /// Characters of a password, at least; there are no other rules, as NIST SP 800-63B has it.
@@ -15,12 +16,14 @@ const NAME: usize = 64;
 /// A name as it is kept.
 pub(crate) fn check_name(name: &str) -> Result<&str, Problem> {
     let name = name.trim();
-    match (1..=NAME).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
-        true => Ok(name),
-        false => Err(Problem::new(
-            Kind::Invalid,
-            format!("a name has 1 to {NAME} characters, in one line"),
-        )),
+    if !(1..=NAME).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+        let detail = format!("a name has 1 to {NAME} characters, in one line");
+        return Err(Problem::new(Kind::Invalid, detail));
+    }
+    // The audit says so of what a token did.
+    match name.contains(BY_TOKEN) {
+        true => Err(Problem::new(Kind::Invalid, format!("a name has no `{BY_TOKEN}` in it"))),
+        false => Ok(name),
     }
 }
 

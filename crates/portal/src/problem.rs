@@ -22,6 +22,12 @@ pub(crate) enum Kind {
     /// The role is not enough, or the request did not come from the page.
     #[serde(rename = "urn:geofilter:forbidden")]
     Forbidden,
+    /// The password was right, and a code is asked for besides, or was not: repeat both with `code`.
+    #[serde(rename = "urn:geofilter:code")]
+    Code,
+    /// This needs a proof, not long ago, of who asks: `POST /api/v1/session/proof`, then repeat the request.
+    #[serde(rename = "urn:geofilter:prove")]
+    Prove,
     /// Too many attempts to sign in.
     #[serde(rename = "urn:geofilter:locked")]
     Locked,
@@ -74,6 +80,8 @@ impl Problem {
         let (status, title) = match kind {
             Kind::Session => (StatusCode::UNAUTHORIZED, "sign in"),
             Kind::Forbidden => (StatusCode::FORBIDDEN, "not allowed"),
+            Kind::Code => (StatusCode::UNAUTHORIZED, "a code is asked for"),
+            Kind::Prove => (StatusCode::FORBIDDEN, "prove who you are"),
             Kind::Locked => (StatusCode::TOO_MANY_REQUESTS, "too many attempts"),
             Kind::Missing => (StatusCode::NOT_FOUND, "not found"),
             Kind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "makes no sense"),
@@ -91,6 +99,11 @@ impl Problem {
             first: false,
             retry_after: None,
         }
+    }
+
+    /// There is no secret without random bits.
+    pub(crate) fn no_random(error: getrandom::Error) -> Self {
+        Self::internal("the kernel gave no random bits", &error)
     }
 
     /// Something of the portal's own failed. What it was is for its log, not for a client.

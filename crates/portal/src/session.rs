@@ -2,12 +2,14 @@
 //! reached by nobody else.
 
 use std::marker::PhantomData;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
+
+use geofilter_core::change::Risk;
 
 use crate::clock;
 use crate::problem::{Kind, Problem};
@@ -20,9 +22,14 @@ pub(crate) const COOKIE: &str = "__Host-geofilter";
 /// What every request that changes something repeats from the session.
 pub(crate) const CSRF: &str = "x-csrf-token";
 
+/// What stands between an operator's name and that of the token by which it is.
+pub(crate) const BY_TOKEN: &str = " (token ";
+
 /// What a handler asks of a role.
 pub(crate) trait Needs: Send {
     const ROLE: Role;
+    /// Whether a proof of who it is must not be long ago.
+    const PROVED: bool = false;
 }
 
 /// To see.
@@ -31,6 +38,9 @@ pub(crate) struct Seeing;
 pub(crate) struct Changing;
 /// To see and say who did and may do what.
 pub(crate) struct Administering;
+
+/// The same, from somebody who proved not long ago who it is: a session alone may have been left open, or stolen.
+pub(crate) struct Proved<N>(PhantomData<N>);
 
 impl Needs for Seeing {
     const ROLE: Role = Role::Viewer;
@@ -42,6 +52,11 @@ impl Needs for Changing {
 
 impl Needs for Administering {
     const ROLE: Role = Role::Admin;
+}
+
+impl<N: Needs> Needs for Proved<N> {
+    const ROLE: Role = N::ROLE;
+    const PROVED: bool = true;
 }
 
 /// An operator who may do what is needed, by a session or by a token.
@@ -58,7 +73,12 @@ pub(crate) struct By<N> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pass {
     /// A session.
-    Session(i64),
+    Session {
+        /// Its number.
+        id: i64,
+        /// When its operator proved last who it is.
+        proved: i64,
+    },
     /// A token.
     Token(i64),
 }
@@ -78,14 +98,15 @@ impl<N: Needs> FromRequestParts<Arc<Shared>> for By<N> {
         let Some(token) = bearer(&parts.headers) else {
             let Signed { session, source, needs } =
                 Signed::from_request_parts(parts, shared).await?;
-            return Ok(Self { pass: Pass::Session(session.id), name: session.name, source, needs });
+            let pass = Pass::Session { id: session.id, proved: session.proved };
+            return Ok(Self { pass, name: session.name, source, needs });
         };
         let found = shared.store.token(&digest(token), clock::now()).await?;
         let over =
             || Problem::new(Kind::Session, "this token was never made, has ended, or was revoked");
         let token = found.ok_or_else(over)?;
         allow::<N>(token.role())?;
-        let name = format!("{} (token {})", token.operator, token.name);
+        let name = format!("{}{BY_TOKEN}{})", token.operator, token.name);
         Ok(Self { name, pass: Pass::Token(token.id), source: source(parts), needs: PhantomData })
     }
 }
@@ -109,6 +130,9 @@ impl<N: Needs> FromRequestParts<Arc<Shared>> for Signed<N> {
             return Err(Problem::new(Kind::Forbidden, detail));
         }
         allow::<N>(session.role)?;
+        if N::PROVED {
+            check_proof(session.proved)?;
+        }
         Ok(Self { session, source: source(parts), needs: PhantomData })
     }
 }
@@ -123,7 +147,29 @@ fn allow<N: Needs>(role: Role) -> Result<(), Problem> {
     }
 }
 
+/// Milliseconds for which a proof is enough.
+const GOOD: i64 = 5 * 60_000;
+
+fn check_proof(proved: i64) -> Result<(), Problem> {
+    match clock::now().saturating_sub(proved) {
+        0..=GOOD => Ok(()),
+        // Also when the clock was set back: it was then, and nobody knows when that is.
+        _ => {
+            let detail = "give your password once more: this is asked for when the last time is more than five minutes ago";
+            Err(Problem::new(Kind::Prove, detail))
+        }
+    }
+}
+
 impl<N> By<N> {
+    /// Whether these risks may be accepted: a session needs a proof, not long ago, of whose it is; a token was made with one.
+    pub(crate) fn may_accept(&self, risks: &[Risk]) -> Result<(), Problem> {
+        match self.pass {
+            Pass::Session { proved, .. } if !risks.is_empty() => check_proof(proved),
+            Pass::Session { .. } | Pass::Token(_) => Ok(()),
+        }
+    }
+
     /// What the operator does.
     pub(crate) fn deed<'a>(&'a self, action: &'a str) -> Deed<'a> {
         deed(&self.name, &self.source, action)
@@ -150,6 +196,12 @@ impl<S: Sync> FromRequestParts<S> for Source {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         Ok(Self(source(parts)))
     }
+}
+
+/// The network of an IPv6 address: whoever has one of it has all.
+pub(crate) fn network(address: Ipv6Addr) -> Ipv6Addr {
+    let [a, b, c, d, ..] = address.segments();
+    Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)
 }
 
 fn source(parts: &Parts) -> String {

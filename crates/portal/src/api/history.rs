@@ -135,6 +135,7 @@ pub(super) async fn restore(
     super::Path(Named { id, .. }): super::Path<Named>,
     Body(Restored { confirm_within, accept }): Body<Restored>,
 ) -> Result<Body<Changed>, Problem> {
+    by.may_accept(&accept)?;
     let missing = || Problem::new(Kind::Missing, format!("there is no policy {id} in the history"));
     let (_, policy) = shared.store.past(HOST, id).await?.ok_or_else(missing)?.policy()?;
     let Policy { mode, countries, scope, hosting, unknown, disputed, time_boxes } = policy;

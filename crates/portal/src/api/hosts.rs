@@ -160,6 +160,7 @@ pub(super) async fn enforce(
     _host: Host,
     Body(Enforced { change, confirm_within, keep_registered }): Body<Enforced>,
 ) -> Result<Body<Changed>, Problem> {
+    by.may_accept(&change.accept)?;
     let request = Request::Enforce { change, confirm_within, keep_registered };
     let Body(mut changed) = shared.change(&by, "enforce", request).await?;
     // What was being chosen is in force.

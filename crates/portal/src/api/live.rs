@@ -107,7 +107,7 @@ impl Shared {
         }
         looked.store(now, Ordering::Relaxed);
         let goes_on = match pass {
-            Pass::Session(id) => self.store.goes_on(id, now).await,
+            Pass::Session { id, .. } => self.store.goes_on(id, now).await,
             Pass::Token(id) => self.store.token_goes_on(id, now).await,
         };
         goes_on.unwrap_or(false)

@@ -17,6 +17,7 @@ mod series;
 mod session;
 mod sessions;
 mod tokens;
+mod totp;
 mod travellers;
 
 use std::sync::Arc;
@@ -85,6 +86,10 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(session::current, session::sign_in, session::sign_out))
         .routes(routes!(session::first))
         .routes(routes!(session::new_password))
+        .routes(routes!(session::prove))
+        .routes(routes!(totp::offer_totp, totp::begin_totp, totp::end_totp))
+        .routes(routes!(totp::new_recovery_codes))
+        .routes(routes!(totp::end_totp_of))
         .routes(routes!(sessions::sessions))
         .routes(routes!(sessions::end_session))
         .routes(routes!(operators::operators, operators::add_operator))

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::passwords;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
-use crate::session::{Administering, Signed};
+use crate::session::{Administering, Proved, Signed};
 use crate::store::{Deed, Operator, Role};
 
 /// The operators.
@@ -32,6 +32,8 @@ pub(crate) struct OperatorReport {
     role: Role,
     /// Since when, in RFC 3339.
     created: String,
+    /// Whether codes are asked for besides the password.
+    totp: bool,
 }
 
 /// Another operator.
@@ -67,6 +69,7 @@ pub(super) async fn operators(
         name: operator.name,
         role: operator.role,
         created: clock::written(operator.created),
+        totp: operator.totp,
     });
     Ok(Body(Operators { operators: operators.collect() }))
 }
@@ -78,7 +81,7 @@ pub(super) async fn operators(
 )]
 pub(super) async fn add_operator(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Administering>,
+    by: Signed<Proved<Administering>>,
     Body(NewOperator { name, password, role }): Body<NewOperator>,
 ) -> Result<StatusCode, Problem> {
     let name = passwords::check_name(&name)?;
@@ -102,7 +105,7 @@ pub(super) async fn add_operator(
 )]
 pub(super) async fn set_role(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Administering>,
+    by: Signed<Proved<Administering>>,
     Path(name): Path<String>,
     Body(NewRole { role }): Body<NewRole>,
 ) -> Result<StatusCode, Problem> {
@@ -125,7 +128,7 @@ pub(super) async fn set_role(
 )]
 pub(super) async fn remove_operator(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Administering>,
+    by: Signed<Proved<Administering>>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let operator = shared.operator(&name).await?;
@@ -139,7 +142,8 @@ pub(super) async fn remove_operator(
 }
 
 impl Shared {
-    async fn operator(&self, name: &str) -> Result<Operator, Problem> {
+    /// The one of this name.
+    pub(super) async fn operator(&self, name: &str) -> Result<Operator, Problem> {
         let missing = || Problem::new(Kind::Missing, format!("there is no operator `{name}`"));
         self.store.operator(name).await?.ok_or_else(missing)
     }

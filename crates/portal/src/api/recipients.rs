@@ -15,7 +15,7 @@ use crate::notices::{Notice, Occasion};
 use crate::passwords;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
-use crate::session::{Administering, Signed};
+use crate::session::{Administering, Proved, Signed};
 use crate::store::{Deed, Delivered, Recipient};
 
 /// The recipients of notices.
@@ -81,14 +81,18 @@ pub(super) async fn recipients(
 )]
 pub(super) async fn add_recipient(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Administering>,
+    by: Signed<Proved<Administering>>,
     Body(NewRecipient { name, target, wants }): Body<NewRecipient>,
 ) -> Result<(StatusCode, Body<RecipientReport>), Problem> {
     let name = passwords::check_name(&name)?.to_owned();
     target.check().map_err(|why| Problem::new(Kind::Invalid, why))?;
     let taken = || Problem::new(Kind::Invalid, format!("there is a recipient `{name}` already"));
     let after = json!({ "name": name, "at": target.shown(), "wants": wants });
-    shared.note_deed(Deed { after: Some(after), ..by.deed("add recipient") }).await?;
+    if shared.store.recipients().await?.iter().any(|it| it.name.eq_ignore_ascii_case(&name)) {
+        return Err(taken());
+    }
+    let deed = Deed { after: Some(after), ..by.deed("add recipient") };
+    shared.store.write_down(&deed, clock::now()).await?;
     let id = shared.store.add_recipient(&name, &target, &wants).await?.ok_or_else(taken)?;
     let report = RecipientReport::of(Recipient { id, name, target, wants });
     Ok((StatusCode::CREATED, Body(report)))
@@ -102,14 +106,15 @@ pub(super) async fn add_recipient(
 )]
 pub(super) async fn set_wants(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Administering>,
+    by: Signed<Proved<Administering>>,
     Path(id): Path<i64>,
     Body(Wants { wants }): Body<Wants>,
 ) -> Result<StatusCode, Problem> {
     let recipient = shared.recipient(id).await?;
     let told = |wants: &[Occasion]| Some(json!({ "name": recipient.name, "wants": wants }));
     let (before, after) = (told(&recipient.wants), told(&wants));
-    shared.note_deed(Deed { before, after, ..by.deed("set recipient") }).await?;
+    let deed = Deed { before, after, ..by.deed("set recipient") };
+    shared.store.write_down(&deed, clock::now()).await?;
     match shared.store.set_wants(id, &wants).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(missing()),
@@ -124,12 +129,13 @@ pub(super) async fn set_wants(
 )]
 pub(super) async fn remove_recipient(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Administering>,
+    by: Signed<Proved<Administering>>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode, Problem> {
     let recipient = shared.recipient(id).await?;
     let before = Some(json!({ "name": recipient.name, "at": recipient.target.shown() }));
-    shared.note_deed(Deed { before, ..by.deed("remove recipient") }).await?;
+    let deed = Deed { before, ..by.deed("remove recipient") };
+    shared.store.write_down(&deed, clock::now()).await?;
     match shared.store.remove_recipient(id).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(missing()),
@@ -165,11 +171,6 @@ impl RecipientReport {
 impl Shared {
     async fn recipient(&self, id: i64) -> Result<Recipient, Problem> {
         self.store.recipient(id).await?.ok_or_else(missing)
-    }
-
-    /// What is not written down is not done.
-    async fn note_deed(&self, deed: Deed<'_>) -> Result<(), Problem> {
-        Ok(self.store.write_down(&deed, clock::now()).await?)
     }
 }
 

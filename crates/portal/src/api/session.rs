@@ -1,6 +1,6 @@
 //! Who asks: signing in and out.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -31,9 +31,13 @@ pub(crate) struct Session {
     csrf: String,
     /// When it ends unless it is used, in RFC 3339.
     expires: String,
+    /// Whether codes are asked for besides the password.
+    totp: bool,
+    /// How many recovery codes are left.
+    recovery_codes: u32,
 }
 
-/// A name and a password.
+/// A name and a password, and a code where one is asked for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Credentials {
@@ -41,6 +45,9 @@ pub(crate) struct Credentials {
     name: String,
     /// The password.
     password: String,
+    /// What the authenticator app shows, or a recovery code; only if the answer to the password alone was `urn:geofilter:code`.
+    #[serde(default)]
+    code: Option<String>,
 }
 
 /// What makes the first operator.
@@ -60,8 +67,11 @@ pub(crate) struct First {
     get, path = "/api/v1/session", tag = "session", security(("session" = [])),
     responses((status = 200, body = Session), Problem)
 )]
-pub(super) async fn current(by: Signed<Seeing>) -> Body<Session> {
-    Body(Session::of(&by.session))
+pub(super) async fn current(
+    State(shared): State<Arc<Shared>>,
+    by: Signed<Seeing>,
+) -> Result<Body<Session>, Problem> {
+    Ok(Body(shared.report(&by.session).await?))
 }
 
 /// Make the first operator, an admin, by the one-time link, and sign in.
@@ -95,7 +105,7 @@ pub(super) async fn first(
 pub(super) async fn sign_in(
     State(shared): State<Arc<Shared>>,
     Source(source): Source,
-    Body(Credentials { name, password }): Body<Credentials>,
+    Body(Credentials { name, password, code }): Body<Credentials>,
 ) -> Result<Response, Problem> {
     let Some(operator) = shared.known(&name, password, &source).await? else {
         return Err(match shared.store.has_operators().await? {
@@ -103,7 +113,35 @@ pub(super) async fn sign_in(
             false => shared.nobody().await?,
         });
     };
+    shared.check_code(&operator, code.as_deref()).await?;
     begin(&shared, &operator, &source, "sign in").await
+}
+
+/// Who somebody is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Proof {
+    /// The operator's password.
+    password: String,
+    /// What the authenticator app shows, or a recovery code, where one is asked for.
+    #[serde(default)]
+    code: Option<String>,
+}
+
+/// Prove who you are, for the five minutes that follow. The session has another cookie from then on.
+#[utoipa::path(
+    post, path = "/api/v1/session/proof", tag = "session", security(("session" = [])), request_body = Proof,
+    responses((status = 204, description = "It is proved."), Problem)
+)]
+pub(super) async fn prove(
+    State(shared): State<Arc<Shared>>,
+    by: Signed<Seeing>,
+    Body(Proof { password, code }): Body<Proof>,
+) -> Result<Response, Problem> {
+    let operator = shared.known(&by.session.name, password, &by.source).await?;
+    let wrong = || Problem::new(Kind::Forbidden, "the password is wrong");
+    shared.check_code(&operator.ok_or_else(wrong)?, code.as_deref()).await?;
+    shared.renewed(&by.session, clock::now(), StatusCode::NO_CONTENT).await
 }
 
 /// The old password and the new one.
@@ -125,14 +163,14 @@ pub(super) async fn new_password(
     State(shared): State<Arc<Shared>>,
     by: Signed<Seeing>,
     Body(NewPassword { old, new }): Body<NewPassword>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let operator = shared.known(&by.session.name, old, &by.source).await?;
     let wrong = || Problem::new(Kind::Forbidden, "the old password is wrong");
     let operator = operator.ok_or_else(wrong)?;
     let hash = shared.hash(new).await?;
     shared.store.write_down(&by.deed("new password"), clock::now()).await?;
     shared.store.set_password(&operator, &hash, by.session.id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    shared.renewed(&by.session, by.session.proved, StatusCode::NO_CONTENT).await
 }
 
 /// Sign out.
@@ -148,40 +186,45 @@ pub(super) async fn sign_out(
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie("", 0)?)]).into_response())
 }
 
-impl Session {
-    fn of(session: &Begun) -> Self {
-        Self {
+impl Shared {
+    async fn report(&self, session: &Begun) -> Result<Session, Problem> {
+        let factor = self.store.factor(session.operator).await?;
+        Ok(Session {
             operator: session.name.clone(),
             role: session.role,
             csrf: session.csrf.clone(),
             expires: clock::written(session.ends()),
-        }
+            totp: factor.is_some_and(|factor| factor.since.is_some()),
+            recovery_codes: self.store.recovery_codes(session.operator).await?,
+        })
     }
-}
 
-impl Shared {
-    /// The operator of this name, if the password is right; after several wrong ones nobody is told for a while.
+    /// The operator of this name, if the password is right.
     async fn known(
         &self,
         name: &str,
         password: String,
         source: &str,
     ) -> Result<Option<Operator>, Problem> {
-        let seconds = u64::try_from(clock::now() / 1000).unwrap_or_default();
-        let throttle = || self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(wait) = throttle().waits(name, source, seconds) {
-            return Err(Problem {
-                retry_after: Some(wait),
-                ..Problem::new(Kind::Locked, format!("too many wrong passwords: wait {wait} s"))
-            });
-        }
+        self.try_once(name, source)?;
         let operator = self.store.operator(name).await?;
-        let right = self.verify(password, operator.as_ref()).await?;
-        match right {
-            true => throttle().succeeded(name, source),
-            false => throttle().failed(name, source, seconds),
+        if !self.verify(password, operator.as_ref()).await? {
+            return Ok(None);
         }
-        Ok(operator.filter(|_| right))
+        self.succeeded(name, source);
+        Ok(operator)
+    }
+
+    /// Answers, with another cookie for this session: who had the former one has nothing.
+    pub(super) async fn renewed(
+        &self,
+        session: &Begun,
+        proved: i64,
+        answer: impl IntoResponse,
+    ) -> Result<Response, Problem> {
+        let token = Token::new().map_err(Problem::no_random)?;
+        self.store.renew_session(session, &token.digest(), proved).await?;
+        Ok(([(header::SET_COOKIE, cookie(token.as_str(), KEPT)?)], answer).into_response())
     }
 }
 
@@ -191,8 +234,8 @@ async fn begin(
     source: &str,
     action: &str,
 ) -> Result<Response, Problem> {
-    let random = |error| Problem::internal("the kernel gave no random bits", &error);
-    let (token, csrf) = (Token::new().map_err(random)?, Token::new().map_err(random)?);
+    let [token, csrf] = [Token::new(), Token::new()];
+    let (token, csrf) = (token.map_err(Problem::no_random)?, csrf.map_err(Problem::no_random)?);
     let now = clock::now();
     let digest = token.digest();
     let deed =
@@ -200,7 +243,7 @@ async fn begin(
     shared.store.write_down(&deed, now).await?;
     let session = shared.store.begin_session(&digest, operator, csrf.as_str(), source, now).await?;
     let cookie = cookie(token.as_str(), KEPT)?;
-    let body = Body(Session::of(&session));
+    let body = Body(shared.report(&session).await?);
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], body).into_response())
 }
 

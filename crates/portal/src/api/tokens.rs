@@ -14,7 +14,7 @@ use crate::passwords;
 use crate::problem::{Kind, Problem};
 use crate::secret::Token;
 use crate::server::Shared;
-use crate::session::{Administering, Signed};
+use crate::session::{Administering, Proved, Signed};
 use crate::store::{ApiToken, Deed, NewToken, Role};
 
 const DAY: i64 = 86_400_000;
@@ -89,7 +89,7 @@ pub(super) async fn tokens(
 )]
 pub(super) async fn add_token(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Administering>,
+    by: Signed<Proved<Administering>>,
     Body(WantedToken { name, role, days }): Body<WantedToken>,
 ) -> Result<(StatusCode, Body<MadeToken>), Problem> {
     let name = passwords::check_name(&name)?;
@@ -97,8 +97,7 @@ pub(super) async fn add_token(
         let detail = format!("a token is good for 1 to {LONGEST} days, or for good");
         return Err(Problem::new(Kind::Invalid, detail));
     }
-    let random = |error| Problem::internal("the kernel gave no random bits", &error);
-    let (token, now) = (Token::new().map_err(random)?, clock::now());
+    let (token, now) = (Token::new().map_err(Problem::no_random)?, clock::now());
     let after = Some(json!({ "name": name, "role": role, "days": days }));
     shared.store.write_down(&Deed { after, ..by.deed("make token") }, now).await?;
     let (digest, operator) = (&token.digest(), by.session.operator);
@@ -116,7 +115,7 @@ pub(super) async fn add_token(
 )]
 pub(super) async fn remove_token(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Administering>,
+    by: Signed<Proved<Administering>>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode, Problem> {
     let missing = || Problem::new(Kind::Missing, "there is no such token: it was revoked");

@@ -1,8 +1,8 @@
 //! Links for colleagues abroad: opening one exempts the address that opens it for the hours that were granted, and
 //! nothing else. It may be opened again from another address in that time, which is exempt instead.
 
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, PoisonError};
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -20,7 +20,7 @@ use crate::passwords;
 use crate::problem::{Kind, Problem};
 use crate::secret::{Token, digest};
 use crate::server::Shared;
-use crate::session::{By, Changing, Source};
+use crate::session::{By, Changing, Source, network};
 use crate::store::{Deed, Grant, Traveller};
 
 const HOUR: i64 = 3_600;
@@ -122,8 +122,7 @@ pub(super) async fn add_traveller(
     if !(1..=MOST).contains(&hours) {
         return Err(Problem::new(Kind::Invalid, format!("a link lets in for 1 to {MOST} hours")));
     }
-    let random = |error| Problem::internal("the kernel gave no random bits", &error);
-    let token = Token::new().map_err(random)?;
+    let token = Token::new().map_err(Problem::no_random)?;
     let (now, seconds) = (clock::now(), hours * HOUR);
     let operator = &by.name;
     let grant = Grant { name, host: HOST, operator, seconds, expires: now + EXPIRES };
@@ -168,19 +167,12 @@ pub(super) async fn travel(
     Body(Opened { token }): Body<Opened>,
 ) -> Result<Body<LetIn>, Problem> {
     let now = clock::now();
-    let seconds = u64::try_from(now / 1000).unwrap_or_default();
-    let throttle = || shared.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(wait) = throttle().waits(THROTTLED, &source, seconds) {
-        return Err(Problem {
-            retry_after: Some(wait),
-            ..Problem::new(Kind::Locked, format!("too many wrong links: wait {wait} s"))
-        });
-    }
+    shared.try_once(THROTTLED, &source)?;
     let Some(traveller) = shared.store.traveller(&digest(&token), now).await? else {
-        throttle().failed(THROTTLED, &source, seconds);
         let detail = "this link is over, or was never one: ask whoever sent it for another";
         return Err(Problem::new(Kind::Missing, detail));
     };
+    shared.succeeded(THROTTLED, &source);
     let target = target(&source)?;
     shared.let_in(&traveller, &target, &source, now).await
 }
@@ -276,8 +268,7 @@ fn target(source: &str) -> Result<String, Problem> {
                 || address.is_unique_local()
                 || address.is_unicast_link_local()) =>
         {
-            let [a, b, c, d, ..] = address.segments();
-            Ok(format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
+            Ok(format!("{}/64", network(address)))
         }
         _ => Err(Problem::new(
             Kind::Invalid,

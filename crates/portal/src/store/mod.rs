@@ -1,4 +1,4 @@
-//! [`Store`]: what the portal keeps, in one SQLite database: [`operators`] and their [`sessions`], the [`audit`] of
+//! [`Store`]: what the portal keeps, in one SQLite database: [`operators`], their second factors ([`totp`]) and [`sessions`], the [`audit`] of
 //! what they changed, the [`choices`] they did not apply yet or gave a name, the [`recipients`] of notices, and the links of [`travellers`]; of each
 //! host the [`history`] of its policies and the [`series`] of what was counted. The filter's own state is the agent's, and never here.
 
@@ -10,6 +10,7 @@ mod recipients;
 mod series;
 mod sessions;
 mod tokens;
+mod totp;
 mod travellers;
 
 use std::path::Path;
@@ -31,6 +32,8 @@ pub(crate) use recipients::{Delivered, Delivery, Recipient};
 pub(crate) use sessions::{Begun, LONGEST};
 
 pub(crate) use tokens::{ApiToken, NewToken};
+
+pub(crate) use totp::Factor;
 
 pub(crate) use travellers::{Grant, Traveller};
 

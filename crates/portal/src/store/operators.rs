@@ -26,7 +26,16 @@ pub(crate) struct Operator {
     pub(crate) name: String,
     pub(crate) password: String,
     pub(crate) role: Role,
+}
+
+/// An operator among others.
+#[derive(Debug, FromRow)]
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    pub(crate) role: Role,
     pub(crate) created: i64,
+    /// Whether codes are asked for.
+    pub(crate) totp: bool,
 }
 
 impl Store {
@@ -44,8 +53,13 @@ impl Store {
     }
 
     /// All of them, by name.
-    pub(crate) async fn operators(&self) -> Result<Vec<Operator>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM operator ORDER BY name").fetch_all(&self.pool).await
+    pub(crate) async fn operators(&self) -> Result<Vec<Listed>, sqlx::Error> {
+        sqlx::query_as(
+            "SELECT name, role, created, since IS NOT NULL AS totp
+             FROM operator LEFT JOIN totp ON totp.operator = operator.id ORDER BY name",
+        )
+        .fetch_all(&self.pool)
+        .await
     }
 
     /// Another operator; none if the name is taken.

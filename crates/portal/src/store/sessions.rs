@@ -20,6 +20,8 @@ pub(crate) struct Begun {
     pub(crate) source: String,
     pub(crate) began: i64,
     pub(crate) used: i64,
+    /// When a password was shown last, and a code where one is asked for.
+    pub(crate) proved: i64,
 }
 
 impl Begun {
@@ -45,13 +47,14 @@ impl Store {
             .execute(&self.pool)
             .await?;
         let id = sqlx::query_scalar(
-            "INSERT INTO session (digest, operator, csrf, source, began, used) VALUES (?, ?, ?, ?, ?, ?)
-             RETURNING id",
+            "INSERT INTO session (digest, operator, csrf, source, began, used, proved)
+             VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
         )
         .bind(digest.as_slice())
         .bind(operator.id)
         .bind(csrf)
         .bind(source)
+        .bind(now)
         .bind(now)
         .bind(now)
         .fetch_one(&self.pool)
@@ -65,7 +68,24 @@ impl Store {
             source: source.to_owned(),
             began: now,
             used: now,
+            proved: now,
         })
+    }
+
+    /// Gives one another token, and notes when its operator proved who it is.
+    pub(crate) async fn renew_session(
+        &self,
+        session: &Begun,
+        digest: &[u8; 32],
+        proved: i64,
+    ) -> Result<Begun, sqlx::Error> {
+        sqlx::query("UPDATE session SET digest = ?, proved = ? WHERE id = ?")
+            .bind(digest.as_slice())
+            .bind(proved)
+            .bind(session.id)
+            .execute(&self.pool)
+            .await?;
+        Ok(Begun { proved, ..session.clone() })
     }
 
     /// The one whose token has this digest, if it has not ended; it counts as used now.

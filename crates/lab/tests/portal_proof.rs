@@ -1,0 +1,239 @@
+//! Who somebody is: the second factor, and the proof that what is dangerous asks for.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use geofilter_lab::portal::{Answer, Client, HOST, Portal, Scene};
+use geofilter_lab::site::PBX_V4;
+use serde_json::{Value, json};
+use totp_rs::{Builder, Secret, Totp};
+
+const PASSWORD: &str = "correct horse battery";
+const TOTP: &str = "/api/v1/session/totp";
+
+fn asks(client: &Client<'_>, method: &str, path: &str, body: Value) -> Answer {
+    client.send(method, path, Some(&body)).unwrap()
+}
+
+fn refusal(answer: &Answer) -> (u16, &str) {
+    (answer.status, answer.body["type"].as_str().unwrap_or_default())
+}
+
+const ASKED: (u16, &str) = (401, "urn:geofilter:code");
+const PROVE: (u16, &str) = (403, "urn:geofilter:prove");
+
+/// An authenticator app.
+struct App(Totp);
+
+impl App {
+    fn told(secret: &str) -> Self {
+        let secret = Secret::try_from_base32(secret).unwrap();
+        Self(Builder::new().with_secret(secret).build().unwrap())
+    }
+
+    /// What it shows so many steps from now.
+    fn shows(&self, steps: u64) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        self.0.generate(now + 30 * steps).to_string()
+    }
+}
+
+/// Has the operator asked for codes from now on. Returns the app and the recovery codes.
+fn enrol(ana: &mut Client<'_>) -> (App, Vec<String>) {
+    let offered = ana.must("POST", TOTP, None).unwrap();
+    let app = App::told(offered["secret"].as_str().unwrap());
+    let begun = asks(ana, "PUT", TOTP, json!({ "code": app.shows(0) }));
+    assert_eq!(begun.status, 200, "{}", begun.text);
+    let former = ana.clone();
+    assert!(ana.keep(&begun).unwrap());
+    assert_eq!(former.get("/api/v1/session").unwrap().status, 401, "the cookie is another one");
+    let codes = begun.body["codes"].as_array().unwrap().iter();
+    (app, codes.map(|code| code.as_str().unwrap().to_owned()).collect())
+}
+
+fn sign_in(portal: &Portal<'_>, code: Option<&str>) -> Answer {
+    let body = json!({ "name": "ana popescu", "password": PASSWORD, "code": code });
+    asks(&portal.stranger(), "POST", "/api/v1/session", body)
+}
+
+/// As if all that anybody proved had been so many seconds before.
+fn ages(portal: &Portal<'_>, seconds: i64) {
+    let database = rusqlite::Connection::open(portal.state_dir().join("portal.db")).unwrap();
+    database.execute("UPDATE session SET proved = proved - ?", [seconds * 1000]).unwrap();
+}
+
+#[test]
+fn a_second_factor_is_asked_for_and_each_code_is_taken_once() {
+    Scene::set(&[], |scene| {
+        let mut ana = scene.portal.first_operator().unwrap();
+        let mut phone = scene.portal.stranger();
+        phone.sign_in().unwrap();
+
+        // A secret is not asked for before the device has shown that it has it.
+        let first = ana.must("POST", TOTP, None).unwrap();
+        assert!(first["uri"].as_str().unwrap().starts_with("otpauth://totp/GeoFilter:Ana"));
+        assert!(first["qr"].as_str().unwrap().contains("<svg"));
+        let wrong = asks(&ana, "PUT", TOTP, json!({ "code": "12345" }));
+        assert_eq!(wrong.status, 422, "{}", wrong.text);
+        assert_eq!(sign_in(&scene.portal, None).status, 201);
+        let (app, codes) = enrol(&mut ana);
+        assert_eq!(phone.get("/api/v1/session").unwrap().status, 401, "it began without a code");
+        let session = ana.read("/api/v1/session").unwrap();
+        assert_eq!((&session["totp"], &session["recovery_codes"]), (&json!(true), &json!(10)));
+        assert_eq!(ana.send("POST", TOTP, None).unwrap().status, 409, "there is one");
+
+        // The password alone is not enough, and a code is enough once.
+        assert_eq!(refusal(&sign_in(&scene.portal, None)), ASKED);
+        assert_eq!(
+            refusal(&sign_in(&scene.portal, Some(&app.shows(0)))),
+            ASKED,
+            "it began with it"
+        );
+        let next = app.shows(1);
+        assert_eq!(sign_in(&scene.portal, Some(&next)).status, 201);
+        assert_eq!(refusal(&sign_in(&scene.portal, Some(&next))), ASKED);
+        let recovery = codes[0].to_uppercase().replace('-', " ");
+        assert_eq!(sign_in(&scene.portal, Some(&recovery)).status, 201);
+        assert_eq!(refusal(&sign_in(&scene.portal, Some(&codes[0]))), ASKED);
+        assert_eq!(ana.read("/api/v1/session").unwrap()["recovery_codes"], 9);
+        let others = ana.must("POST", "/api/v1/session/recovery-codes", None).unwrap();
+        assert_eq!(refusal(&sign_in(&scene.portal, Some(&codes[1]))), ASKED, "it was replaced");
+        let other = others["codes"][0].as_str().unwrap();
+        assert_eq!(sign_in(&scene.portal, Some(other)).status, 201);
+
+        // It is nowhere in what the portal keeps but where it must be, and recovery codes are not at all.
+        let kept = std::fs::read(scene.portal.state_dir().join("portal.db")).unwrap();
+        let wal = std::fs::read(scene.portal.state_dir().join("portal.db-wal")).unwrap_or_default();
+        let kept = [kept, wal].concat();
+        let plain = other.replace('-', "");
+        assert!(!kept.windows(plain.len()).any(|it| it == plain.as_bytes()));
+
+        let ended = ana.send("DELETE", TOTP, None).unwrap();
+        assert_eq!(ended.status, 204, "{}", ended.text);
+        assert!(ana.keep(&ended).unwrap());
+        assert_eq!(sign_in(&scene.portal, None).status, 201);
+        let audit = ana.read("/api/v1/audit").unwrap().to_string();
+        for deed in ["begin second factor", "new recovery codes", "end second factor"] {
+            assert!(audit.contains(deed), "{deed}");
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn wrong_codes_cost_time_wherever_they_come_from() {
+    Scene::set(&[], |scene| {
+        scene.serve_at(&format!("{PBX_V4}:0"), &[]).unwrap();
+        let mut ana = scene.portal.first_operator().unwrap();
+        let (_, codes) = enrol(&mut ana);
+        let wrong = |client: &Client<'_>| {
+            let body = json!({ "name": "Ana Popescu", "password": PASSWORD, "code": "no code" });
+            asks(client, "POST", "/api/v1/session", body)
+        };
+        for _ in 0..6 {
+            assert_eq!(refusal(&wrong(&scene.portal.stranger())), ASKED);
+        }
+        let elsewhere = scene.abroad([1, 2, 3, 4].into()).unwrap();
+        let locked = (429, "urn:geofilter:locked");
+        assert_eq!(refusal(&wrong(&elsewhere)), locked);
+        assert_eq!(refusal(&sign_in(&scene.portal, Some(&codes[0]))), locked, "the right one too");
+        assert_eq!(ana.get("/api/v1/session").unwrap().status, 200, "who is in stays in");
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_is_dangerous_asks_for_a_proof_that_is_not_long_ago() {
+    Scene::set(&[], |scene| {
+        let mut ana = scene.portal.first_operator().unwrap();
+        let password = "a fairly long password";
+        let ion = json!({ "name": "Ion", "password": password, "role": "operator" });
+        ana.must("POST", "/api/v1/operators", Some(&ion)).unwrap();
+        let webhook = json!({ "webhook": { "url": "https://192.0.2.1/", "secret": null } });
+        let spain = json!({ "mode": "allow", "countries": ["ES"] });
+        let accepting = json!({ "mode": "block", "countries": ["CN"], "accept": ["lose-trunk"] });
+        let policy = format!("{HOST}/policy");
+        ana.must("PUT", &policy, Some(&json!({ "change": spain }))).unwrap();
+        ages(&scene.portal, 301);
+
+        let before = ana.read("/api/v1/audit").unwrap();
+        for (method, path, body) in [
+            ("POST", "/api/v1/operators", json!({ "name": "Eva", "password": password, "role": "admin" })),
+            ("PUT", "/api/v1/operators/Ion", json!({ "role": "admin" })),
+            ("DELETE", "/api/v1/operators/Ion", Value::Null),
+            ("DELETE", "/api/v1/operators/Ion/totp", Value::Null),
+            ("POST", "/api/v1/tokens", json!({ "name": "mine", "role": "admin" })),
+            ("DELETE", "/api/v1/tokens/1", Value::Null),
+            ("POST", "/api/v1/recipients", json!({ "name": "me", "target": webhook, "wants": [] })),
+            ("PUT", "/api/v1/recipients/1", json!({ "wants": [] })),
+            ("DELETE", "/api/v1/recipients/1", Value::Null),
+            ("POST", TOTP, Value::Null),
+            ("PUT", TOTP, json!({ "code": "123456" })),
+            ("DELETE", TOTP, Value::Null),
+            ("POST", "/api/v1/session/recovery-codes", Value::Null),
+            ("PUT", &policy, json!({ "change": accepting })),
+            (
+                "POST",
+                &format!("{HOST}/history/1/restore"),
+                json!({ "accept": ["lose-phones"] }),
+            ),
+        ] {
+            let refused = asks(&ana, method, path, body);
+            assert_eq!(refusal(&refused), PROVE, "{method} {path}: {}", refused.text);
+        }
+        assert_eq!(ana.read("/api/v1/audit").unwrap(), before, "nothing was done");
+
+        // What makes a host safe, or turns the filter off, never waits for a password.
+        ana.must("PUT", &policy, Some(&json!({ "change": { "mode": "allow", "countries": ["PT"] }, "confirm_within": 60 })))
+            .unwrap();
+        ana.must("POST", &format!("{HOST}/revert"), Some(&json!({}))).unwrap();
+        ana.must("POST", &format!("{HOST}/off"), Some(&json!({}))).unwrap();
+
+        let proof = |password: &str| {
+            asks(&ana, "POST", "/api/v1/session/proof", json!({ "password": password }))
+        };
+        assert_eq!(refusal(&proof("not the password")), (403, "urn:geofilter:forbidden"));
+        let proved = proof(PASSWORD);
+        assert_eq!(proved.status, 204, "{}", proved.text);
+        let former = ana.clone();
+        assert!(ana.keep(&proved).unwrap());
+        assert_eq!(former.get("/api/v1/session").unwrap().status, 401, "the cookie is another one");
+        ana.must("DELETE", "/api/v1/operators/Ion", None).unwrap();
+        ana.must("PUT", &policy, Some(&json!({ "change": accepting }))).unwrap();
+
+        // A clock that was set back makes no old proof a new one.
+        ages(&scene.portal, -3_600);
+        assert_eq!(refusal(&ana.send("POST", TOTP, None).unwrap()), PROVE);
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_admin_takes_off_what_a_colleague_has_lost() {
+    Scene::set(&[], |scene| {
+        let mut ana = scene.portal.first_operator().unwrap();
+        let password = "a fairly long password";
+        let eva = json!({ "name": "Eva", "password": password, "role": "admin" });
+        ana.must("POST", "/api/v1/operators", Some(&eva)).unwrap();
+        let (app, _) = enrol(&mut ana);
+        let mut eva = scene.portal.stranger();
+        eva.sign_in_as("Eva", password).unwrap();
+        let listed = eva.read("/api/v1/operators").unwrap();
+        assert_eq!(listed["operators"][0]["totp"], true, "{listed}");
+
+        // A proof asks for the code as well.
+        let proof = |code: Option<String>| {
+            let body = json!({ "password": PASSWORD, "code": code });
+            asks(&ana, "POST", "/api/v1/session/proof", body)
+        };
+        assert_eq!(refusal(&proof(None)), ASKED);
+        assert_eq!(proof(Some(app.shows(1))).status, 204);
+
+        eva.must("DELETE", "/api/v1/operators/Ana%20Popescu/totp", None).unwrap();
+        assert_eq!(sign_in(&scene.portal, None).status, 201);
+        let again = eva.send("DELETE", "/api/v1/operators/Ana%20Popescu/totp", None).unwrap();
+        assert_eq!(again.status, 409, "{}", again.text);
+    })
+    .unwrap();
+}

@@ -1,0 +1,120 @@
+use sqlx::FromRow;
+
+use super::Store;
+
+/// An operator's second factor.
+#[derive(Clone, FromRow)]
+pub(crate) struct Factor {
+    pub(crate) operator: i64,
+    pub(crate) secret: Vec<u8>,
+    /// Since when codes are asked for; not yet without.
+    pub(crate) since: Option<i64>,
+}
+
+impl Store {
+    /// The one of an operator, asked for or not yet.
+    pub(crate) async fn factor(&self, operator: i64) -> Result<Option<Factor>, sqlx::Error> {
+        sqlx::query_as("SELECT * FROM totp WHERE operator = ?")
+            .bind(operator)
+            .fetch_optional(&self.pool)
+            .await
+    }
+
+    /// A secret that is not asked for yet, in the place of an earlier one that never was. Says whether it was kept: not in the place of
+    /// one that is.
+    pub(crate) async fn offer_factor(
+        &self,
+        operator: i64,
+        secret: &[u8],
+    ) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(
+            "INSERT INTO totp (operator, secret) VALUES (?, ?)
+             ON CONFLICT (operator) DO UPDATE SET secret = excluded.secret, step = 0 WHERE since IS NULL",
+        )
+        .bind(operator)
+        .bind(secret)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Takes the code of this step, if none as late was taken before. Says whether it did.
+    pub(crate) async fn take_step(&self, factor: &Factor, step: i64) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(
+            "UPDATE totp SET step = ?1 WHERE operator = ?2 AND secret = ?3 AND step < ?1",
+        )
+        .bind(step)
+        .bind(factor.operator)
+        .bind(&factor.secret)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Takes a recovery code by its digest. Says whether there was one.
+    pub(crate) async fn take_recovery_code(
+        &self,
+        operator: i64,
+        digest: &[u8; 32],
+    ) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query("DELETE FROM recovery_code WHERE operator = ? AND digest = ?")
+            .bind(operator)
+            .bind(digest.as_slice())
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Asks for codes from now on, if that is not so yet, with these recovery codes in the place of any others; all sessions but
+    /// this one end if they began without.
+    pub(crate) async fn ask_for_codes(
+        &self,
+        operator: i64,
+        recovery: &[[u8; 32]],
+        session: i64,
+        now: i64,
+    ) -> Result<(), sqlx::Error> {
+        let mut all = self.pool.begin().await?;
+        let begins = sqlx::query("UPDATE totp SET since = ? WHERE operator = ? AND since IS NULL")
+            .bind(now)
+            .bind(operator)
+            .execute(&mut *all)
+            .await?;
+        if begins.rows_affected() > 0 {
+            sqlx::query("DELETE FROM session WHERE operator = ? AND id <> ?")
+                .bind(operator)
+                .bind(session)
+                .execute(&mut *all)
+                .await?;
+        }
+        sqlx::query("DELETE FROM recovery_code WHERE operator = ?")
+            .bind(operator)
+            .execute(&mut *all)
+            .await?;
+        for digest in recovery {
+            sqlx::query("INSERT INTO recovery_code (operator, digest) VALUES (?, ?)")
+                .bind(operator)
+                .bind(digest.as_slice())
+                .execute(&mut *all)
+                .await?;
+        }
+        all.commit().await
+    }
+
+    /// How many recovery codes an operator has left.
+    pub(crate) async fn recovery_codes(&self, operator: i64) -> Result<u32, sqlx::Error> {
+        sqlx::query_scalar("SELECT count(*) FROM recovery_code WHERE operator = ?")
+            .bind(operator)
+            .fetch_one(&self.pool)
+            .await
+    }
+
+    /// Asks an operator for codes no longer. Says whether it was asked.
+    pub(crate) async fn remove_factor(&self, operator: i64) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query("DELETE FROM totp WHERE operator = ?")
+            .bind(operator)
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+}
