@@ -92,8 +92,16 @@ const deeds = {
   async sees(text) {
     await sees(text);
   },
+  /** The first address, secret or token that a click copies. */
+  async address() {
+    return page.locator("button.address").first().innerText();
+  },
   async lacks(name) {
     if ((await button(name).count()) > 0) throw new Error(`there is a button ${name}`);
+  },
+  /** The button goes. */
+  async loses(name) {
+    await button(name).first().waitFor({ state: "detached" });
   },
   async wear(colours, width) {
     await page.emulateMedia({ colorScheme: colours });

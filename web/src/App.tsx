@@ -15,6 +15,7 @@ import { SignIn } from "./pages/SignIn";
 import { Travel } from "./pages/Travel";
 import { Frame } from "./parts/Frame";
 import { Failure } from "./parts/Notice";
+import { Proof } from "./parts/Proof";
 import { useWords } from "./words";
 
 export function App() {
@@ -53,6 +54,7 @@ export function App() {
           </Route>
         </Switch>
       </Frame>
+      <Proof />
     </LiveProvider>
   );
 }

@@ -66,6 +66,7 @@ impl Browser {
         self.does("fill", &["Name", "Ana"])?;
         self.does("fill", &["Password, at least 12 characters", "correct horse battery"])?;
         self.does("click", &["Begin"])?;
+        self.does("click", &["Not now"])?;
         self.does("sees", &["Observing: nothing is blocked yet"])
     }
 

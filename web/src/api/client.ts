@@ -1,6 +1,7 @@
 // The API, typed by what the portal itself says of it (`npm run api`).
 
 import createClient, { type Middleware } from "openapi-fetch";
+import { proving } from "./proof";
 import type { components, paths } from "./schema";
 
 type Schemas = components["schemas"];
@@ -46,7 +47,7 @@ const token: Middleware = {
 };
 
 export const api = createClient<paths>();
-api.use(token);
+api.use(token, proving);
 
 /** Repeats the token of this session in whatever changes something. */
 export function repeat(session: Session): Session {

@@ -22,6 +22,10 @@ export function useOperator() {
         done(api.PUT("/api/v1/operators/{name}", { ...at(name), body: { role } })),
       onSettled,
     }),
+    endTotp: useMutation({
+      mutationFn: (name: string) => done(api.DELETE("/api/v1/operators/{name}/totp", at(name))),
+      onSettled,
+    }),
     remove: useMutation({
       mutationFn: (name: string) => done(api.DELETE("/api/v1/operators/{name}", at(name))),
       onSettled,

@@ -23,6 +23,17 @@ export function useMayChange(): boolean {
 interface Credentials {
   name: string;
   password: string;
+  code?: string | null;
+}
+
+/** Whether a code is asked for, or was not right. */
+export function isCodeAsked(error: unknown): boolean {
+  return error instanceof Refused && error.problem.type === "urn:geofilter:code";
+}
+
+/** Whether all that is wrong is that no code was given yet. */
+export function asksForCode(error: unknown, given: { code?: string | null } | undefined): boolean {
+  return isCodeAsked(error) && !given?.code;
 }
 
 export function useSignIn() {
@@ -33,11 +44,46 @@ export function useSignIn() {
   });
 }
 
+/** The session begins for the page when whoever is first is done with what is offered then. */
 export function useFirst() {
   const client = useQueryClient();
+  const begin = useMutation({
+    mutationFn: (body: { token: string; name: string; password: string }) =>
+      done(api.POST("/api/v1/session/first", { body })),
+    onSuccess: repeat,
+  });
+  return { begin, enter: () => client.invalidateQueries({ queryKey: KEY }) };
+}
+
+export function useProof() {
   return useMutation({
-    mutationFn: (body: Credentials & { token: string }) => done(api.POST("/api/v1/session/first", { body })),
-    onSuccess: (session) => client.setQueryData(KEY, repeat(session)),
+    mutationFn: (body: { password: string; code: string | null }) =>
+      done(api.POST("/api/v1/session/proof", { body })),
+  });
+}
+
+/** The second factor of whoever is here. */
+export function useTotp() {
+  const client = useQueryClient();
+  const refresh = () => {
+    client.invalidateQueries({ queryKey: KEY });
+    client.invalidateQueries({ queryKey: ["sessions"] });
+  };
+  return {
+    refresh,
+    offer: useMutation({ mutationFn: () => done(api.POST("/api/v1/session/totp")) }),
+    begin: useMutation({
+      mutationFn: (code: string) => done(api.PUT("/api/v1/session/totp", { body: { code } })),
+    }),
+    end: useMutation({ mutationFn: () => done(api.DELETE("/api/v1/session/totp")), onSuccess: refresh }),
+  };
+}
+
+export function useRecoveryCodes() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: () => done(api.POST("/api/v1/session/recovery-codes")),
+    onSuccess: () => client.invalidateQueries({ queryKey: KEY }),
   });
 }
 

@@ -5,12 +5,13 @@ import { useLocation } from "wouter";
 import { useFirst } from "../api/session";
 import { Failure } from "../parts/Notice";
 import { useWords } from "../words";
+import { Enrolment } from "./SecondFactor";
 
 const SHORTEST = 12;
 
 export function First() {
   const { words } = useWords();
-  const first = useFirst();
+  const { begin, enter } = useFirst();
   const [, go] = useLocation();
   const [token] = useState(() => location.hash.slice(1));
   const [password, setPassword] = useState("");
@@ -19,8 +20,23 @@ export function First() {
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const name = String(new FormData(event.currentTarget).get("name"));
-    first.mutate({ token, name, password }, { onSuccess: () => go("/", { replace: true }) });
+    begin.mutate({ token, name, password });
   };
+  if (begin.data) {
+    const done = () => {
+      go("/", { replace: true });
+      enter();
+    };
+    return (
+      <main className="alone">
+        <h1>{words.first.title}</h1>
+        <section className="card stack">
+          <h2>{words.factor.title}</h2>
+          <Enrolment done={done} later={done} />
+        </section>
+      </main>
+    );
+  }
   return (
     <main className="alone">
       <h1>{words.first.title}</h1>
@@ -41,8 +57,8 @@ export function First() {
         <p id={hintId} className="quiet">
           {missing > 0 ? (password ? words.first.short(missing) : words.first.hint) : words.first.enough}
         </p>
-        <Failure error={first.error} />
-        <button type="submit" className="main" disabled={missing > 0 || first.isPending}>
+        <Failure error={begin.error} />
+        <button type="submit" className="main" disabled={missing > 0 || begin.isPending}>
           {words.first.submit}
         </button>
       </form>

@@ -16,17 +16,21 @@ export function Operators() {
   const { words, moment } = useWords();
   const operators = useOperators();
   const session = useSession();
-  const { add, set, remove } = useOperator();
+  const { add, set, endTotp, remove } = useOperator();
   return (
     <section className="card stack">
       <h2>{words.people.operators}</h2>
-      <Failure error={set.error ?? remove.error} />
+      <Failure error={set.error ?? endTotp.error ?? remove.error} />
       <Loaded query={operators}>
         {({ operators }) => (
           <ul className="plain-list">
-            {operators.map(({ name, role, created }) => (
+            {operators.map(({ name, role, created, totp }) => (
               <li key={name}>
-                <strong>{name}</strong> · <span className="quiet">{words.people.since(moment(created))}</span>{" "}
+                <strong>{name}</strong> ·{" "}
+                <span className="quiet">
+                  {words.people.since(moment(created))}
+                  {totp && ` · ${words.factor.with}`}
+                </span>{" "}
                 {name === session.data?.operator ? (
                   <em>{words.settings.roles[role]}</em>
                 ) : (
@@ -38,6 +42,11 @@ export function Operators() {
                     >
                       <Roles />
                     </select>
+                    {totp && (
+                      <button type="button" onClick={() => endTotp.mutate(name)}>
+                        {words.factor.end}
+                      </button>
+                    )}
                     <button type="button" onClick={() => remove.mutate(name)}>
                       {words.common.remove}
                     </button>

@@ -5,6 +5,7 @@ import { dress, type Theme, theme, themes } from "../theme";
 import { type Language, languages, useWords } from "../words";
 import { Notices } from "./Notices";
 import { Operators, Tokens } from "./People";
+import { SecondFactor } from "./SecondFactor";
 
 export function Settings() {
   const { words } = useWords();
@@ -26,6 +27,7 @@ export function Settings() {
       </section>
       <Sessions />
       <NewPassword />
+      <SecondFactor />
       {session.data?.role === "admin" && (
         <>
           <Operators />

@@ -1,5 +1,6 @@
 import { type FormEvent, useId } from "react";
-import { useSignIn } from "../api/session";
+import { asksForCode, useSignIn } from "../api/session";
+import { CodeField } from "../parts/CodeField";
 import { Failure } from "../parts/Notice";
 import { useWords } from "../words";
 
@@ -10,7 +11,9 @@ export function SignIn() {
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
-    signIn.mutate({ name: String(form.get("name")), password: String(form.get("password")) });
+    const text = (field: string) => String(form.get(field));
+    const code = form.has("code") ? text("code") : null;
+    signIn.mutate({ name: text("name"), password: text("password"), code });
   };
   return (
     <main className="alone">
@@ -21,7 +24,8 @@ export function SignIn() {
         <input id={name} name="name" autoComplete="username" required />
         <label htmlFor={password}>{words.signIn.password}</label>
         <input id={password} name="password" type="password" autoComplete="current-password" required />
-        <Failure error={signIn.error} />
+        <CodeField error={signIn.error} />
+        {!asksForCode(signIn.error, signIn.variables) && <Failure error={signIn.error} />}
         <button type="submit" className="main" disabled={signIn.isPending}>
           {words.signIn.submit}
         </button>

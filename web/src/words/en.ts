@@ -36,6 +36,7 @@ export const en = {
     name: "Name",
     password: "Password",
     submit: "Sign in",
+    code: "Code of your authenticator app, or a recovery code",
     wait: (seconds: string) => `Wait ${seconds} seconds before you try again.`,
   },
   first: {
@@ -339,6 +340,34 @@ export const en = {
     user: "Name at the server, if it wants one",
     from: "From",
     to: "To, separated by commas",
+  },
+  proof: {
+    title: "Is it you?",
+    about: "This change asks for your password once more, and for none again in the next five minutes.",
+    password: "Your password",
+    submit: "Go on",
+  },
+  factor: {
+    title: "Second factor",
+    about:
+      "An authenticator app on your phone shows a code, which is asked for besides the password: whoever learns the password alone does not get in.",
+    begin: "Set it up",
+    later: "Not now",
+    scan: "Scan this with your authenticator app:",
+    qr: "QR code for the authenticator app",
+    type: "Or type this into it:",
+    code: "The code that it shows now",
+    check: "Check the code",
+    begun: "From now on a code is asked for when you sign in.",
+    recovery:
+      "Keep these recovery codes where you find them without your phone. Each lets you in once, and they are shown only now:",
+    save: "Save as a file",
+    saved: "They are kept, go on",
+    on: "A code is asked for when you sign in, and for dangerous changes.",
+    left: (count: number) => `${count} recovery ${some(count, "code", "codes")} left.`,
+    renew: "New recovery codes",
+    end: "Take off second factor",
+    with: "second factor",
   },
   people: {
     operators: "Operators",

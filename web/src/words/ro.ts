@@ -42,6 +42,7 @@ export const ro: Words = {
     name: "Nume",
     password: "Parolă",
     submit: "Intră",
+    code: "Codul din aplicația de autentificare sau un cod de recuperare",
     wait: (seconds) => `Așteaptă ${seconds} secunde înainte de a încerca din nou.`,
   },
   first: {
@@ -347,6 +348,34 @@ export const ro: Words = {
     user: "Numele la server, dacă cere unul",
     from: "De la",
     to: "Către, separate prin virgule",
+  },
+  proof: {
+    title: "Ești chiar tu?",
+    about: "Această schimbare cere încă o dată parola; în următoarele cinci minute nu mai este cerută.",
+    password: "Parola ta",
+    submit: "Continuă",
+  },
+  factor: {
+    title: "Al doilea factor",
+    about:
+      "O aplicație de autentificare de pe telefon arată un cod, cerut pe lângă parolă: cine află doar parola nu poate intra.",
+    begin: "Configurează",
+    later: "Nu acum",
+    scan: "Scanează acest cod cu aplicația de autentificare:",
+    qr: "Cod QR pentru aplicația de autentificare",
+    type: "Sau scrie în ea:",
+    code: "Codul pe care îl arată acum",
+    check: "Verifică codul",
+    begun: "De acum, la autentificare se cere și un cod.",
+    recovery:
+      "Păstrează aceste coduri de recuperare undeva unde le găsești fără telefon. Fiecare te lasă să intri o dată, și se arată doar acum:",
+    save: "Salvează într-un fișier",
+    saved: "Le-am păstrat, continuă",
+    on: "Se cere un cod la autentificare și la schimbările periculoase.",
+    left: (count) => `Coduri de recuperare rămase: ${count}.`,
+    renew: "Coduri de recuperare noi",
+    end: "Scoate al doilea factor",
+    with: "al doilea factor",
   },
   people: {
     operators: "Operatori",

@@ -117,10 +117,10 @@ pub(super) async fn sign_in(
     begin(&shared, &operator, &source, "sign in").await
 }
 
-/// Who somebody is.
+/// What whoever is signed in gives once more.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Proof {
+pub(crate) struct Reauthentication {
     /// The operator's password.
     password: String,
     /// What the authenticator app shows, or a recovery code, where one is asked for.
@@ -130,13 +130,13 @@ pub(crate) struct Proof {
 
 /// Prove who you are, for the five minutes that follow. The session has another cookie from then on.
 #[utoipa::path(
-    post, path = "/api/v1/session/proof", tag = "session", security(("session" = [])), request_body = Proof,
+    post, path = "/api/v1/session/proof", tag = "session", security(("session" = [])), request_body = Reauthentication,
     responses((status = 204, description = "It is proved."), Problem)
 )]
 pub(super) async fn prove(
     State(shared): State<Arc<Shared>>,
     by: Signed<Seeing>,
-    Body(Proof { password, code }): Body<Proof>,
+    Body(Reauthentication { password, code }): Body<Reauthentication>,
 ) -> Result<Response, Problem> {
     let operator = shared.known(&by.session.name, password, &by.source).await?;
     let wrong = || Problem::new(Kind::Forbidden, "the password is wrong");
