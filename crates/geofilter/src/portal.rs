@@ -1,4 +1,5 @@
-//! `geofilter portal run`: becomes the portal's user before anything else, and is the portal from then on.
+//! `geofilter portal`: `run` becomes the portal's user before anything else, and is the portal from then on; `reset` lets an
+//! operator in again.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +11,7 @@ use geofilter_portal::sandbox::{self, User};
 use geofilter_portal::{Pem, Ready, Settings, courier};
 use rustix::process::{Pid, Signal, geteuid, getppid, set_parent_process_death_signal};
 
-use crate::cli::args::PortalRun;
+use crate::cli::args::{PortalReset, PortalRun};
 use crate::cli::{failed, invalid};
 
 /// Runs until SIGTERM or SIGINT.
@@ -43,6 +44,34 @@ pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
     let courier = courier.map_err(|error| failed(format!("cannot start the courier: {error}")))?;
     geofilter_portal::run(settings, courier, |ready| say(ready, json || beside.is_some()))
         .map_err(|error| failed(error.to_string()))
+}
+
+/// Lets an operator in again.
+pub(crate) fn reset(reset: &PortalReset, json: bool) -> Result<(), Failure> {
+    let PortalReset { name, state_dir } = reset;
+    let kept = state_dir.join("portal.db");
+    if let Err(error) = fs::metadata(&kept) {
+        return Err(failed(format!(
+            "cannot use {}: {error}; name the portal's folder with --state-dir, and run it with sudo",
+            kept.display()
+        )));
+    }
+    if geteuid().is_root() {
+        // What root wrote the portal could not use.
+        User::of(state_dir)
+            .and_then(|user| sandbox::drop_privileges(&user, state_dir))
+            .map_err(|error| failed(error.to_string()))?;
+    }
+    let password = geofilter_portal::reset(state_dir, name);
+    let password = password.map_err(|error| failed(error.to_string()))?;
+    let text = match json {
+        true => serde_json::json!({ "password": password }).to_string(),
+        false => format!(
+            "{name} signs in with this password, and changes it under Settings:\n  {password}"
+        ),
+    };
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{text}").map_err(|error| failed(format!("cannot print it: {error}")))
 }
 
 fn pem(certificate: &Path, key: &Path) -> Result<Pem, Failure> {

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use geofilter_lab::portal::{Answer, Client, HOST, Portal, Scene};
+use geofilter_lab::process::binary;
 use geofilter_lab::site::PBX_V4;
 use serde_json::{Value, json};
 use totp_rs::{Builder, Secret, Totp};
@@ -234,6 +236,45 @@ fn an_admin_takes_off_what_a_colleague_has_lost() {
         assert_eq!(sign_in(&scene.portal, None).status, 201);
         let again = eva.send("DELETE", "/api/v1/operators/Ana%20Popescu/totp", None).unwrap();
         assert_eq!(again.status, 409, "{}", again.text);
+    })
+    .unwrap();
+}
+
+#[test]
+fn who_has_lost_everything_is_let_in_from_the_host() {
+    Scene::set(&[], |scene| {
+        let mut ana = scene.portal.first_operator().unwrap();
+        enrol(&mut ana);
+        let reset = |name: &str| {
+            let mut command = Command::new(binary().unwrap());
+            command.args(["portal", "reset", name, "--json", "--state-dir"]);
+            command.arg(scene.portal.state_dir()).output().unwrap()
+        };
+        let nobody = reset("nobody");
+        assert_eq!(nobody.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&nobody.stderr);
+        assert!(
+            said.contains("there is no operator nobody") && said.contains("Ana Popescu"),
+            "{said}"
+        );
+        assert_eq!(ana.get("/api/v1/session").unwrap().status, 200);
+
+        let done = reset("ana popescu");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(ana.get("/api/v1/session").unwrap().status, 401, "her sessions have ended");
+        assert_eq!(sign_in(&scene.portal, None).status, 401, "the old password is none");
+        let mut again = scene.portal.stranger();
+        again.sign_in_as("Ana Popescu", said["password"].as_str().unwrap()).unwrap();
+        let audit = again.read("/api/v1/audit").unwrap();
+        let noted = audit["entries"].as_array().unwrap().iter();
+        let mut noted = noted.filter(|entry| entry["action"] == "reset operator");
+        assert_eq!(noted.next().unwrap()["operator"], "(an administrator of this host)");
+
+        // What it wrote is the portal's, which is there after a restart.
+        scene.portal.restart().unwrap();
+        again = again.on(&scene.portal);
+        assert_eq!(again.read("/api/v1/session").unwrap()["operator"], "Ana Popescu");
     })
     .unwrap();
 }

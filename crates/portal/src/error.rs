@@ -38,6 +38,14 @@ pub enum Error {
         /// Why.
         source: sqlx::Error,
     },
+    /// Nobody has that name.
+    #[error("there is no operator {name}; there are: {there}")]
+    NoOperator {
+        /// The name.
+        name: String,
+        /// Who there is.
+        there: String,
+    },
     /// Something that every process has.
     #[error("cannot {what}: {source}")]
     System {

@@ -18,6 +18,7 @@ mod notices;
 mod page;
 mod passwords;
 mod problem;
+mod reset;
 pub mod sandbox;
 mod secret;
 mod series;
@@ -31,6 +32,7 @@ mod totp;
 
 pub use api::document;
 pub use error::Error;
+pub use reset::reset;
 pub use server::{Ready, run};
 pub use settings::Settings;
 pub use tls::Pem;

@@ -40,7 +40,7 @@ pub enum Error {
     #[error("{0} is root: name a user who has no privileges")]
     Root(String),
     /// The folder could not be made, or given to the user.
-    #[error("cannot give {path} to the portal's user: {source}")]
+    #[error("cannot use {path} as the portal's user: {source}")]
     Folder {
         /// Which.
         path: String,
@@ -88,6 +88,19 @@ impl User {
         match user.ok_or_else(|| Error::NoUser(name.to_owned()))? {
             Self { name, uid: 0, .. } | Self { name, gid: 0, .. } => Err(Error::Root(name)),
             user => Ok(user),
+        }
+    }
+
+    /// Whose this folder is.
+    ///
+    /// # Errors
+    /// If it is not there, or root's.
+    pub fn of(folder: &Path) -> Result<Self, Error> {
+        let found = fs::metadata(folder)
+            .map_err(|source| Error::Folder { path: folder.display().to_string(), source })?;
+        match (found.uid(), found.gid()) {
+            (uid, gid) if uid != 0 && gid != 0 => Ok(Self { name: uid.to_string(), uid, gid }),
+            _ => Err(Error::Root(format!("the owner of {}", folder.display()))),
         }
     }
 

@@ -86,7 +86,11 @@ pub(crate) fn recovery_codes() -> Result<Vec<String>, getrandom::Error> {
     (0..RECOVERY).map(|_| recovery_code()).collect()
 }
 
-fn recovery_code() -> Result<String, getrandom::Error> {
+/// One of them: 80 random bits, easy to write down.
+///
+/// # Errors
+/// If the kernel gives no random bits.
+pub(crate) fn recovery_code() -> Result<String, getrandom::Error> {
     let mut bytes = [0; LENGTH];
     getrandom::fill(&mut bytes)?;
     let letters = bytes.map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]));

@@ -222,9 +222,23 @@ pub(crate) enum Portal {
     /// The agent serves it on a socket of its own, if its configuration names the portal's user:
     /// `[portal] user = "geofilter-portal"`. `geofilter up` starts both.
     Run(PortalRun),
+    /// Let an operator in again who has lost password or device
+    ///
+    /// It prints a new password, takes off the second factor, and ends the operator's sessions. The portal
+    /// may serve meanwhile.
+    Reset(PortalReset),
     /// What `portal run` starts to carry its notices.
     #[command(hide = true)]
     Courier,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PortalReset {
+    /// The operator's name.
+    pub(crate) name: String,
+    /// The portal's folder.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/geofilter/portal")]
+    pub(crate) state_dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

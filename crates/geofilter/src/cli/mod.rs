@@ -93,6 +93,7 @@ fn obey(command: Command, global: &Global) -> Outcome {
             trace(global);
             crate::portal::run(run, global.json)
         }
+        Command::Portal(Portal::Reset(reset)) => crate::portal::reset(&reset, global.json),
         Command::Portal(Portal::Courier) => {
             trace(global);
             crate::portal::carry()

@@ -169,7 +169,7 @@ pub(super) async fn new_password(
     let operator = operator.ok_or_else(wrong)?;
     let hash = shared.hash(new).await?;
     shared.store.write_down(&by.deed("new password"), clock::now()).await?;
-    shared.store.set_password(&operator, &hash, by.session.id).await?;
+    shared.store.set_password(&operator, &hash, Some(by.session.id)).await?;
     shared.renewed(&by.session, by.session.proved, StatusCode::NO_CONTENT).await
 }
 

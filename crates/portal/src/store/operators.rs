@@ -111,12 +111,12 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Gives an operator another password, and ends all sessions but this one.
+    /// Gives an operator another password, and ends all sessions but this one, or all.
     pub(crate) async fn set_password(
         &self,
         operator: &Operator,
         password: &str,
-        session: i64,
+        session: Option<i64>,
     ) -> Result<(), sqlx::Error> {
         let mut both = self.pool.begin().await?;
         sqlx::query("UPDATE operator SET password = ? WHERE id = ?")
@@ -124,7 +124,7 @@ impl Store {
             .bind(operator.id)
             .execute(&mut *both)
             .await?;
-        sqlx::query("DELETE FROM session WHERE operator = ? AND id <> ?")
+        sqlx::query("DELETE FROM session WHERE operator = ? AND id IS NOT ?")
             .bind(operator.id)
             .bind(session)
             .execute(&mut *both)
