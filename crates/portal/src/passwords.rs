@@ -1,10 +1,11 @@
 //! What names and passwords there may be, and the hashing of these, a few at a time.
 
 use crate::problem::{Kind, Problem};
-use crate::secret;
 use crate::server::Shared;
 use crate::session::BY_TOKEN;
 use crate::store::Operator;
+use crate::{host, secret};
+use zxcvbn::Score;
 
 /// Characters of a password, at least; there are no other rules, as NIST SP 800-63B has it.
 const SHORTEST: usize = 12;
@@ -27,17 +28,29 @@ pub(crate) fn check_name(name: &str) -> Result<&str, Problem> {
     }
 }
 
+/// Passwords that leaked often, words, names, dates, keys beside each other, and what is known of this operator are guessed
+/// first, however many characters they have.
+fn check_password(password: &str, operator: &str) -> Result<(), Problem> {
+    let refused = |detail: String| Err(Problem::new(Kind::Invalid, detail));
+    if password.chars().count() < SHORTEST || password.len() > LONGEST {
+        return refused(format!(
+            "a password has at least {SHORTEST} characters, and at most {LONGEST} bytes"
+        ));
+    }
+    let host = host::name();
+    let names = operator.split_whitespace().chain([operator, "geofilter", "asterisk", &host]);
+    match zxcvbn::zxcvbn(password, &names.collect::<Vec<_>>()).score() < Score::Three {
+        true => refused(
+            "this password is among the first that are guessed: choose another, such as a sentence that only you would say".to_owned(),
+        ),
+        false => Ok(()),
+    }
+}
+
 impl Shared {
-    /// What is kept of a new password, if it is long enough.
-    pub(crate) async fn hash(&self, password: String) -> Result<String, Problem> {
-        if password.chars().count() < SHORTEST || password.len() > LONGEST {
-            return Err(Problem::new(
-                Kind::Invalid,
-                format!(
-                    "a password has at least {SHORTEST} characters, and at most {LONGEST} bytes"
-                ),
-            ));
-        }
+    /// What is kept of a new password of this operator, if it is long enough and not among the first that are guessed.
+    pub(crate) async fn hash(&self, password: String, operator: &str) -> Result<String, Problem> {
+        check_password(&password, operator)?;
         let hashed = self.hashing(move || secret::hash(&password)).await?;
         hashed.map_err(|error| Problem::internal("the password can't be hashed", &error))
     }
@@ -65,5 +78,43 @@ impl Shared {
         let _turn = turn.map_err(|error| Problem::internal(what, &error))?;
         let hashed = tokio::task::spawn_blocking(work).await;
         hashed.map_err(|error| Problem::internal(what, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_is_guessed_first_is_refused_however_long() {
+        for weak in [
+            "too short",
+            "password1234",
+            "qwertyuiop[]",
+            "1234567890123456",
+            "aaaaaaaaaaaaaaaa",
+            "geofilter2026",
+            "popescu12345",
+            &"long ".repeat(60),
+        ] {
+            assert!(check_password(weak, "Ana Popescu").is_err(), "{weak}");
+        }
+        let strong = [
+            "correct horse battery",
+            "a fairly long password",
+            "another long password",
+            "zărzărica de la poartă",
+        ];
+        for strong in strong {
+            assert!(check_password(strong, "Ana Popescu").is_ok(), "{strong}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_line_and_imitates_no_token() {
+        assert_eq!(check_name("  Ana Popescu ").unwrap(), "Ana Popescu");
+        for wrong in ["", "  ", "a\nb", &"x".repeat(65), "Ana (token x)"] {
+            assert!(check_name(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -89,7 +89,7 @@ pub(super) async fn add_operator(
     if shared.store.operator(name).await?.is_some() {
         return Err(taken());
     }
-    let hash = shared.hash(password).await?;
+    let hash = shared.hash(password, name).await?;
     let after = json!({ "name": name, "role": role });
     let deed = Deed { after: Some(after), ..by.deed("add operator") };
     shared.store.write_down(&deed, clock::now()).await?;

@@ -89,7 +89,7 @@ pub(super) async fn first(
         return Err(Problem::new(Kind::Session, detail));
     }
     let name = passwords::check_name(&first.name)?;
-    let hash = shared.hash(first.password).await?;
+    let hash = shared.hash(first.password, name).await?;
     let operator = shared.store.add_first_operator(name, &hash, clock::now()).await?;
     shared.spend_first();
     let operator = operator
@@ -167,7 +167,7 @@ pub(super) async fn new_password(
     let operator = shared.known(&by.session.name, old, &by.source).await?;
     let wrong = || Problem::new(Kind::Forbidden, "the old password is wrong");
     let operator = operator.ok_or_else(wrong)?;
-    let hash = shared.hash(new).await?;
+    let hash = shared.hash(new, &operator.name).await?;
     shared.store.write_down(&by.deed("new password"), clock::now()).await?;
     shared.store.set_password(&operator, &hash, Some(by.session.id)).await?;
     shared.renewed(&by.session, by.session.proved, StatusCode::NO_CONTENT).await
