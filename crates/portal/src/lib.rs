@@ -8,6 +8,7 @@
 mod agent;
 mod api;
 mod clock;
+mod connections;
 pub mod courier;
 mod error;
 mod host;

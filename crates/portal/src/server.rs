@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use crate::agent::Agent;
+use crate::connections::{self, Few};
 use crate::courier::Courier;
 use crate::error::Error;
 use crate::hub::Hub;
@@ -117,13 +118,16 @@ pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> 
     let system = |what| move |source| Error::System { what, source };
     let tls = match (&settings.tls, settings.listen.ip().is_loopback()) {
         (Some(pem), _) => Some(Tls::given(pem)?),
-        (None, false) => Some(Tls::own(&settings.state_dir, &settings.names)?),
+        (None, false) => {
+            Some(Tls::own(&settings.state_dir, &settings.names, settings.listen.ip())?)
+        }
         (None, true) => None,
     };
     // All of it while there is one thread: what confines it holds for those it starts.
     let listener = TcpListener::bind(settings.listen)
         .map_err(|source| Error::Listen { address: settings.listen, source })?;
     listener.set_nonblocking(true).map_err(system("use its socket"))?;
+    connections::make_room();
     sandbox::enter(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -149,12 +153,14 @@ pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> 
                 match tls {
                     Some(tls) => {
                         let config = RustlsConfig::from_config(tls.config);
-                        let mut server = axum_server::from_tcp_rustls(listener, config)?;
+                        let server = axum_server::from_tcp_rustls(listener, config)?;
+                        let mut server = server.map(Few::of);
                         be_impatient(server.http_builder());
                         server.serve(app).await
                     }
                     None => {
-                        let mut server = axum_server::from_tcp(listener)?;
+                        let server = axum_server::from_tcp(listener)?;
+                        let mut server = server.map(Few::of);
                         be_impatient(server.http_builder());
                         server.serve(app).await
                     }

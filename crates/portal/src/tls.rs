@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sha2::{Digest, Sha256};
 use webpki::EndEntityCert;
 
@@ -62,6 +63,8 @@ pub(crate) struct Tls {
     pub(crate) config: Arc<ServerConfig>,
     /// SHA-256 of the certificate, if it is the portal's own.
     pub(crate) fingerprint: Option<String>,
+    /// That one.
+    certificate: Option<CertificateDer<'static>>,
     /// Whom the certificate names.
     pub(crate) names: Vec<String>,
 }
@@ -81,28 +84,52 @@ impl Tls {
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), fingerprint: None, names })
+        Ok(Self { config: Arc::new(config), fingerprint: None, certificate: None, names })
     }
 
-    /// With the portal's own certificate, which is made when it is not there.
-    pub(crate) fn own(state_dir: &Path, names: &[String]) -> Result<Self, Error> {
+    /// With the portal's own certificate, which is made when there is none yet for all of these names and where it listens.
+    pub(crate) fn own(state_dir: &Path, names: &[String], listen: IpAddr) -> Result<Self, Error> {
         let path = state_dir.join(KEPT);
-        let pem = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path, names)?,
-            read => read?,
+        let mut all = vec![host::name(), "localhost".to_owned()];
+        all.extend(names.iter().cloned());
+        if !listen.is_unspecified() {
+            all.push(listen.to_string());
+        }
+        let kept = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            read => Some(Self::kept(&read?)?),
         };
-        let tls = Self::given(&Pem { certificate: pem.clone(), key: pem.clone() })?;
-        let certificate = CertificateDer::from_pem_slice(&pem)
+        match kept.filter(|kept| all.iter().all(|name| kept.is_for(name))) {
+            Some(kept) => Ok(kept),
+            None => Self::kept(&make(&path, all)?),
+        }
+    }
+
+    fn kept(pem: &[u8]) -> Result<Self, Error> {
+        let tls = Self::given(&Pem { certificate: pem.to_owned(), key: pem.to_owned() })?;
+        let certificate = CertificateDer::from_pem_slice(pem)
             .map_err(|source| Error::Pem { what: "certificate", source })?;
-        Ok(Self { fingerprint: Some(fingerprint(&certificate)), ..tls })
+        let fingerprint = Some(fingerprint(&certificate));
+        Ok(Self { fingerprint, certificate: Some(certificate), ..tls })
+    }
+
+    /// Whether browsers take its certificate for that of this name or address.
+    fn is_for(&self, name: &str) -> bool {
+        let certificate = self.certificate.as_ref().map(EndEntityCert::try_from);
+        match (certificate, ServerName::try_from(name)) {
+            (Some(Ok(certificate)), Ok(name)) => {
+                certificate.verify_is_valid_for_subject_name(&name).is_ok()
+            }
+            // `*.example.net`, or a host whose name no other can ask for.
+            (Some(Ok(_)), Err(_)) => true,
+            (Some(Err(_)) | None, _) => false,
+        }
     }
 }
 
 /// Makes a certificate for this host, and keeps it for its user alone.
-fn make(path: &Path, names: &[String]) -> Result<Vec<u8>, Error> {
-    let mut all = vec![host::name(), "localhost".to_owned()];
-    all.extend(names.iter().cloned());
-    let mut params = CertificateParams::new(all)?;
+fn make(path: &Path, names: Vec<String>) -> Result<Vec<u8>, Error> {
+    let mut params = CertificateParams::new(names)?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, format!("GeoFilter on {}", host::name()));
     // From the first of a month to the first of one: not every year has a 29 February.
@@ -136,17 +163,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_own_certificate_is_made_once_and_kept_for_its_user() {
+    fn its_own_certificate_is_kept_for_its_user_until_it_has_to_name_more() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let name = ["pbx.example.net".to_owned()];
-        let first = Tls::own(folder.path(), &name).unwrap();
+        let (anywhere, here) = ("0.0.0.0".parse().unwrap(), "192.0.2.1".parse().unwrap());
+        let first = Tls::own(folder.path(), &name, anywhere).unwrap();
         assert_eq!(first.fingerprint.as_ref().unwrap().len(), 95);
         assert!(first.names.contains(&name[0]) && first.names.contains(&"localhost".to_owned()));
         let kept = fs::metadata(folder.path().join(KEPT)).unwrap().permissions();
         assert_eq!(kept.mode() & 0o777, 0o600);
-        let again = Tls::own(folder.path(), &[]).unwrap();
+        let again = Tls::own(folder.path(), &[], anywhere).unwrap();
         assert_eq!(again.fingerprint, first.fingerprint);
+        let there = Tls::own(folder.path(), &name, here).unwrap();
+        assert_ne!(there.fingerprint, first.fingerprint);
+        assert!(there.is_for("192.0.2.1") && there.is_for(&name[0]) && !there.is_for("192.0.2.2"));
+        let other = Tls::own(folder.path(), &["other.example.net".to_owned()], here).unwrap();
+        assert_ne!(other.fingerprint, there.fingerprint);
     }
 
     #[test]
@@ -158,7 +191,8 @@ mod tests {
         assert!(matches!(Tls::given(&pem(b"", b"")), Err(Error::Pem { what: "key", .. })));
         let folder = tempfile::tempdir().unwrap();
         let (one, other) = (folder.path().join("one"), folder.path().join("other"));
-        let [one, other] = [one, other].map(|path| make(&path, &[]).unwrap());
+        let [one, other] =
+            [one, other].map(|path| make(&path, vec!["localhost".to_owned()]).unwrap());
         assert!(Tls::given(&pem(&one, &one)).is_ok());
         assert!(matches!(Tls::given(&pem(&one, &other)), Err(Error::Unusable(_))), "another's key");
     }
