@@ -29,6 +29,7 @@ const ANY: &[&[c_long]] = &[
         libc::SYS_recvfrom,
         libc::SYS_shutdown,
         libc::SYS_getsockname,
+        libc::SYS_getpeername,
         libc::SYS_getsockopt,
         libc::SYS_setsockopt,
     ],
@@ -121,7 +122,6 @@ const REACHING: &[c_long] = &[
     libc::SYS_sendmmsg,
     libc::SYS_recvmsg,
     libc::SYS_recvmmsg,
-    libc::SYS_getpeername,
 ];
 const FIONREAD: u64 = 0x541b;
 
