@@ -278,3 +278,121 @@ fn who_has_lost_everything_is_let_in_from_the_host() {
     })
     .unwrap();
 }
+
+#[test]
+fn a_session_ends_by_itself_and_by_an_admin_and_a_page_that_nobody_is_at_keeps_none() {
+    Scene::set(&[], |scene| {
+        let ana = scene.portal.first_operator().unwrap();
+        let path = scene.portal.state_dir().join("portal.db");
+        let database = rusqlite::Connection::open(path).unwrap();
+        let used = || -> i64 {
+            database.query_row("SELECT max(used) FROM session", [], |row| row.get(0)).unwrap()
+        };
+        let ago = |hours: i64, what: &str| {
+            let all = format!("UPDATE session SET {what} = {what} - ?");
+            database.execute(&all, [hours * 3_600_000]).unwrap();
+        };
+        ago(1, "used");
+        let before = used();
+        let unattended = [("x-geofilter-unattended", "1")];
+        let asked = ana.send_with("GET", "/api/v1/session", None, &unattended).unwrap();
+        assert_eq!((asked.status, used()), (200, before));
+        assert_eq!(ana.get("/api/v1/session").unwrap().status, 200);
+        assert!(used() > before);
+        ago(8, "used");
+        assert_eq!(ana.get("/api/v1/session").unwrap().status, 401, "eight hours without use");
+
+        let mut ana = scene.portal.stranger();
+        ana.sign_in().unwrap();
+        ago(24 * 7, "began");
+        assert_eq!(ana.get("/api/v1/session").unwrap().status, 401, "seven days in any case");
+
+        ana.sign_in().unwrap();
+        let eva = json!({ "name": "Eva", "password": "a fairly long password", "role": "viewer" });
+        ana.must("POST", "/api/v1/operators", Some(&eva)).unwrap();
+        let mut eva = scene.portal.stranger();
+        eva.sign_in_as("Eva", "a fairly long password").unwrap();
+        ana.must("DELETE", "/api/v1/operators/Eva/sessions", None).unwrap();
+        assert_eq!(eva.get("/api/v1/session").unwrap().status, 401);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_cookie_is_for_this_origin_alone_and_no_answer_is_kept() {
+    Scene::set(&[], |scene| {
+        let ana = scene.portal.first_operator().unwrap();
+        let signed_in = sign_in(&scene.portal, None);
+        let head = |answer: &Answer, name: &str| {
+            let value = answer.head.headers().get(name).unwrap();
+            value.to_str().unwrap().to_owned()
+        };
+        let cookie = head(&signed_in, "set-cookie");
+        assert!(cookie.starts_with("__Host-geofilter="), "{cookie}");
+        for attribute in ["; Path=/", "; Secure", "; HttpOnly", "; SameSite=Strict"] {
+            assert!(cookie.contains(attribute), "{cookie}");
+        }
+        assert!(!cookie.contains("Domain"), "{cookie}");
+        let refused = scene.portal.stranger().get("/api/v1/session").unwrap();
+        let missing = ana.get("/api/v1/nothing").unwrap();
+        let page = ana.get("/").unwrap();
+        for answer in [&signed_in, &refused, &missing, &page] {
+            assert_eq!(head(answer, "x-content-type-options"), "nosniff");
+            assert!(head(answer, "content-security-policy").contains("default-src 'none'"));
+        }
+        for answer in [&signed_in, &refused, &missing] {
+            assert_eq!(head(answer, "cache-control"), "no-store");
+        }
+
+        // Neither another page nor a form signs anybody in, or opens a link.
+        let stranger = scene.portal.stranger();
+        for path in ["/api/v1/session", "/api/v1/session/first", "/api/v1/travel"] {
+            let body = json!({ "name": "Ana Popescu", "password": PASSWORD, "token": "x" });
+            let other = [("sec-fetch-site", "cross-site")];
+            let asked = stranger.send_with("POST", path, Some(&body), &other).unwrap();
+            assert_eq!(asked.status, 403, "{path}");
+            let form = [("content-type", "text/plain")];
+            let asked = stranger.send_with("POST", path, Some(&body), &form).unwrap();
+            assert!([400, 415].contains(&asked.status), "{path}: {}", asked.status);
+        }
+
+        // Another's session is none of hers, and the database is its user's alone.
+        ana.must(
+            "POST",
+            "/api/v1/operators",
+            Some(&json!({ "name": "Eva", "password": "a fairly long password", "role": "admin" })),
+        )
+        .unwrap();
+        let mut eva = scene.portal.stranger();
+        eva.sign_in_as("Eva", "a fairly long password").unwrap();
+        let hers = eva.read("/api/v1/sessions").unwrap()["sessions"][0]["id"].clone();
+        let ended = ana.send("DELETE", &format!("/api/v1/sessions/{hers}"), None).unwrap();
+        assert_eq!(ended.status, 404);
+        let mode = std::fs::metadata(scene.portal.state_dir().join("portal.db")).unwrap();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o077, 0);
+
+        // What was written down stays, whoever writes into the database.
+        let path = scene.portal.state_dir().join("portal.db");
+        let database = rusqlite::Connection::open(path).unwrap();
+        for change in ["DELETE FROM audit", "UPDATE audit SET operator = 'nobody'"] {
+            let refused = database.execute(change, []).unwrap_err().to_string();
+            assert!(refused.contains("the audit is not"), "{refused}");
+        }
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_recovery_code_that_many_show_at_once_lets_in_one() {
+    Scene::set(&[], |scene| {
+        let mut ana = scene.portal.first_operator().unwrap();
+        let (_, codes) = enrol(&mut ana);
+        let portal = &scene.portal;
+        let signed_in = std::thread::scope(|scope| {
+            let all = [(); 5].map(|()| scope.spawn(|| sign_in(portal, Some(&codes[0])).status));
+            all.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(signed_in.iter().filter(|status| **status == 201).count(), 1, "{signed_in:?}");
+    })
+    .unwrap();
+}

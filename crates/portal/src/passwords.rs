@@ -50,8 +50,10 @@ fn check_password(password: &str, operator: &str) -> Result<(), Problem> {
 impl Shared {
     /// What is kept of a new password of this operator, if it is long enough and not among the first that are guessed.
     pub(crate) async fn hash(&self, password: String, operator: &str) -> Result<String, Problem> {
-        check_password(&password, operator)?;
-        let hashed = self.hashing(move || secret::hash(&password)).await?;
+        let operator = operator.to_owned();
+        let hashing =
+            move || check_password(&password, &operator).map(|()| secret::hash(&password));
+        let hashed = self.hashing(hashing).await??;
         hashed.map_err(|error| Problem::internal("the password can't be hashed", &error))
     }
 
@@ -74,6 +76,10 @@ impl Shared {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let what = "the password can't be hashed";
+        let Ok(_waits) = self.waiting.try_acquire() else {
+            let busy = "too many sign in at this moment: try again in some seconds";
+            return Err(Problem { retry_after: Some(5), ..Problem::new(Kind::Locked, busy) });
+        };
         let turn = self.hashing.acquire().await;
         let _turn = turn.map_err(|error| Problem::internal(what, &error))?;
         let hashed = tokio::task::spawn_blocking(work).await;

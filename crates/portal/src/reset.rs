@@ -44,7 +44,7 @@ pub fn reset(state_dir: &Path, name: &str) -> Result<String, Error> {
         let action = "reset operator";
         let deed = Deed { operator: WHO, source: WHERE, host: None, action, before, after: None };
         store.write_down(&deed, clock::now()).await.map_err(database)?;
-        store.remove_factor(operator.id).await.map_err(database)?;
+        store.remove_factor(operator.id, None).await.map_err(database)?;
         store.set_password(&operator, &hash, None).await.map_err(database)?;
         Ok(password)
     })

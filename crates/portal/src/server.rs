@@ -35,6 +35,8 @@ use crate::{Settings, api, host, notices, sandbox};
 
 /// Passwords that are hashed at a time: each takes 19 MiB and a processor.
 const HASHING: usize = 2;
+/// Who waits for that at most.
+const WAITING: usize = 64;
 const BURIAL: Duration = Duration::from_secs(2);
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -59,6 +61,9 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) hashing: Semaphore,
+    pub(crate) waiting: Semaphore,
+    /// Held by whoever changes what a traveller's link exempts.
+    pub(crate) travelling: tokio::sync::Mutex<()>,
     pub(crate) courier: Courier,
     pub(crate) names: Names,
     /// The newest generation that was made here, none if it is 0.
@@ -210,6 +215,8 @@ async fn open(
         hub,
         throttle: Mutex::default(),
         hashing: Semaphore::new(HASHING),
+        waiting: Semaphore::new(WAITING),
+        travelling: tokio::sync::Mutex::default(),
         courier: Courier::of(courier)
             .map_err(|source| Error::System { what: "use the courier's socket", source })?,
         newest: AtomicU64::default(),

@@ -22,6 +22,9 @@ pub(crate) const COOKIE: &str = "__Host-geofilter";
 /// What every request that changes something repeats from the session.
 pub(crate) const CSRF: &str = "x-csrf-token";
 
+/// What a page says of a request that it makes by itself while nobody is at it: the session is not used by it.
+const UNATTENDED: &str = "x-geofilter-unattended";
+
 /// What stands between an operator's name and that of the token by which it is.
 pub(crate) const BY_TOKEN: &str = " (token ";
 
@@ -120,7 +123,10 @@ impl<N: Needs> FromRequestParts<Arc<Shared>> for Signed<N> {
             return Err(Problem::new(Kind::Forbidden, detail));
         }
         let session = match cookie(&parts.headers) {
-            Some(token) => shared.store.session(&digest(token), clock::now()).await?,
+            Some(token) => {
+                let used = !parts.headers.contains_key(UNATTENDED);
+                shared.store.session(&digest(token), used, clock::now()).await?
+            }
             None => None,
         };
         let Some(session) = session else { return Err(shared.nobody().await?) };

@@ -7,21 +7,24 @@ use std::sync::PoisonError;
 
 use crate::clock;
 use crate::problem::{Kind, Problem};
+use crate::secret::digest;
 use crate::server::Shared;
 use crate::session::network;
 
-/// Attempts that cost nothing.
+/// Attempts for a name at a place that cost nothing.
 const FREE: u32 = 5;
+/// Attempts for whatever names at a place that cost nothing.
+const FREE_OF_ONE: u32 = 30;
 /// Seconds that the first one after them costs; each further one twice as much.
 const FIRST: u64 = 15;
 const LONGEST: u64 = 900;
-/// Names and sources that are told apart; more are taken for an attack, and all wait.
+/// What is remembered at most: then what is over first is forgotten.
 const MOST: usize = 10_000;
 
 /// Who failed to sign in lately.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
-    failures: HashMap<(String, String), Failures>,
+    failures: HashMap<[u8; 32], Failures>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,29 +41,40 @@ impl Throttle {
     /// # Errors
     /// The seconds for which this name has to wait at this source.
     pub(crate) fn try_once(&mut self, name: &str, source: &str, now: u64) -> Result<(), u64> {
-        let key = key(name, source);
-        let waits = match self.failures.get(&key) {
-            Some(failures) => failures.until.saturating_sub(now),
-            None if self.failures.len() >= MOST => FIRST,
-            None => 0,
-        };
         self.failures.retain(|_, failures| failures.until + LONGEST > now);
+        let keys = keys(name, source);
+        let until = keys.iter().filter_map(|(key, _)| self.failures.get(key)).map(|it| it.until);
+        let waits = until.max().unwrap_or_default().saturating_sub(now);
         if waits > 0 {
             return Err(waits);
         }
-        let failures = self.failures.entry(key).or_insert(Failures { count: 0, until: now });
-        failures.count = failures.count.saturating_add(1);
-        let cost = match failures.count.checked_sub(FREE + 1) {
-            None => 0,
-            Some(doubled) => FIRST.saturating_mul(1 << doubled.min(10)).min(LONGEST),
-        };
-        failures.until = now + cost;
+        for (key, free) in keys {
+            self.make_room();
+            let failures = self.failures.entry(key).or_insert(Failures { count: 0, until: now });
+            failures.count = failures.count.saturating_add(1);
+            let cost = match failures.count.checked_sub(free + 1) {
+                None => 0,
+                Some(doubled) => FIRST.saturating_mul(1 << doubled.min(10)).min(LONGEST),
+            };
+            failures.until = now + cost;
+        }
         Ok(())
     }
 
     /// The last attempt was right.
     pub(crate) fn succeeded(&mut self, name: &str, source: &str) {
-        self.failures.remove(&key(name, source));
+        for (key, _) in keys(name, source) {
+            self.failures.remove(&key);
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.failures.len() >= MOST {
+            let first = self.failures.iter().min_by_key(|(_, failures)| failures.until);
+            if let Some(first) = first.map(|(key, _)| *key) {
+                self.failures.remove(&first);
+            }
+        }
     }
 }
 
@@ -85,13 +99,17 @@ impl Shared {
     }
 }
 
-/// Whoever has an IPv6 address has its whole network.
-fn key(name: &str, source: &str) -> (String, String) {
-    let place = match source.parse() {
-        Ok(IpAddr::V6(address)) => network(address).to_string(),
-        Ok(IpAddr::V4(_)) | Err(_) => source.to_owned(),
+/// Under what an attempt counts, and how many of each cost nothing: the name at this place, and the place, unless that is this
+/// host, from which all come who use SSH. Whoever has an IPv6 address has its whole network.
+fn keys(name: &str, source: &str) -> Vec<([u8; 32], u32)> {
+    let address = source.parse().ok();
+    let place = match address {
+        Some(IpAddr::V6(address)) => network(address).to_string(),
+        Some(IpAddr::V4(_)) | None => source.to_owned(),
     };
-    (name.to_lowercase(), place)
+    let named = (digest(&format!("{}\n{place}", name.to_lowercase())), FREE);
+    let all = address.filter(|it| !it.is_loopback()).map(|_| (digest(&place), FREE_OF_ONE));
+    [Some(named), all].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -131,13 +149,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_of_many_names_is_bounded() {
+    fn a_place_that_tries_many_names_waits_and_this_host_does_not() {
         let mut throttle = Throttle::default();
-        for number in 0..MOST {
-            assert_eq!(throttle.try_once(&number.to_string(), "::1", 100), Ok(()));
+        let mut tries = |number: u32, source| throttle.try_once(&number.to_string(), source, 100);
+        for number in 0..=FREE_OF_ONE {
+            assert_eq!(tries(number, "192.0.2.1"), Ok(()));
+            assert_eq!(tries(number, "127.0.0.1"), Ok(()));
         }
-        assert_eq!(throttle.try_once("one more", "::1", 100), Err(FIRST));
-        assert_eq!(throttle.try_once("0", "::1", 100 + 2 * LONGEST), Ok(()));
+        assert_eq!(tries(99, "192.0.2.1"), Err(FIRST));
+        assert_eq!(tries(99, "127.0.0.1"), Ok(()));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_keeps_nobody_out() {
+        let mut throttle = Throttle::default();
+        for _ in 0..=FREE {
+            assert_eq!(throttle.try_once("ana", "127.0.0.1", 100), Ok(()));
+        }
+        for number in 0..2 * MOST {
+            assert_eq!(throttle.try_once(&number.to_string(), "127.0.0.1", 100), Ok(()));
+        }
+        assert_eq!(throttle.failures.len(), MOST);
+        assert_eq!(
+            throttle.try_once("ana", "127.0.0.1", 100),
+            Err(FIRST),
+            "what is over last stays"
+        );
+        assert_eq!(throttle.try_once("0", "127.0.0.1", 100 + 2 * LONGEST), Ok(()));
         assert_eq!(throttle.failures.len(), 1);
     }
 }

@@ -18,8 +18,8 @@ const SKEW: u16 = 1;
 const SECRET: usize = 20;
 /// Recovery codes that an operator is given.
 const RECOVERY: usize = 10;
-/// Letters and digits of a recovery code, five bits each; none is taken for another.
-const LENGTH: usize = 16;
+/// Letters and digits of a recovery code, five bits each; none is taken for another. As many as make a digest enough to keep.
+const LENGTH: usize = 24;
 const ALPHABET: &[u8; 32] = b"abcdefghjkmnopqrstuvwxyz23456789";
 /// Under what source wrong codes count, wherever they come from: who has the password could ask from many places.
 const ANYWHERE: &str = "anywhere";
@@ -86,7 +86,7 @@ pub(crate) fn recovery_codes() -> Result<Vec<String>, getrandom::Error> {
     (0..RECOVERY).map(|_| recovery_code()).collect()
 }
 
-/// One of them: 80 random bits, easy to write down.
+/// One of them: 120 random bits, easy to write down.
 ///
 /// # Errors
 /// If the kernel gives no random bits.
@@ -174,7 +174,7 @@ mod tests {
         let codes = recovery_codes().unwrap();
         assert_eq!(codes.len(), RECOVERY);
         let code = &codes[0];
-        assert_eq!(code.len(), LENGTH + 3, "{code}");
+        assert_eq!(code.len(), LENGTH + 5, "{code}");
         let known = recovery_digest(code);
         assert_eq!(recovery_digest(&format!(" {} ", code.to_uppercase().replace('-', " "))), known);
         assert_ne!(recovery_digest(&codes[1]), known);

@@ -39,9 +39,22 @@ export class Refused extends Error {
 
 let csrf = "";
 
+/** After so many milliseconds without a hand on it nobody is at the page: what it asks by itself keeps no session. */
+const ATTENDED = 5 * 60_000;
+let touched = Date.now();
+for (const touch of ["pointerdown", "keydown"])
+  addEventListener(
+    touch,
+    () => {
+      touched = Date.now();
+    },
+    { capture: true, passive: true },
+  );
+
 const token: Middleware = {
   onRequest({ request }) {
     if (request.method !== "GET" && csrf) request.headers.set("x-csrf-token", csrf);
+    if (Date.now() - touched > ATTENDED) request.headers.set("x-geofilter-unattended", "1");
     return request;
   },
 };

@@ -2,6 +2,7 @@
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { api, done, Refused, repeat, type Session } from "./client";
+import { proofEnds } from "./proof";
 
 const KEY = ["session"];
 
@@ -40,7 +41,12 @@ export function useSignIn() {
   const client = useQueryClient();
   return useMutation({
     mutationFn: (body: Credentials) => done(api.POST("/api/v1/session", { body })),
-    onSuccess: (session) => client.setQueryData(KEY, repeat(session)),
+    onSuccess: (session) => {
+      // What whoever was here before saw is not for whoever is here now.
+      client.clear();
+      proofEnds(false);
+      client.setQueryData(KEY, repeat(session));
+    },
   });
 }
 

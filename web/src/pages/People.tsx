@@ -90,7 +90,14 @@ function NewOperator({ add }: { add: ReturnType<typeof useOperator>["add"] }) {
       </div>
       <div>
         <label htmlFor={password}>{words.people.password}</label>
-        <input id={password} name="password" type="password" minLength={12} required autoComplete="off" />
+        <input
+          id={password}
+          name="password"
+          type="password"
+          minLength={12}
+          required
+          autoComplete="new-password"
+        />
       </div>
       <div>
         <label htmlFor={role}>{words.people.role}</label>

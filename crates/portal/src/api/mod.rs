@@ -20,10 +20,11 @@ mod tokens;
 mod totp;
 mod travellers;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -96,6 +97,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(tokens::tokens, tokens::add_token))
         .routes(routes!(tokens::remove_token))
         .routes(routes!(operators::set_role, operators::remove_operator))
+        .routes(routes!(operators::end_sessions_of))
         .routes(routes!(countries::countries))
         .routes(routes!(hosts::hosts))
         .routes(routes!(hosts::status))
@@ -155,6 +157,7 @@ pub(crate) fn router(shared: Arc<Shared>, strict: bool) -> Router {
     api.fallback(get(page::serve))
         .layer(middleware::from_fn(from_this_page))
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), names::by_its_name))
+        .layer(middleware::from_fn(tell_refusals))
         .layer(DefaultBodyLimit::max(LONGEST))
         .layer(RequestBodyTimeoutLayer::new(PATIENCE))
         .layer(CompressionLayer::new())
@@ -187,6 +190,22 @@ async fn not_allowed() -> Problem {
     let status = StatusCode::METHOD_NOT_ALLOWED.as_u16();
     let detail = "this path does not take that method: see /api/docs/openapi.json";
     Problem { status, ..Problem::new(Kind::Missing, detail) }
+}
+
+/// Says in the log who was refused for who it is: wrong passwords and codes, roles, other pages, and who has to wait.
+async fn tell_refusals(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|from| from.ip());
+    let response = next.run(request).await;
+    let kind = response.extensions().get::<Kind>();
+    // Every page that is opened first asks whether it has a session.
+    let asked = method == Method::GET && kind == Some(&Kind::Session);
+    if let (Some(kind), Some(from), false) = (kind, from, asked)
+        && matches!(kind, Kind::Session | Kind::Code | Kind::Forbidden | Kind::Prove | Kind::Locked)
+    {
+        tracing::warn!(?kind, %method, path, from = %from.to_canonical(), "refused");
+    }
+    response
 }
 
 /// Another page's request changes nothing here, also where no session is needed.

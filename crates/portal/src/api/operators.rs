@@ -141,6 +141,25 @@ pub(super) async fn remove_operator(
     }
 }
 
+/// End all sessions of an operator, at once.
+#[utoipa::path(
+    delete, path = "/api/v1/operators/{name}/sessions", tag = "operators", security(("session" = [])),
+    params(("name" = String, Path, description = "The operator's name.")),
+    responses((status = 204, description = "They have ended."), Problem)
+)]
+pub(super) async fn end_sessions_of(
+    State(shared): State<Arc<Shared>>,
+    by: Signed<Proved<Administering>>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let operator = shared.operator(&name).await?;
+    let before = Some(json!({ "name": operator.name }));
+    let deed = Deed { before, ..by.deed("end sessions of") };
+    shared.store.write_down(&deed, clock::now()).await?;
+    shared.store.end_sessions(operator.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 impl Shared {
     /// The one of this name.
     pub(super) async fn operator(&self, name: &str) -> Result<Operator, Problem> {

@@ -14,7 +14,7 @@ use crate::passwords;
 use crate::problem::{Kind, Problem};
 use crate::secret::{self, Token};
 use crate::server::Shared;
-use crate::session::{COOKIE, Seeing, Signed, Source};
+use crate::session::{COOKIE, Proved, Seeing, Signed, Source};
 use crate::store::{Begun, Deed, LONGEST, Operator, Role};
 
 /// Seconds for which a browser keeps the cookie; when the session ends, the portal says.
@@ -161,7 +161,7 @@ pub(crate) struct NewPassword {
 )]
 pub(super) async fn new_password(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Seeing>,
+    by: Signed<Proved<Seeing>>,
     Body(NewPassword { old, new }): Body<NewPassword>,
 ) -> Result<Response, Problem> {
     let operator = shared.known(&by.session.name, old, &by.source).await?;

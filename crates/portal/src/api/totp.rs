@@ -14,7 +14,7 @@ use crate::clock;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
 use crate::session::{Administering, Proved, Seeing, Signed};
-use crate::store::Deed;
+use crate::store::{Deed, Factor};
 use crate::totp::{self, Enrolment};
 
 /// What an authenticator app is told, once.
@@ -80,7 +80,7 @@ pub(super) async fn begin_totp(
         return Err(Problem::new(Kind::Invalid, detail));
     }
     shared.succeeded(&by.session.name, &by.source);
-    let codes = shared.give_recovery_codes(&by, "begin second factor").await?;
+    let codes = shared.give_recovery_codes(&by, &factor, "begin second factor").await?;
     shared.renewed(&by.session, by.session.proved, codes).await
 }
 
@@ -94,14 +94,12 @@ pub(super) async fn new_recovery_codes(
     by: Signed<Proved<Seeing>>,
 ) -> Result<(StatusCode, Body<RecoveryCodes>), Problem> {
     let factor = shared.store.factor(by.session.operator).await?;
-    if factor.is_none_or(|factor| factor.since.is_none()) {
-        return Err(not_asked());
-    }
-    let codes = shared.give_recovery_codes(&by, "new recovery codes").await?;
+    let factor = factor.filter(|factor| factor.since.is_some()).ok_or_else(not_asked)?;
+    let codes = shared.give_recovery_codes(&by, &factor, "new recovery codes").await?;
     Ok((StatusCode::CREATED, codes))
 }
 
-/// Be asked for codes no longer.
+/// Be asked for codes no longer. All other sessions of this operator end.
 #[utoipa::path(
     delete, path = "/api/v1/session/totp", tag = "session", security(("session" = [])),
     responses((status = 204, description = "Codes are asked for no longer."), Problem)
@@ -111,7 +109,7 @@ pub(super) async fn end_totp(
     by: Signed<Proved<Seeing>>,
 ) -> Result<Response, Problem> {
     shared.store.write_down(&by.deed("end second factor"), clock::now()).await?;
-    match shared.store.remove_factor(by.session.operator).await? {
+    match shared.store.remove_factor(by.session.operator, Some(by.session.id)).await? {
         true => shared.renewed(&by.session, by.session.proved, StatusCode::NO_CONTENT).await,
         false => Err(not_asked()),
     }
@@ -132,7 +130,7 @@ pub(super) async fn end_totp_of(
     let before = Some(json!({ "name": operator.name }));
     let deed = Deed { before, ..by.deed("end second factor of") };
     shared.store.write_down(&deed, clock::now()).await?;
-    match shared.store.remove_factor(operator.id).await? {
+    match shared.store.remove_factor(operator.id, None).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(not_asked()),
     }
@@ -142,13 +140,14 @@ impl Shared {
     async fn give_recovery_codes<N>(
         &self,
         by: &Signed<N>,
+        factor: &Factor,
         action: &str,
     ) -> Result<Body<RecoveryCodes>, Problem> {
         let codes = totp::recovery_codes().map_err(Problem::no_random)?;
         let digests: Vec<_> = codes.iter().map(|code| totp::recovery_digest(code)).collect();
         let now = clock::now();
         self.store.write_down(&by.deed(action), now).await?;
-        self.store.ask_for_codes(by.session.operator, &digests, by.session.id, now).await?;
+        self.store.ask_for_codes(factor, &digests, by.session.id, now).await?;
         Ok(Body(RecoveryCodes { codes }))
     }
 }

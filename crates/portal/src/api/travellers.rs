@@ -148,6 +148,7 @@ pub(super) async fn remove_traveller(
     Path((_, id)): Path<(String, i64)>,
 ) -> Result<StatusCode, Problem> {
     let missing = || Problem::new(Kind::Missing, "there is no such link: it was removed");
+    let _turn = shared.travelling.lock().await;
     let traveller = shared.store.remove_traveller(HOST, id).await?.ok_or_else(missing)?;
     let before = Some(json!({ "name": traveller.name, "target": traveller.target }));
     let deed = Deed { host: Some(HOST), before, ..by.deed("void traveller's link") };
@@ -168,6 +169,7 @@ pub(super) async fn travel(
 ) -> Result<Body<LetIn>, Problem> {
     let now = clock::now();
     shared.try_once(THROTTLED, &source)?;
+    let _turn = shared.travelling.lock().await;
     let Some(traveller) = shared.store.traveller(&digest(&token), now).await? else {
         let detail = "this link is over, or was never one: ask whoever sent it for another";
         return Err(Problem::new(Kind::Missing, detail));
@@ -201,11 +203,16 @@ impl Shared {
             self.let_in_no_longer(traveller).await?;
         }
         self.store.let_in(traveller.id, target, now).await?;
+        let answer = LetIn { target: target.to_owned(), until: clock::written(until) };
+        // Whoever opens it again and again fills no disk.
+        if traveller.target.as_deref() == Some(target) {
+            return Ok(Body(answer));
+        }
         let after = Some(json!({ "name": traveller.name, "target": target, "seconds": seconds }));
         let (operator, action) = (traveller.operator.as_str(), "open traveller's link");
         let deed = Deed { operator, source, host: Some(HOST), action, before: None, after };
         self.store.write_down(&deed, now).await?;
-        Ok(Body(LetIn { target: target.to_owned(), until: clock::written(until) }))
+        Ok(Body(answer))
     }
 
     /// Whether an operator exempted it for as long: that is not cut short.

@@ -4,7 +4,7 @@ use lettre::{Message, SmtpTransport, Transport};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{PATIENCE, look_up};
+use super::{PATIENCE, is_here, look_up};
 use crate::notices::Notice;
 
 /// How the connection to a mail server is kept from others.
@@ -49,8 +49,10 @@ impl Mail {
         if self.server.is_empty() || self.server.contains(['/', ' ', ':', '@']) {
             return Err(format!("`{}` is no name of a server", self.server));
         }
-        if self.security == Security::None && self.password.is_some() {
-            return Err("a password is sent over TLS alone: choose tls or starttls".to_owned());
+        if self.security == Security::None && (self.password.is_some() || !is_here(&self.server)) {
+            return Err(
+                "passwords, and notices for others, are sent over TLS alone: choose tls or starttls".to_owned()
+            );
         }
         self.parties().map(drop)
     }

@@ -112,7 +112,15 @@ pub fn carry(socket: OwnedFd) -> Result<(), crate::Error> {
 
 /// The portal's end.
 pub(crate) struct Courier {
-    socket: Mutex<Option<tokio::io::BufReader<tokio::net::UnixStream>>>,
+    talk: Mutex<Option<Talk>>,
+}
+
+struct Talk {
+    socket: tokio::io::BufReader<tokio::net::UnixStream>,
+    /// What came of the answer that is awaited.
+    answer: Vec<u8>,
+    /// Whether one is.
+    waits: bool,
 }
 
 impl Courier {
@@ -123,8 +131,8 @@ impl Courier {
     pub(crate) fn of(socket: OwnedFd) -> io::Result<Self> {
         let socket = UnixStream::from(socket);
         socket.set_nonblocking(true)?;
-        let socket = tokio::net::UnixStream::from_std(socket)?;
-        Ok(Self { socket: Mutex::new(Some(tokio::io::BufReader::new(socket))) })
+        let socket = tokio::io::BufReader::new(tokio::net::UnixStream::from_std(socket)?);
+        Ok(Self { talk: Mutex::new(Some(Talk { socket, answer: Vec::new(), waits: false })) })
     }
 
     /// Has a letter delivered, one after the other.
@@ -133,30 +141,45 @@ impl Courier {
     /// Why it was not.
     pub(crate) async fn deliver(&self, letter: &Letter) -> Answer {
         const GONE: &str = "the courier has ended: restart the portal";
-        let mut socket = self.socket.lock().await;
-        let talk = socket.as_mut().ok_or(GONE)?;
-        let answer = tokio::time::timeout(3 * PATIENCE, exchange(talk, letter)).await;
-        match answer {
+        let mut open = self.talk.lock().await;
+        let talk = open.as_mut().ok_or(GONE)?;
+        match tokio::time::timeout(3 * PATIENCE, talk.exchange(letter)).await {
             Ok(Ok(answer)) => answer,
-            // Whatever it says from now on would be about this letter.
-            Ok(Err(_)) | Err(_) => {
-                *socket = None;
+            Ok(Err(_)) => {
+                *open = None;
                 Err(GONE.to_owned())
+            }
+            Err(_) => {
+                Err("it took too long: see to its server, and to the name servers".to_owned())
             }
         }
     }
 }
 
-async fn exchange(
-    socket: &mut tokio::io::BufReader<tokio::net::UnixStream>,
-    letter: &Letter,
-) -> io::Result<Answer> {
-    let mut line = serde_json::to_vec(letter)?;
-    line.push(b'\n');
-    socket.get_mut().write_all(&line).await?;
-    let mut answer = String::new();
-    socket.take(LONGEST).read_line(&mut answer).await?;
-    Ok(serde_json::from_str(&answer)?)
+impl Talk {
+    async fn exchange(&mut self, letter: &Letter) -> io::Result<Answer> {
+        // That of a letter for which nobody waits any more.
+        if self.waits {
+            let _late = self.hear().await?;
+        }
+        let mut line = serde_json::to_vec(letter)?;
+        line.push(b'\n');
+        self.waits = true;
+        self.socket.get_mut().write_all(&line).await?;
+        self.hear().await
+    }
+
+    /// Goes on where it was when nobody waited any more.
+    async fn hear(&mut self) -> io::Result<Answer> {
+        (&mut self.socket).take(LONGEST).read_until(b'\n', &mut self.answer).await?;
+        self.waits = false;
+        Ok(serde_json::from_slice(&std::mem::take(&mut self.answer))?)
+    }
+}
+
+/// Whether only this machine hears what is sent there.
+fn is_here(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Looks a server up, which must not be one that only this machine and its cloud can reach: what such servers
@@ -170,10 +193,21 @@ fn look_up(host: &str, port: u16) -> Result<(), String> {
     }
 }
 
+/// Where clouds have such servers beside link-local addresses: Alibaba, Oracle, Azure; Amazon, Google.
+const METADATA_V4: [[u8; 4]; 3] = [[100, 100, 100, 200], [192, 0, 0, 192], [168, 63, 129, 16]];
+const METADATA_V6: [[u16; 8]; 2] =
+    [[0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]];
+
 fn is_inner(address: IpAddr) -> bool {
     match address.to_canonical() {
-        IpAddr::V4(address) => address.is_link_local() || address.is_unspecified(),
-        IpAddr::V6(address) => address.is_unicast_link_local() || address.is_unspecified(),
+        IpAddr::V4(address) => {
+            let known = METADATA_V4.contains(&address.octets());
+            known || address.is_link_local() || address.is_unspecified()
+        }
+        IpAddr::V6(address) => {
+            let known = METADATA_V6.contains(&address.segments());
+            known || address.is_unicast_link_local() || address.is_unspecified()
+        }
     }
 }
 
@@ -183,7 +217,14 @@ mod tests {
 
     #[test]
     fn a_server_of_the_cloud_below_this_machine_is_told_nothing() {
-        for address in ["169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "0.0.0.0"] {
+        for address in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "fe80::1",
+            "0.0.0.0",
+            "fd00:ec2::254",
+            "168.63.129.16",
+        ] {
             assert!(look_up(address, 80).is_err(), "{address}");
         }
         for address in ["127.0.0.1", "::1", "192.168.1.1", "192.0.2.1"] {

@@ -6,7 +6,7 @@ use ureq::http::Uri;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use utoipa::ToSchema;
 
-use super::{PATIENCE, look_up};
+use super::{PATIENCE, is_here, look_up};
 use crate::notices::Notice;
 
 /// Where the signature stands.
@@ -16,7 +16,7 @@ const SIGNATURE: &str = "x-geofilter-signature";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = WebhookTarget)]
 pub(crate) struct Webhook {
-    /// Its address, `http` or `https`.
+    /// Its address, by `https`, or `http` on this machine.
     pub(crate) url: String,
     /// If there is one, each request is signed with it: `x-geofilter-signature: sha256=` and the HMAC of the body.
     #[serde(default)]
@@ -51,6 +51,9 @@ impl Webhook {
         }
         let host = uri.host().filter(|host| !host.is_empty()).ok_or("it names no server")?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
+        if port == 80 && !is_here(host) {
+            return Err("notices go to others by https:// alone".to_owned());
+        }
         Ok((host.to_owned(), uri.port_u16().unwrap_or(port)))
     }
 
@@ -118,11 +121,19 @@ mod tests {
             at("https://hooks.example/T/secret").server(),
             Ok(("hooks.example".into(), 443))
         );
-        assert_eq!(at("http://[2001:db8::1]:8080/x").server(), Ok(("2001:db8::1".into(), 8080)));
+        assert_eq!(at("https://[2001:db8::1]:8080/x").server(), Ok(("2001:db8::1".into(), 8080)));
+        assert_eq!(at("http://[::1]:8080/x").server(), Ok(("::1".into(), 8080)));
         assert_eq!(at("https://hooks.example/T/secret").shown(), "https://hooks.example");
-        for wrong in
-            ["", "hooks.example", "ftp://x/", "file:///etc/passwd", "https://a:b@x/", "https:///x"]
-        {
+        for wrong in [
+            "",
+            "http://hooks.example/",
+            "http://192.168.1.1:8080/",
+            "hooks.example",
+            "ftp://x/",
+            "file:///etc/passwd",
+            "https://a:b@x/",
+            "https:///x",
+        ] {
             assert!(at(wrong).check().is_err(), "{wrong}");
         }
     }

@@ -88,10 +88,11 @@ impl Store {
         Ok(Begun { proved, ..session.clone() })
     }
 
-    /// The one whose token has this digest, if it has not ended; it counts as used now.
+    /// The one whose token has this digest, if it has not ended; it may count as used now.
     pub(crate) async fn session(
         &self,
         digest: &[u8; 32],
+        used: bool,
         now: i64,
     ) -> Result<Option<Begun>, sqlx::Error> {
         let found: Option<Begun> = sqlx::query_as("SELECT * FROM begun WHERE digest = ?")
@@ -99,7 +100,7 @@ impl Store {
             .fetch_optional(&self.pool)
             .await?;
         let Some(session) = found.filter(|session| now < session.ends()) else { return Ok(None) };
-        if now - session.used > NOTED {
+        if used && now - session.used > NOTED {
             let noted = sqlx::query("UPDATE session SET used = ? WHERE digest = ?")
                 .bind(now)
                 .bind(digest.as_slice())
@@ -135,6 +136,12 @@ impl Store {
                 .await?;
         found.retain(|session| now < session.ends());
         Ok(found)
+    }
+
+    /// Ends all of an operator's.
+    pub(crate) async fn end_sessions(&self, operator: i64) -> Result<(), sqlx::Error> {
+        let query = sqlx::query("DELETE FROM session WHERE operator = ?").bind(operator);
+        query.execute(&self.pool).await.map(drop)
     }
 
     /// Ends one of an operator's. Says whether there was one.

@@ -69,18 +69,26 @@ impl Store {
     /// this one end if they began without.
     pub(crate) async fn ask_for_codes(
         &self,
-        operator: i64,
+        factor: &Factor,
         recovery: &[[u8; 32]],
         session: i64,
         now: i64,
     ) -> Result<(), sqlx::Error> {
+        let operator = factor.operator;
         let mut all = self.pool.begin().await?;
-        let begins = sqlx::query("UPDATE totp SET since = ? WHERE operator = ? AND since IS NULL")
-            .bind(now)
-            .bind(operator)
-            .execute(&mut *all)
-            .await?;
-        if begins.rows_affected() > 0 {
+        // Not for a secret that was replaced meanwhile.
+        let begins = sqlx::query(
+            "UPDATE totp SET since = coalesce(since, ?) WHERE operator = ? AND secret = ?",
+        )
+        .bind(now)
+        .bind(operator)
+        .bind(&factor.secret)
+        .execute(&mut *all)
+        .await?;
+        if begins.rows_affected() == 0 {
+            return Err(sqlx::Error::RowNotFound);
+        }
+        if factor.since.is_none() {
             sqlx::query("DELETE FROM session WHERE operator = ? AND id <> ?")
                 .bind(operator)
                 .bind(session)
@@ -109,12 +117,23 @@ impl Store {
             .await
     }
 
-    /// Asks an operator for codes no longer. Says whether it was asked.
-    pub(crate) async fn remove_factor(&self, operator: i64) -> Result<bool, sqlx::Error> {
+    /// Asks an operator for codes no longer, whose sessions end but for this one. Says whether it was asked.
+    pub(crate) async fn remove_factor(
+        &self,
+        operator: i64,
+        session: Option<i64>,
+    ) -> Result<bool, sqlx::Error> {
+        let mut both = self.pool.begin().await?;
         let done = sqlx::query("DELETE FROM totp WHERE operator = ?")
             .bind(operator)
-            .execute(&self.pool)
+            .execute(&mut *both)
             .await?;
+        sqlx::query("DELETE FROM session WHERE operator = ? AND id IS NOT ?")
+            .bind(operator)
+            .bind(session)
+            .execute(&mut *both)
+            .await?;
+        both.commit().await?;
         Ok(done.rows_affected() > 0)
     }
 }
