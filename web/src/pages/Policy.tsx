@@ -2,6 +2,7 @@
 
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Link } from "wouter";
+import { old } from "../age";
 import { keepDraft, useKeptDraft } from "../api/choices";
 import type { Countries, Choice as PolicyChoice, Status, Written } from "../api/client";
 import { useCountries, useOrder, usePreview, useSources, useStatus } from "../api/host";
@@ -161,9 +162,10 @@ interface Standing {
 }
 
 function Standing({ status, packets, mayChange }: Standing) {
-  const { words, number } = useWords();
+  const { words, number, edition } = useWords();
   const order = useOrder();
   const sources = useSources();
+  const dated = old(status, Date.now());
   const enforced = status.state === "enforcing" || status.state === "pending";
   return (
     <div className="standing">
@@ -173,6 +175,8 @@ function Standing({ status, packets, mayChange }: Standing) {
           ? words.policy.seen(number(sources.data?.known ?? 0), number(packets.size))
           : words.policy.seenNone}
       </p>
+      {!status.pbx && status.state !== "off" && <Note kind="warn">{words.status.noPbx}</Note>}
+      {dated && <Note kind="warn">{words.status.oldData(edition(dated.date), dated.days)}</Note>}
       {mayChange && status.state !== "observing" && status.state !== "pending" && (
         <p>
           <button type="button" disabled={order.isPending} onClick={() => order.mutate({ to: "observe" })}>

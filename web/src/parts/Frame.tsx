@@ -8,9 +8,11 @@ import { StatusBar } from "./StatusBar";
 const pages = [
   ["/", "policy"],
   ["/live", "live"],
+  ["/log", "log"],
   ["/exemptions", "exemptions"],
   ["/bans", "bans"],
   ["/evidence", "evidence"],
+  ["/hosts", "hosts"],
   ["/settings", "settings"],
 ] as const;
 
