@@ -87,7 +87,12 @@ function Choice({ status, countries, kept, again }: Kept) {
           <h1>{words.policy.title}</h1>
           <Link href="/history">{words.history.title}</Link>
         </div>
-        <Standing status={status} packets={packets} mayChange={mayChange} />
+        <Standing
+          status={status}
+          packets={packets}
+          mayChange={mayChange}
+          previewed={draft.countries.size > 0}
+        />
         {known && !same(draft, now) && (
           <Note kind="warn">{words.policy.draft(known.operator, moment(known.time))}</Note>
         )}
@@ -159,9 +164,11 @@ interface Standing {
   status: Status;
   packets: ReadonlyMap<string, number>;
   mayChange: boolean;
+  /** Whether it is said elsewhere what a choice would do, and what is not known of that. */
+  previewed: boolean;
 }
 
-function Standing({ status, packets, mayChange }: Standing) {
+function Standing({ status, packets, mayChange, previewed }: Standing) {
   const { words, number, edition } = useWords();
   const order = useOrder();
   const sources = useSources();
@@ -175,25 +182,25 @@ function Standing({ status, packets, mayChange }: Standing) {
           ? words.policy.seen(number(sources.data?.known ?? 0), number(packets.size))
           : words.policy.seenNone}
       </p>
-      {!status.pbx && status.state !== "off" && <Note kind="warn">{words.status.noPbx}</Note>}
+      {!status.pbx && !previewed && status.state !== "off" && <Note kind="warn">{words.status.noPbx}</Note>}
       {dated && <Note kind="warn">{words.status.oldData(edition(dated.date), dated.days)}</Note>}
       {mayChange && status.state !== "observing" && status.state !== "pending" && (
-        <p>
+        <p className="deed">
           <button type="button" disabled={order.isPending} onClick={() => order.mutate({ to: "observe" })}>
             {words.policy.observe}
-          </button>{" "}
+          </button>
           <span className="quiet">{words.policy.observeSays}</span>
         </p>
       )}
       {mayChange && status.state === "enforcing" && (
-        <p>
+        <p className="deed">
           <button
             type="button"
             disabled={order.isPending}
             onClick={() => order.mutate({ to: "pause", seconds: PAUSE })}
           >
             {words.policy.pause}
-          </button>{" "}
+          </button>
           <span className="quiet">{words.policy.pauseSays}</span>
         </p>
       )}

@@ -18,7 +18,6 @@ export function StatusBar() {
   const open = status.data?.state === "off" || status.data?.state === "observing";
   const away = open ? words.status.awayOpen : words.status.away;
   const unwell = live.heard ? live.away && away : words.status.unheard;
-  const one = status.data?.pbx?.one_private_source;
   return (
     <header className="bar">
       {status.data && <State status={status.data} order={order} off={setProof} />}
@@ -28,7 +27,6 @@ export function StatusBar() {
         </p>
       )}
       {live.wentBack && !unwell && <Note kind="warn">{words.status.wentBack(time(live.wentBack))}</Note>}
-      {one && <Note kind="warn">{words.status.onePrivate(one)}</Note>}
       <Warnings of={status.data?.warnings ?? []} />
       <Failure error={order.error} />
       {proof && <Proof changed={proof} close={() => setProof(undefined)} />}

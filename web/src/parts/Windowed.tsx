@@ -1,6 +1,7 @@
 // A long table of which only the rows in sight are drawn; all rows are as high as the first.
 
 import { type ReactNode, useState, useSyncExternalStore } from "react";
+import { flushSync } from "react-dom";
 
 /** How high a row is, as the style has it: on a phone it takes several lines. */
 const ROW = { wide: 44, narrow: 132 };
@@ -36,7 +37,8 @@ export function Windowed<T>({ items, label, id, hold, children }: Table<T>) {
       aria-label={label}
       onPointerEnter={() => hold(true)}
       onPointerLeave={() => hold(false)}
-      onScroll={(event) => setScrolled(event.currentTarget.scrollTop)}
+      // At once, so that nothing is shown of which the rows are not drawn.
+      onScroll={({ currentTarget }) => flushSync(() => setScrolled(currentTarget.scrollTop))}
     >
       <ol className="rows" style={{ height: items.length * row }}>
         {items.slice(first, last).map((item, at) => (

@@ -247,7 +247,7 @@ export const en = {
   },
   hosts: {
     title: "Hosts",
-    about: "What this portal looks after. What is shown is what the kernel of each host says of itself.",
+    about: "What this portal looks after, as each host says of itself.",
     host: "Host",
     state: "State",
     filter: "Filter",
@@ -277,7 +277,8 @@ export const en = {
     unknown: "nobody knows how many",
     label: (range: string) =>
       `Chart of the packets that were dropped and let in over the last ${range}; the table below has its figures`,
-    empty: "Nothing was counted in that time: the filter was off, or this portal did not run.",
+    empty:
+      "Nothing was counted in that time: the filter was off, this portal did not run, or it has looked for less than ten seconds.",
     table: "The same as a table",
     gaps: "Nobody looked, or the filter was off:",
     gap: (from: string, to: string) => `${from} to ${to}`,

@@ -23,7 +23,7 @@ export const ro: Words = {
     evidence: "Dovezi",
     hosts: "Gazde",
     settings: "Setări",
-    more: "Mai multe",
+    more: "Altele",
     skip: "Sari la conținut",
   },
   common: {
@@ -254,7 +254,7 @@ export const ro: Words = {
   },
   hosts: {
     title: "Gazde",
-    about: "De ce are grijă acest portal. Se arată ce spune nucleul fiecărei gazde despre sine.",
+    about: "De ce are grijă acest portal, așa cum spune fiecare gazdă despre sine.",
     host: "Gazda",
     state: "Starea",
     filter: "Filtrul",
@@ -285,7 +285,8 @@ export const ro: Words = {
     unknown: "nu se știe câte",
     label: (range) =>
       `Grafic al pachetelor respinse și lăsate să intre în ultimele ${range}; tabelul de mai jos are cifrele`,
-    empty: "Nu s-a numărat nimic în acest timp: filtrul era oprit sau portalul nu rula.",
+    empty:
+      "Nu s-a numărat nimic în acest timp: filtrul era oprit, portalul nu rula sau privește de mai puțin de zece secunde.",
     table: "Același lucru ca tabel",
     gaps: "Nimeni nu a privit sau filtrul era oprit:",
     gap: (from, to) => `${from} – ${to}`,
