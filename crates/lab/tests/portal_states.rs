@@ -227,8 +227,10 @@ fn nobody_changes_anything(scene: &Scene<'_>, ana: &Client<'_>, browser: &mut Br
     let mut ion = scene.portal.stranger();
     ion.sign_in_as(name, password).unwrap();
     browser.enter(&scene.portal, &ion).unwrap();
-    browser.does("tick", &["France"]).unwrap();
     seen(browser, "no-permission", &["Your role only lets you look. Ask an admin of this portal."]);
+    // Who may not change it may look at what a change would do.
+    browser.does("tick", &["France"]).unwrap();
+    browser.does("sees", &["3 chosen"]).unwrap();
     let changing = ["Turn off", "Apply, keep within 2:00", "Only observe", "Pause for 10 minutes"];
     for name in changing {
         browser.does("lacks", &[name]).unwrap();

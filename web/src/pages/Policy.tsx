@@ -182,6 +182,7 @@ function Standing({ status, packets, mayChange, previewed }: Standing) {
           ? words.policy.seen(number(sources.data?.known ?? 0), number(packets.size))
           : words.policy.seenNone}
       </p>
+      {!mayChange && <p className="quiet">{words.common.notAllowed}</p>}
       {!status.pbx && !previewed && status.state !== "off" && <Note kind="warn">{words.status.noPbx}</Note>}
       {dated && <Note kind="warn">{words.status.oldData(edition(dated.date), dated.days)}</Note>}
       {mayChange && status.state !== "observing" && status.state !== "pending" && (
