@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web/dist");
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?).join("page");
+    // Asked for now: this program may have been built for another checkout of the repository.
+    let folder = |name| env::var_os(name).map(PathBuf::from).ok_or(io::ErrorKind::NotFound);
+    let built = folder("CARGO_MANIFEST_DIR")?.join("../../web/dist");
+    let out = folder("OUT_DIR")?.join("page");
     println!("cargo::rerun-if-changed={}", built.display());
     println!("cargo::rerun-if-changed=migrations");
     if out.exists() {

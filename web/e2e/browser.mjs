@@ -7,6 +7,8 @@ import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
 const PATIENCE = 10_000;
+/** Of what is there hundreds of times some stand for all. */
+const ALIKE = [[".countries li:nth-child(n+9)"], [".map path:nth-child(n+9)"]];
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
@@ -96,12 +98,62 @@ const deeds = {
   async address() {
     return page.locator("button.address").first().innerText();
   },
+  async misses(text) {
+    if ((await page.getByText(text).filter({ visible: true }).count()) > 0)
+      throw new Error(`there is ${text}`);
+  },
   async lacks(name) {
     if ((await button(name).count()) > 0) throw new Error(`there is a button ${name}`);
   },
   /** The button goes. */
   async loses(name) {
     await button(name).first().waitFor({ state: "detached" });
+  },
+  /** What the clock of this browser shows from now on, in milliseconds since 1970. */
+  async dated(time) {
+    await page.clock.setFixedTime(Number(time));
+  },
+  /** Is whoever has this session. */
+  async enter(url, cookie) {
+    const at = cookie.indexOf("=");
+    await context.clearCookies();
+    // It is one that browsers take of a trustworthy place alone, as this machine is.
+    const of = { secure: true, url: url.replace("http:", "https:") };
+    await context.addCookies([{ ...of, name: cookie.slice(0, at), value: cookie.slice(at + 1) }]);
+    await page.goto(url);
+  },
+  /** Scrolls what has this label from its beginning to its end within so many frames, and says how that went. */
+  async scrolled(label, frames) {
+    const of = page.getByLabel(label).and(page.locator(".window"));
+    await of.hover();
+    const told = await of.evaluate(async (element, frames) => {
+      const frame = () => new Promise(requestAnimationFrame);
+      const took = [];
+      let most = 0;
+      let nodes = 0;
+      let blank = 0;
+      const far = element.scrollHeight - element.clientHeight;
+      for (let last = await frame(), at = 1; at <= frames; at += 1) {
+        element.scrollTop = (far * at) / frames;
+        const now = await frame();
+        took.push(now - last);
+        last = now;
+        const rows = element.querySelectorAll(".row");
+        most = Math.max(most, rows.length);
+        nodes = Math.max(nodes, element.querySelectorAll("*").length);
+        // Whether what is in sight is drawn.
+        const { top, bottom } = element.getBoundingClientRect();
+        const edges = [...rows].map((row) => row.getBoundingClientRect());
+        const drawn =
+          edges.some((row) => row.top <= top + 2) && edges.some((row) => row.bottom >= bottom - 2);
+        blank += drawn ? 0 : 1;
+      }
+      took.sort((one, other) => one - other);
+      const at = (share) => Math.round(took[Math.floor((took.length - 1) * share)]);
+      const rows = Number(element.querySelector(".row").ariaSetSize);
+      return { rows, most, nodes, blank, frames, median: at(0.5), p95: at(0.95), longest: at(1) };
+    }, Number(frames));
+    return JSON.stringify(told);
   },
   async wear(colours, width) {
     await page.emulateMedia({ colorScheme: colours });
@@ -115,13 +167,21 @@ const deeds = {
     // The content policy lets no script in, not even this one: it is run beside the page's.
     const session = await context.newCDPSession(page);
     const { result } = await session.send("Runtime.evaluate", {
-      expression: `${axe}; axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"] })
+      expression: `${axe}; axe.run({ exclude: ${JSON.stringify(ALIKE)} }, { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"] })
         .then(({ violations }) => JSON.stringify(violations.map(({ id, nodes }) => [id, nodes[0].html, nodes[0].failureSummary])))`,
       awaitPromise: true,
     });
     if (result.value !== "[]") throw new Error(`axe: ${result.value}`);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     if (wide > 0) throw new Error(`the page is ${wide} px too wide`);
+    const out = await page.evaluate(() => {
+      const scrolls = (of) =>
+        of && (getComputedStyle(of).overflowX !== "visible" || scrolls(of.parentElement));
+      const sticks = (of) => of.checkVisibility() && of.getBoundingClientRect().right > innerWidth + 1;
+      const found = [...document.querySelectorAll("a, button, input, select")];
+      return found.filter((of) => sticks(of) && !scrolls(of.parentElement)).map((of) => of.outerHTML);
+    });
+    if (out.length > 0) throw new Error(`out of reach: ${out}`);
     if (faults.length > 0) throw new Error(faults.join("; "));
   },
 };

@@ -7,7 +7,9 @@ import { useSession } from "./api/session";
 import { Evidence } from "./pages/Evidence";
 import { First } from "./pages/First";
 import { History } from "./pages/History";
+import { Hosts } from "./pages/Hosts";
 import { Live } from "./pages/Live";
+import { Log } from "./pages/Log";
 import { Policy } from "./pages/Policy";
 import { Bans, Exemptions } from "./pages/Records";
 import { Settings } from "./pages/Settings";
@@ -45,9 +47,11 @@ export function App() {
           <Route path="/" component={Policy} />
           <Route path="/history" component={History} />
           <Route path="/live" component={Live} />
+          <Route path="/log" component={Log} />
           <Route path="/exemptions" component={Exemptions} />
           <Route path="/bans" component={Bans} />
           <Route path="/evidence" component={Evidence} />
+          <Route path="/hosts" component={Hosts} />
           <Route path="/settings" component={Settings} />
           <Route>
             <Redirect to="/" replace />

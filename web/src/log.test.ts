@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { LogEntry } from "./api/client";
-import { csv, matching, merged } from "./log";
+import { csv, KEPT, matching, merged } from "./log";
 
 const drop = (time: string, more: Partial<LogEntry> = {}) =>
   ({ time, source: "192.0.2.1", source_port: 5060, country: "CN", reason: "country", ...more }) as LogEntry;
@@ -8,6 +8,12 @@ const drop = (time: string, more: Partial<LogEntry> = {}) =>
 test("a drop is listed once, the newest first", () => {
   const all = merged([drop("4"), drop("3")], [drop("1"), drop("2"), drop("3")]);
   expect(all.map((entry) => entry.time)).toEqual(["4", "3", "2", "1"]);
+});
+
+test("of drops no more are kept than an agent keeps, the newest", () => {
+  const before = Array.from({ length: KEPT }, (_, at) => drop(`${at}`));
+  const all = merged([drop("new")], before);
+  expect([all.length, all[0]?.time, all[KEPT - 1]?.time]).toEqual([KEPT, "new", "1"]);
 });
 
 test("drops are filtered by country and reason", () => {

@@ -2,10 +2,13 @@
 
 import type { LogEntry } from "./api/client";
 
+/** Drops that the page keeps, as many as an agent does. */
+export const KEPT = 10_000;
+
 /** Those that were told live, the newest first, and those before them, which the portal lists from the oldest. */
 export function merged(live: readonly LogEntry[], before: readonly LogEntry[]): LogEntry[] {
   const known = new Set(live.map(key));
-  return [...live, ...before.filter((entry) => !known.has(key(entry))).reverse()];
+  return [...live, ...before.filter((entry) => !known.has(key(entry))).reverse()].slice(0, KEPT);
 }
 
 export function key(entry: LogEntry): string {

@@ -332,6 +332,18 @@ pub struct Data {
     pub ipv6_ranges: usize,
 }
 
+/// What is known of the PBX of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct PbxKnown {
+    /// Registered devices.
+    pub devices: usize,
+    /// Trunks.
+    pub trunks: usize,
+    /// The one private address that all SIP arrives from: then a choice of countries stops nobody.
+    #[schema(value_type = Option<String>)]
+    pub one_private_source: Option<IpAddr>,
+}
+
 /// The warning of a [`Status`] whose policy is not known.
 pub const POLICY_LOST: &str = "the kernel holds a policy that this agent does not know; it stays in force until you choose one with `allow` or `block`";
 /// The warning of a [`Status`] that is not on disk.
@@ -380,6 +392,9 @@ pub struct Status {
     /// Exemptions, bans and peers.
     #[serde(default)]
     pub counts: Counts,
+    /// What is known of the PBX; nothing if none was found, or it has not answered yet.
+    #[serde(default)]
+    pub pbx: Option<PbxKnown>,
     /// What the operator should know.
     pub warnings: Vec<String>,
 }

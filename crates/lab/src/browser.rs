@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::namespace::Namespace;
-use crate::portal::Portal;
+use crate::portal::{Client, Portal};
 
 /// A page that is open.
 #[derive(Debug)]
@@ -70,6 +70,15 @@ impl Browser {
         self.does("sees", &["Observing: nothing is blocked yet"])
     }
 
+    /// Is somebody who has signed in elsewhere, at the beginning of the page.
+    ///
+    /// # Errors
+    /// If they have no session, or the page does not come.
+    pub fn enter(&mut self, portal: &Portal<'_>, who: &Client<'_>) -> Result<()> {
+        let cookie = who.cookie.as_deref().context("nobody signed in")?;
+        self.does("enter", &[&portal.url, cookie])
+    }
+
     /// Takes pictures of the page, which has to be in order: wide, on a phone, and in the dark.
     ///
     /// # Errors
@@ -79,6 +88,7 @@ impl Browser {
         for (colours, width) in [("light", "1280"), ("light", "360"), ("dark", "1280")] {
             self.does("wear", &[colours, width])?;
             let file = folder.join(format!("{name}-{colours}-{width}.png"));
+            fs::create_dir_all(file.parent().context("its folder")?)?;
             self.does("shot", &[&file.to_string_lossy()])?;
             self.does("check", &[]).with_context(|| name.to_owned())?;
         }

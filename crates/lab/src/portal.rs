@@ -18,6 +18,7 @@ use ureq::http::{Request, Response};
 use ureq::tls::TlsConfig;
 
 use crate::addresses::Addresses;
+use crate::gun::{Gun, frame};
 use crate::namespace::Namespace;
 use crate::phones::{INVITE, Phones};
 use crate::process::{Agent, binary};
@@ -30,6 +31,8 @@ const USER: &str = "nobody";
 pub const HOST: &str = "/api/v1/hosts/local";
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Guesses that are sent together.
+const BURST: usize = 64;
 /// What the first operator is called in tests, and knows.
 const OPERATOR: [&str; 2] = ["Ana Popescu", "correct horse battery"];
 
@@ -46,6 +49,8 @@ pub struct Portal<'a> {
     pub first: Option<String>,
     /// Where the folder is, if it goes with the portal.
     folder: Option<TempDir>,
+    /// What its host is called, if not what this machine is.
+    host_name: Option<String>,
 }
 
 /// Somebody at a portal, who may have signed in.
@@ -167,6 +172,21 @@ impl Scene<'_> {
         })
     }
 
+    /// Each of these addresses guesses at the PBX once.
+    ///
+    /// # Errors
+    /// If that can't be sent.
+    pub fn guess_from(&self, sources: &[std::net::Ipv4Addr]) -> Result<()> {
+        let gun = Gun::new(&self.site().internet, "net0")?;
+        let frames: Vec<_> = sources.iter().map(|source| frame((*source).into())).collect();
+        // The log is read a burst at a time.
+        for burst in frames.chunks(BURST) {
+            gun.fire(burst)?;
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
     /// Whether a call from this address of the internet reaches the PBX.
     pub fn lets_in(&self, address: std::net::Ipv4Addr) -> bool {
         self.phones.lets_in(address)
@@ -213,9 +233,10 @@ impl<'a> Portal<'a> {
             "--state-dir".to_owned(),
             text(state_dir.to_owned()),
         ]);
-        let (child, url, first) = serve(namespace, &words)?;
+        let (child, url, first) = serve(namespace, &words, None)?;
         let state_dir = state_dir.to_owned();
-        Ok(Self { namespace, state_dir, words, child, url, first, folder: None })
+        let (folder, host_name) = (None, None);
+        Ok(Self { namespace, state_dir, words, child, url, first, folder, host_name })
     }
 
     /// Ends it and starts it again at the same place.
@@ -233,8 +254,18 @@ impl<'a> Portal<'a> {
         self.serve()
     }
 
+    /// Starts it again at the same place, on a host that is called so.
+    ///
+    /// # Errors
+    /// If it does not end, or serve again.
+    pub fn restart_on(&mut self, host_name: &str) -> Result<()> {
+        self.host_name = Some(host_name.to_owned());
+        self.restart()
+    }
+
     fn serve(&mut self) -> Result<()> {
-        (self.child, self.url, self.first) = serve(self.namespace, &self.words)?;
+        let name = self.host_name.as_deref();
+        (self.child, self.url, self.first) = serve(self.namespace, &self.words, name)?;
         Ok(())
     }
 
@@ -288,8 +319,15 @@ impl Drop for Portal<'_> {
     }
 }
 
-fn serve(namespace: &Namespace, words: &[String]) -> Result<(Child, String, Option<String>)> {
-    let mut command = Command::new(binary()?);
+fn serve(
+    namespace: &Namespace,
+    words: &[String],
+    host_name: Option<&str>,
+) -> Result<(Child, String, Option<String>)> {
+    let mut command = match host_name {
+        Some(name) => called(name)?,
+        None => Command::new(binary()?),
+    };
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = namespace.inside(move || command.spawn())??;
     let mut line = String::new();
@@ -301,6 +339,15 @@ fn serve(namespace: &Namespace, words: &[String]) -> Result<(Child, String, Opti
     let url = ready["url"].as_str().context("no url")?.to_owned();
     let first = ready["first"].as_str().and_then(|link| link.split_once('#'));
     Ok((child, url, first.map(|(_, token)| token.to_owned())))
+}
+
+/// The program on a host of this name.
+fn called(host_name: &str) -> Result<Command> {
+    let mut command = Command::new("unshare");
+    command.args(["--uts", "sh", "-ec"]);
+    command.arg("printf %s \"$1\" >/proc/sys/kernel/hostname; shift; exec \"$@\"");
+    command.arg("sh").arg(host_name).arg(binary()?);
+    Ok(command)
 }
 
 impl<'a> Client<'a> {

@@ -250,6 +250,7 @@ pub(crate) mod tests {
             passed: Tally::of(&counters, |outcomes| outcomes.passed),
             skipped_events: 0,
             counts: Records::default(),
+            pbx: None,
             warnings: Vec::new(),
         }
     }

@@ -7,21 +7,31 @@ export const HOST = "local";
 const params = { path: { host: HOST } };
 
 export const keys = {
-  status: ["status"],
+  status: ["status", HOST],
+  statusOf: (host: string) => ["status", host],
   records: (kind: Kind) => ["records", kind],
 };
 
 export type Kind = "exemptions" | "bans";
 
-export function useStatus() {
+export function useStatus(host: string = HOST) {
   return useQuery({
-    queryKey: keys.status,
-    queryFn: () => done(api.GET("/api/v1/hosts/{host}/status", { params })),
+    queryKey: keys.statusOf(host),
+    queryFn: () => done(api.GET("/api/v1/hosts/{host}/status", { params: { path: { host } } })),
   });
 }
 
 export function useHosts() {
   return useQuery({ queryKey: ["hosts"], queryFn: () => done(api.GET("/api/v1/hosts")), staleTime: 60_000 });
+}
+
+/** The same, asked again and again: which of them answer. */
+export function useReachable() {
+  return useQuery({
+    queryKey: ["hosts"],
+    queryFn: () => done(api.GET("/api/v1/hosts")),
+    refetchInterval: 5_000,
+  });
 }
 
 export function useCountries() {

@@ -2,11 +2,10 @@
 
 import { useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useRef, useState } from "react";
+import { KEPT } from "../log";
 import type { LogEntry, Status } from "./client";
 import { HOST, keys } from "./host";
 
-/** Drops that the page keeps. */
-const KEPT = 10_000;
 /** Pages are drawn at most this often, in milliseconds, however many drops there are. */
 const DRAWN = 250;
 /** Time after which a portal that refused the stream is asked again. */

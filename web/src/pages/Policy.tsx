@@ -2,6 +2,7 @@
 
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Link } from "wouter";
+import { old } from "../age";
 import { keepDraft, useKeptDraft } from "../api/choices";
 import type { Countries, Choice as PolicyChoice, Status, Written } from "../api/client";
 import { useCountries, useOrder, usePreview, useSources, useStatus } from "../api/host";
@@ -86,7 +87,12 @@ function Choice({ status, countries, kept, again }: Kept) {
           <h1>{words.policy.title}</h1>
           <Link href="/history">{words.history.title}</Link>
         </div>
-        <Standing status={status} packets={packets} mayChange={mayChange} />
+        <Standing
+          status={status}
+          packets={packets}
+          mayChange={mayChange}
+          previewed={draft.countries.size > 0}
+        />
         {known && !same(draft, now) && (
           <Note kind="warn">{words.policy.draft(known.operator, moment(known.time))}</Note>
         )}
@@ -158,12 +164,15 @@ interface Standing {
   status: Status;
   packets: ReadonlyMap<string, number>;
   mayChange: boolean;
+  /** Whether it is said elsewhere what a choice would do, and what is not known of that. */
+  previewed: boolean;
 }
 
-function Standing({ status, packets, mayChange }: Standing) {
-  const { words, number } = useWords();
+function Standing({ status, packets, mayChange, previewed }: Standing) {
+  const { words, number, edition } = useWords();
   const order = useOrder();
   const sources = useSources();
+  const dated = old(status, Date.now());
   const enforced = status.state === "enforcing" || status.state === "pending";
   return (
     <div className="standing">
@@ -173,23 +182,26 @@ function Standing({ status, packets, mayChange }: Standing) {
           ? words.policy.seen(number(sources.data?.known ?? 0), number(packets.size))
           : words.policy.seenNone}
       </p>
+      {!mayChange && <p className="quiet">{words.common.notAllowed}</p>}
+      {!status.pbx && !previewed && status.state !== "off" && <Note kind="warn">{words.status.noPbx}</Note>}
+      {dated && <Note kind="warn">{words.status.oldData(edition(dated.date), dated.days)}</Note>}
       {mayChange && status.state !== "observing" && status.state !== "pending" && (
-        <p>
+        <p className="deed">
           <button type="button" disabled={order.isPending} onClick={() => order.mutate({ to: "observe" })}>
             {words.policy.observe}
-          </button>{" "}
+          </button>
           <span className="quiet">{words.policy.observeSays}</span>
         </p>
       )}
       {mayChange && status.state === "enforcing" && (
-        <p>
+        <p className="deed">
           <button
             type="button"
             disabled={order.isPending}
             onClick={() => order.mutate({ to: "pause", seconds: PAUSE })}
           >
             {words.policy.pause}
-          </button>{" "}
+          </button>
           <span className="quiet">{words.policy.pauseSays}</span>
         </p>
       )}

@@ -43,7 +43,6 @@ export function Consequences({ status, draft, isNew, preview, mayChange, undo }:
       {isNew && mayChange && status.state !== "pending" && draft.countries.size > 0 && (
         <Apply key={told(draft)} draft={draft} status={status} />
       )}
-      {isNew && !mayChange && <p className="quiet">{words.common.notAllowed}</p>}
       {isNew && status.generation > 0 && draft.countries.size > 0 && (
         <button type="button" className="plain" onClick={undo}>
           {words.policy.undo}

@@ -2,15 +2,19 @@
 
 import { type ReactNode, useEffect, useState } from "react";
 import { Link, useLocation, useRoute } from "wouter";
+import { useStatus } from "../api/host";
 import { useWords } from "../words";
+import { Note } from "./Notice";
 import { StatusBar } from "./StatusBar";
 
 const pages = [
   ["/", "policy"],
   ["/live", "live"],
+  ["/log", "log"],
   ["/exemptions", "exemptions"],
   ["/bans", "bans"],
   ["/evidence", "evidence"],
+  ["/hosts", "hosts"],
   ["/settings", "settings"],
 ] as const;
 
@@ -42,9 +46,24 @@ export function Frame({ children }: { children: ReactNode }) {
         <span className={more ? "rest shown" : "rest"}>{pages.slice(FIRST).map(entry)}</span>
       </nav>
       <main id="content" className="content">
+        <Useless />
         {children}
       </main>
     </div>
+  );
+}
+
+/** Says on every page that no choice of countries can do any good here. */
+function Useless() {
+  const { words } = useWords();
+  const { data: status } = useStatus();
+  const one = status?.pbx?.one_private_source;
+  return (
+    one && (
+      <div className="useless">
+        <Note kind="warn">{words.status.onePrivate(one)}</Note>
+      </div>
+    )
   );
 }
 

@@ -1,12 +1,13 @@
 // Am I protected? In one sentence, with the way out; and while a change is on trial, how long it still is.
 
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import type { Changed, Status } from "../api/client";
 import { TRIAL, useHosts, useOrder, useStatus } from "../api/host";
 import { useLive } from "../api/live";
 import { useMayChange } from "../api/session";
 import { useWords } from "../words";
 import { Failure, Note, Warnings } from "./Notice";
+import { Sentence, useLeft } from "./Sentence";
 
 export function StatusBar() {
   const { words, time } = useWords();
@@ -14,7 +15,9 @@ export function StatusBar() {
   const live = useLive();
   const order = useOrder();
   const [proof, setProof] = useState<Changed>();
-  const unwell = live.heard ? live.away && words.status.away : words.status.unheard;
+  const open = status.data?.state === "off" || status.data?.state === "observing";
+  const away = open ? words.status.awayOpen : words.status.away;
+  const unwell = live.heard ? live.away && away : words.status.unheard;
   return (
     <header className="bar">
       {status.data && <State status={status.data} order={order} off={setProof} />}
@@ -37,27 +40,15 @@ interface Telling {
   off: (changed: Changed) => void;
 }
 
-/** Counted down here, so that it goes on while nothing is heard. */
-function useLeft(): number {
-  const { data, dataUpdatedAt } = useStatus();
-  const [now, look] = useState(Date.now);
-  const ends = data?.remaining !== undefined && data.remaining !== null;
-  useEffect(() => {
-    const timer = ends ? setInterval(() => look(Date.now()), 1_000) : undefined;
-    return () => clearInterval(timer);
-  }, [ends]);
-  const passed = Math.max(0, Math.round((now - dataUpdatedAt) / 1_000));
-  return Math.max(0, (data?.remaining ?? 0) - passed);
-}
-
 function State({ status, order, off }: Telling) {
-  const { words, number } = useWords();
+  const { words, number, edition } = useWords();
   const hosts = useHosts();
   const mayChange = useMayChange();
   const attached = status.attachments.map((at) => `${at.interface} ${at.kind}`).join(", ");
   const facts = [
     attached,
-    status.data.sources[0] && words.status.data(status.data.sources[0].date),
+    status.data.sources[0] && words.status.data(edition(status.data.sources[0].date)),
+    (status.pbx?.devices ?? 0) > 0 && words.status.devices(status.pbx?.devices ?? 0),
     (status.counts?.exemptions ?? 0) > 0 && words.status.exempt(status.counts?.exemptions ?? 0),
     (status.counts?.bans ?? 0) > 0 && words.status.banned(status.counts?.bans ?? 0),
   ].filter(Boolean);
@@ -75,25 +66,6 @@ function State({ status, order, off }: Telling) {
       {mayChange && status.state !== "pending" && status.state !== "off" && <Off order={order} off={off} />}
     </div>
   );
-}
-
-function Sentence({ status }: { status: Status }) {
-  const { words, span } = useWords();
-  const left = span(useLeft());
-  switch (status.state) {
-    case "off":
-      return words.status.off;
-    case "observing":
-      return words.status.observing;
-    case "paused":
-      return words.status.paused(left);
-    case "pending":
-      return words.status.pending(left);
-    case "enforcing":
-      return status.mode === "allow"
-        ? words.status.allow(status.countries.length)
-        : words.status.block(status.countries.length);
-  }
 }
 
 function Trial({ status, order }: Omit<Telling, "off">) {

@@ -17,6 +17,8 @@ export interface Speech {
   share: (part: number, whole: number) => string;
   time: (at: string | Date) => string;
   moment: (at: string | Date) => string;
+  /** A date, or a month: 2026-10. */
+  edition: (date: string) => string;
   country: (code: string) => string;
   span: (seconds: number) => string;
 }
@@ -44,6 +46,8 @@ export function speech(language: Language, speak: Speech["speak"], wished: reado
   const shares = new Intl.NumberFormat(tag, { style: "percent", maximumFractionDigits: 1 });
   const times = new Intl.DateTimeFormat(tag, { timeStyle: "medium" });
   const moments = new Intl.DateTimeFormat(tag, { dateStyle: "medium", timeStyle: "short" });
+  const month = new Intl.DateTimeFormat(tag, { month: "short", year: "numeric", timeZone: "UTC" });
+  const day = new Intl.DateTimeFormat(tag, { dateStyle: "medium", timeZone: "UTC" });
   return {
     language,
     speak,
@@ -52,6 +56,10 @@ export function speech(language: Language, speak: Speech["speak"], wished: reado
     share: (part, whole) => shares.format(whole === 0 ? 0 : part / whole),
     time: (at) => times.format(new Date(at)),
     moment: (at) => moments.format(new Date(at)),
+    edition: (date) => {
+      const writes = { 7: month, 10: day }[date.length];
+      return writes && /^[\d-]+$/.test(date) ? writes.format(new Date(date)) : date;
+    },
     country: (code) => (code === "ZZ" ? "?" : (names.of(code) ?? code)),
     span: (seconds) => span(seconds, language),
   };

@@ -17,11 +17,13 @@ export const ro: Words = {
     label: "Pagini",
     policy: "Politică",
     live: "În direct",
+    log: "Jurnal",
     exemptions: "Excepții",
     bans: "Interdicții",
     evidence: "Dovezi",
+    hosts: "Gazde",
     settings: "Setări",
-    more: "Mai multe",
+    more: "Altele",
     skip: "Sari la conținut",
   },
   common: {
@@ -70,6 +72,7 @@ export const ro: Words = {
     goBack: "Înapoi",
     wentBack: (time) => `Nimeni nu a păstrat-o: alegerea dinainte este din nou în vigoare de la ${time}.`,
     away: "Agentul nu răspunde. Nucleul filtrează în continuare după ultima alegere confirmată.",
+    awayOpen: "Agentul nu răspunde. Nimeni nu era ținut afară înainte și nimeni nu este nici acum.",
     unheard: "Portalul nu răspunde. Ce vezi poate fi vechi; filtrul nu depinde de această pagină.",
     turnOff: "Oprește",
     turnOffSays: "Toată lumea va putea intra, iar mașina va fi exact cum era înainte.",
@@ -78,7 +81,14 @@ export const ro: Words = {
     clean: "Nu rămâne nimic de la GeoFilter.",
     remains: "Rămâne ceva de la GeoFilter:",
     others: "Alții au schimbat între timp, și a fost lăsat așa:",
-    data: (date) => `date despre țări din ${date}`,
+    data: (date) => `date din ${date}`,
+    devices: (count) => câte(count, "dispozitiv", "dispozitive"),
+    oldData: (date, days) =>
+      `Datele despre țări sunt din ${date}, vechi de ${câte(days, "zi", "zile")}: între timp unele adrese s-au mutat. Un GeoFilter mai nou aduce date mai noi.`,
+    noPbx:
+      "Pe această gazdă nu s-a găsit nicio centrală sau încă nu a răspuns: nu se știe ce telefoane și trunchiuri ar tăia o alegere.",
+    onePrivate: (address) =>
+      `Tot traficul SIP vine de la o singură adresă privată, ${address}: ceva din fața acestei gazde ascunde cine sună, așa că alegerea țărilor nu oprește aici pe nimeni. Filtrează acolo unde este adresa publică.`,
     exempt: (count) => (count === 1 ? "o excepție" : `${count} excepții`),
     banned: (count) => (count === 1 ? "o interdicție" : `${count} interdicții`),
   },
@@ -217,6 +227,8 @@ export const ro: Words = {
     sinceAttached: "pachete de când filtrul este atașat",
     byCountry: "Pe țări",
     log: "Respingeri",
+    latest: "Ultimele respingeri",
+    all: "Toate, de filtrat și de salvat",
     country: "Țara",
     reason: "Motivul",
     any: "Oricare",
@@ -235,6 +247,30 @@ export const ro: Words = {
     exempted: (address, span) => `${address} este lăsat să intre: ${span}.`,
     shown: (count) => `${count} afișate`,
   },
+  log: {
+    title: "Jurnal",
+    about:
+      "Ultimele 10.000 de respingeri, cele mai noi întâi. De la o sursă care trimite mult se înșiră doar unele; totalurile din „În direct” numără fiecare pachet.",
+    noMatch: "Niciuna dintre respingerile înșirate nu este așa.",
+  },
+  hosts: {
+    title: "Gazde",
+    about: "De ce are grijă acest portal, așa cum spune fiecare gazdă despre sine.",
+    host: "Gazda",
+    state: "Starea",
+    filter: "Filtrul",
+    data: "Date despre țări",
+    devices: "Dispozitive",
+    unattached: "neatașat",
+    by: (interfaces, backend) => `${interfaces} prin ${backend}`,
+    away: "Agentul ei nu răspunde",
+    known: (devices, trunks) =>
+      `${câte(devices, "dispozitiv", "dispozitive")}, ${câte(trunks, "trunchi", "trunchiuri")}`,
+    noPbx: "nicio centrală găsită",
+    onePrivate: (address) => `tot traficul SIP vine de la ${address}`,
+    days: (days) => `vechi de ${câte(days, "zi", "zile")}`,
+    policy: (host) => `Politica gazdei ${host}`,
+  },
   overTime: {
     title: "În timp",
     range: "Cât de departe în trecut",
@@ -250,7 +286,8 @@ export const ro: Words = {
     unknown: "nu se știe câte",
     label: (range) =>
       `Grafic al pachetelor respinse și lăsate să intre în ultimele ${range}; tabelul de mai jos are cifrele`,
-    empty: "Nu s-a numărat nimic în acest timp: filtrul era oprit sau portalul nu rula.",
+    empty:
+      "Nu s-a numărat nimic în acest timp: filtrul era oprit, portalul nu rula sau privește de mai puțin de zece secunde.",
     table: "Același lucru ca tabel",
     gaps: "Nimeni nu a privit sau filtrul era oprit:",
     gap: (from, to) => `${from} – ${to}`,

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use geofilter_core::book::{Edit, Kind, Note, Origin, Record, Target};
 use geofilter_core::desired::BootTime;
 use geofilter_core::overrides::AddressKey;
+use geofilter_core::pbx::findings::one_private_source;
 use geofilter_core::pbx::trusted::Trusted;
 use geofilter_core::pbx::{LogFile, Pbx};
 use geofilter_core::tracker;
+use geofilter_core::wire::PbxKnown;
 use geofilter_dataplane::Backend;
 use ipnet::IpNet;
 
@@ -40,6 +42,8 @@ pub(super) struct Ear {
     asked: Instant,
     /// What it said last.
     trusted: Option<Trusted>,
+    /// The one private address that all SIP arrives from, by what was said last.
+    one_private_source: Option<IpAddr>,
     /// It has not said all of it lately: what it said before is kept beside that.
     cut_short: bool,
     /// How often in a row it left out what it had said before.
@@ -50,6 +54,7 @@ pub(super) struct Ear {
 #[derive(Debug)]
 struct Heard {
     trusted: Trusted,
+    one_private_source: Option<IpAddr>,
     /// It was all there is to say.
     complete: bool,
     /// Where it is written who tried to get in.
@@ -70,6 +75,7 @@ impl Ear {
                 let said = Trusted::of(&pbxs.pbxs);
                 let said = said.map(|(trusted, asked)| Heard {
                     trusted,
+                    one_private_source: one_private_source(&pbxs.pbxs, &pbxs.attempts),
                     complete: asked && !pbxs.cut_short,
                     logs: logs(&pbxs.pbxs),
                 });
@@ -79,8 +85,15 @@ impl Ear {
             }
         });
         let asked = Instant::now();
-        let mut ear =
-            Self { questions, answers, asked, trusted: None, cut_short: false, left_out: 0 };
+        let mut ear = Self {
+            questions,
+            answers,
+            asked,
+            trusted: None,
+            one_private_source: None,
+            cut_short: false,
+            left_out: 0,
+        };
         // The first filter shall know who is known.
         ear.ask();
         ear
@@ -113,6 +126,16 @@ impl Ear {
     /// What it said last; `None` if there is no PBX, or it never answered.
     pub(super) fn trusted(&self) -> Option<&Trusted> {
         self.trusted.as_ref()
+    }
+
+    /// The same in figures.
+    pub(super) fn known(&self) -> Option<PbxKnown> {
+        let trusted = self.trusted.as_ref()?;
+        Some(PbxKnown {
+            devices: trusted.devices.len() + trusted.private,
+            trunks: trusted.trunks.len(),
+            one_private_source: self.one_private_source,
+        })
     }
 
     /// What of this host's PBX is not known, if anything.
@@ -167,10 +190,11 @@ impl Engine {
     }
 
     fn take(&mut self, heard: Option<Heard>) {
-        let Some(Heard { trusted, complete, logs }) = heard else { return };
+        let Some(Heard { trusted, one_private_source, complete, logs }) = heard else { return };
         self.watch.follow(logs);
         self.exempt_trunks(&trusted.exemptions, complete);
         self.ear.cut_short = !complete;
+        self.ear.one_private_source = one_private_source;
         self.ear.trusted = Some(match self.ear.trusted.take().filter(|_| !complete) {
             Some(before) => trusted.and_before(before),
             None => trusted,

@@ -61,6 +61,7 @@ impl Engine {
             passed: Tally::of(&counters, |outcomes| outcomes.passed),
             skipped_events: counters.skipped_events,
             counts,
+            pbx: self.ear.known(),
             warnings,
         }))
     }

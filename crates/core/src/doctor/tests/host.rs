@@ -60,6 +60,7 @@ pub(super) fn status() -> Status {
         passed: Tally::default(),
         skipped_events: 0,
         counts: Counts::default(),
+        pbx: None,
         warnings: Vec::new(),
     }
 }

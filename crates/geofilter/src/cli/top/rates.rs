@@ -117,6 +117,7 @@ pub(super) mod tests {
             passed: Tally::default(),
             skipped_events: 0,
             counts: Counts::default(),
+            pbx: None,
             warnings: Vec::new(),
         };
         let sources = Sources { known: 0, sources: Vec::new() };
