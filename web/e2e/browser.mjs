@@ -77,7 +77,8 @@ const deeds = {
   /** A chart, on which something was drawn in the colour of drops. */
   async drawn() {
     const canvas = page.locator(".chart canvas");
-    await canvas.waitFor();
+    // A step takes ten seconds, and is drawn once it is over.
+    await canvas.waitFor({ timeout: 3 * PATIENCE });
     const red = () =>
       canvas.evaluate((of) => {
         const { data } = of.getContext("2d").getImageData(0, 0, of.width, of.height);
