@@ -103,6 +103,8 @@ where
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let Self { acceptor, taken } = self.clone();
         Box::pin(async move {
+            // An answer goes out at once: it is not kept until the one before was acknowledged.
+            stream.set_nodelay(true)?;
             let place = taken.take(stream.peer_addr()?.ip());
             let place = place.ok_or_else(|| io::Error::other("there are too many connections"))?;
             let (stream, service) = acceptor.accept(stream, service).await?;

@@ -2,7 +2,8 @@
 //! however many watch. While nobody does, the status is asked for every ten seconds, for whoever keeps or minds it ([`Look`]).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use geofilter_core::wire::{Failure, Reply, Request, Status};
 use serde::Serialize;
@@ -21,6 +22,9 @@ const UNWATCHED: u32 = 10;
 const LOOKS: usize = 32;
 /// What a page may be behind before it misses some.
 const BEHIND: usize = 1024;
+/// Drops that are told in each [`WINDOW`], more than anybody reads: no flood is repeated to each page.
+const TOLD: u32 = 5;
+const WINDOW: Duration = Duration::from_millis(100);
 
 /// Something that happened, as it is told; written once for all who watch.
 #[derive(Debug, Clone)]
@@ -51,6 +55,24 @@ pub(crate) struct Look {
     pub(crate) status: Result<Arc<Status>, Arc<Failure>>,
 }
 
+/// How many drops may be told now, as time goes on.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    since: Instant,
+    told: u32,
+}
+
+impl Budget {
+    /// Takes one of those that may be told. Says whether there was one.
+    fn take(&mut self, now: Instant) -> bool {
+        if now.duration_since(self.since) >= WINDOW {
+            *self = Self { since: now, told: 0 };
+        }
+        self.told += 1;
+        self.told <= TOLD
+    }
+}
+
 /// The live side of one host.
 pub(crate) struct Hub {
     agent: Agent,
@@ -65,8 +87,9 @@ impl Hub {
         let (events, _) = broadcast::channel(BEHIND);
         let (looks, _) = broadcast::channel(LOOKS);
         let watched = Arc::new(Notify::new());
-        tokio::spawn(look(agent.clone(), events.clone(), looks.clone()));
-        tokio::spawn(follow(agent.clone(), events.clone(), Arc::clone(&watched)));
+        let skipped = Arc::new(AtomicU64::new(0));
+        tokio::spawn(look(agent.clone(), events.clone(), looks.clone(), Arc::clone(&skipped)));
+        tokio::spawn(follow(agent.clone(), events.clone(), Arc::clone(&watched), skipped));
         Self { agent, events, looks, watched }
     }
 
@@ -89,12 +112,22 @@ impl Hub {
 }
 
 /// Looks at the status, for pages and for whoever takes looks. Whether there is anybody is theirs to know.
-async fn look(agent: Agent, events: broadcast::Sender<Event>, looks: broadcast::Sender<Look>) {
+async fn look(
+    agent: Agent,
+    events: broadcast::Sender<Event>,
+    looks: broadcast::Sender<Look>,
+    skipped: Arc<AtomicU64>,
+) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut waited = UNWATCHED;
     loop {
         ticks.tick().await;
+        // Drops that were not told since the last look.
+        let skipped = skipped.swap(0, Ordering::Relaxed);
+        if skipped > 0 {
+            let _ = events.send(Event::skipped(skipped));
+        }
         waited += 1;
         if waited < UNWATCHED && events.receiver_count() == 0 {
             continue;
@@ -118,7 +151,13 @@ async fn look(agent: Agent, events: broadcast::Sender<Event>, looks: broadcast::
 }
 
 /// Follows the log while a page watches. An agent that went away comes back.
-async fn follow(agent: Agent, events: broadcast::Sender<Event>, watched: Arc<Notify>) {
+async fn follow(
+    agent: Agent,
+    events: broadcast::Sender<Event>,
+    watched: Arc<Notify>,
+    skipped: Arc<AtomicU64>,
+) {
+    let mut budget = Budget { since: Instant::now(), told: 0 };
     let log = Request::Log { follow: true, country: None, reason: None };
     loop {
         let somebody = watched.notified();
@@ -131,6 +170,10 @@ async fn follow(agent: Agent, events: broadcast::Sender<Event>, watched: Arc<Not
                 let event = match reply {
                     // It begins with those that there were; pages ask for them on their own.
                     Reply::Entry(entry) if clock::read(&entry.time) < Some(began) => continue,
+                    Reply::Entry(_) if !budget.take(Instant::now()) => {
+                        skipped.fetch_add(1, Ordering::Relaxed);
+                        continue;
+                    }
                     Reply::Entry(entry) => Event::new("drop", &entry),
                     Reply::Skipped(entries) => Event::skipped(entries),
                     _ => continue,
@@ -152,5 +195,18 @@ async fn next(replies: &mut Replies, events: &broadcast::Sender<Event>) -> Optio
     tokio::select! {
         reply = replies.next() => reply.ok().flatten(),
         () = unwatched => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_flood_some_drops_are_told() {
+        let since = Instant::now();
+        let mut budget = Budget { since, told: 0 };
+        let told = (0..1000).filter(|number| budget.take(since + Duration::from_millis(*number)));
+        assert_eq!(told.count(), 10 * TOLD as usize);
     }
 }

@@ -89,7 +89,7 @@ fn watch(client: &Client<'_>) -> Result<Seen> {
 }
 
 /// How long each read took.
-fn reads(client: &Client<'_>) -> Result<Vec<Duration>> {
+fn reads(client: &Client<'_>) -> Result<Vec<(Duration, &'static str)>> {
     let (began, mut took) = (Instant::now(), Vec::new());
     for path in READS.iter().cycle() {
         if began.elapsed() > LASTS {
@@ -97,7 +97,7 @@ fn reads(client: &Client<'_>) -> Result<Vec<Duration>> {
         }
         let since = Instant::now();
         client.read(&format!("{HOST}/{path}"))?;
-        took.push(since.elapsed());
+        took.push((since.elapsed(), *path));
         thread::sleep(PACE);
     }
     Ok(took)
@@ -110,8 +110,14 @@ fn memory(scene: &Scene<'_>) -> Result<u64> {
     Ok(peak.trim().trim_end_matches(" kB").parse()?)
 }
 
-fn tell(took: &[Duration], seen: &[Seen], a_second: f64, dropped: u64, memory: u64) -> String {
-    let within = |share: f64| took[((took.len() as f64 * share) as usize).min(took.len() - 1)];
+fn tell(
+    took: &[(Duration, &str)],
+    seen: &[Seen],
+    a_second: f64,
+    dropped: u64,
+    memory: u64,
+) -> String {
+    let within = |share: f64| took[((took.len() as f64 * share) as usize).min(took.len() - 1)].0;
     let met = |met: bool| if met { "yes" } else { "**no**" };
     let least = |of: fn(&Seen) -> u64| seen.iter().map(of).min().unwrap_or_default();
     let most = |of: fn(&Seen) -> u64| seen.iter().map(of).max().unwrap_or_default();
@@ -133,6 +139,11 @@ fn tell(took: &[Duration], seen: &[Seen], a_second: f64, dropped: u64, memory: u
         SLOWEST.as_millis(),
         met(p99 < SLOWEST)
     );
+    let slow = took.iter().filter(|(took, _)| *took >= SLOWEST).map(|(_, path)| *path);
+    let slow: Vec<_> = slow.collect();
+    let of = |path: &&str| format!("{path} {}", slow.iter().filter(|it| it == &path).count());
+    let slow: Vec<_> = READS.iter().map(of).collect();
+    let _ = writeln!(text, "| reads that took longer | {} | | |", slow.join(", "));
     let _ = writeln!(
         text,
         "| memory of the portal at most | {:.1} MB | < 150 MB | {} |",

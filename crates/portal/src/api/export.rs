@@ -101,20 +101,26 @@ pub(super) async fn import(
     for profile in &profiles {
         check_name(&profile.name)?;
     }
+    let known = shared.store.profiles().await?;
+    let is_new = |one: &&NewProfile| !known.iter().any(|it| is_same(&it.name, one.name.trim()));
+    let room = usize::try_from(MOST).unwrap_or_default().saturating_sub(known.len());
+    if profiles.iter().filter(is_new).count() > room {
+        return Err(full());
+    }
     let mut imported =
         Imported { draft: policy.is_some(), added: Vec::new(), replaced: Vec::new() };
     for NewProfile { name, choice } in profiles {
         let name = check_name(&name)?;
         let draft = by.draft(choice);
         let known = shared.store.profiles().await?;
-        match known.iter().find(|profile| profile.name.to_lowercase() == name.to_lowercase()) {
+        match known.iter().find(|profile| is_same(&profile.name, name)) {
             Some(profile) => {
                 shared.store.set_profile(profile.id, name, &draft).await?;
                 imported.replaced.push(name.to_owned());
             }
             None => {
                 let added = shared.store.add_profile(name, &draft, MOST).await?;
-                added.ok_or_else(|| full(&imported))?;
+                added.ok_or_else(full)?;
                 imported.added.push(name.to_owned());
             }
         }
@@ -127,10 +133,12 @@ pub(super) async fn import(
     Ok(Body(imported))
 }
 
-fn full(imported: &Imported) -> Problem {
-    let detail = format!(
-        "there are {MOST} profiles by now, and there is room for no more; {} were added: remove some first",
-        imported.added.len()
-    );
+fn is_same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+fn full() -> Problem {
+    let detail =
+        format!("there is room for {MOST} profiles, and this would make more: remove some first");
     Problem::new(Kind::Invalid, detail)
 }
