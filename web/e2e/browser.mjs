@@ -97,7 +97,7 @@ const deeds = {
   },
   /** The first address, secret or token that a click copies. */
   async address() {
-    return page.locator("button.address").first().innerText();
+    return page.locator("button.address").first().textContent();
   },
   async misses(text) {
     if ((await page.getByText(text).filter({ visible: true }).count()) > 0)
