@@ -7,9 +7,9 @@ use geofilter_lab::portal::Scene;
 
 /// Cases for each operation.
 const CASES: &str = "12";
-/// What would sign out whoever asks, never ends, or sends to servers that are not there.
+/// What would sign out whoever asks or give another cookie, never ends, or sends to servers that are not there.
 const LEFT_OUT: &str =
-    "/(session|session/first|session/password|session/proof|sessions/.id.|events|test)$";
+    "/(session|session/first|session/password|session/proof|session/totp|sessions/.id.|events|test)$";
 
 #[test]
 fn whatever_is_asked_the_answer_is_one_that_is_described() {
