@@ -116,13 +116,14 @@ impl Neighbour {
     }
 }
 
-/// Has `ip` or `tc` load an object of [`compile`]. iproute2 mounts a bpffs where it finds none: it has a
-/// mount namespace of its own, so that the machine is left as it was.
+/// Has `ip` or `tc` load an object of [`compile`]. iproute2 pins beneath the first bpffs that it finds, which could be that of an agent
+/// beside, and mounts one where there is none: it has one of its own, in a mount namespace that goes with it.
 ///
 /// # Errors
 /// If the tool fails.
 pub fn load(host: &Namespace, tool: &str, words: &str) -> Result<()> {
-    let alone = ["--mount", "--propagation", "private", tool];
+    const ALONE: &str = "mount -t bpf bpf /sys/fs/bpf; exec \"$@\"";
+    let alone = ["--mount", "--propagation", "private", "sh", "-ec", ALONE, "sh", tool];
     let words = alone.into_iter().chain(words.split(' ')).collect::<Vec<_>>();
     host.command("unshare", &words).map(drop)
 }
