@@ -43,7 +43,7 @@ export function useSignIn() {
     mutationFn: (body: Credentials) => done(api.POST("/api/v1/session", { body })),
     onSuccess: (session) => {
       // What whoever was here before saw is not for whoever is here now.
-      client.clear();
+      client.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== KEY[0] });
       proofEnds(false);
       client.setQueryData(KEY, repeat(session));
     },
