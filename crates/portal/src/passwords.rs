@@ -1,11 +1,12 @@
 //! What names and passwords there may be, and the hashing of these, a few at a time.
 
+use zxcvbn::Score;
+
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
 use crate::session::BY_TOKEN;
 use crate::store::Operator;
 use crate::{host, secret};
-use zxcvbn::Score;
 
 /// Characters of a password, at least; there are no other rules, as NIST SP 800-63B has it.
 const SHORTEST: usize = 12;

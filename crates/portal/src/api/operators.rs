@@ -152,17 +152,26 @@ pub(super) async fn end_sessions_of(
     by: Signed<Proved<Administering>>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let operator = shared.operator(&name).await?;
-    let before = Some(json!({ "name": operator.name }));
-    let deed = Deed { before, ..by.deed("end sessions of") };
-    shared.store.write_down(&deed, clock::now()).await?;
+    let operator = shared.note_of(&by, &name, "end sessions of").await?;
     shared.store.end_sessions(operator.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 impl Shared {
-    /// The one of this name.
-    pub(super) async fn operator(&self, name: &str) -> Result<Operator, Problem> {
+    /// The operator of this name, to whom this is about to be done, which is written down.
+    pub(super) async fn note_of<N>(
+        &self,
+        by: &Signed<N>,
+        name: &str,
+        action: &str,
+    ) -> Result<Operator, Problem> {
+        let operator = self.operator(name).await?;
+        let before = Some(json!({ "name": operator.name }));
+        self.store.write_down(&Deed { before, ..by.deed(action) }, clock::now()).await?;
+        Ok(operator)
+    }
+
+    async fn operator(&self, name: &str) -> Result<Operator, Problem> {
         let missing = || Problem::new(Kind::Missing, format!("there is no operator `{name}`"));
         self.store.operator(name).await?.ok_or_else(missing)
     }

@@ -223,7 +223,7 @@ impl Shared {
         answer: impl IntoResponse,
     ) -> Result<Response, Problem> {
         let token = Token::new().map_err(Problem::no_random)?;
-        self.store.renew_session(session, &token.digest(), proved).await?;
+        self.store.renew_session(session.id, &token.digest(), proved).await?;
         Ok(([(header::SET_COOKIE, cookie(token.as_str(), KEPT)?)], answer).into_response())
     }
 }

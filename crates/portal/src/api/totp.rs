@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{Body, Path};
@@ -14,7 +13,7 @@ use crate::clock;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
 use crate::session::{Administering, Proved, Seeing, Signed};
-use crate::store::{Deed, Factor};
+use crate::store::Factor;
 use crate::totp::{self, Enrolment};
 
 /// What an authenticator app is told, once.
@@ -126,10 +125,7 @@ pub(super) async fn end_totp_of(
     by: Signed<Proved<Administering>>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let operator = shared.operator(&name).await?;
-    let before = Some(json!({ "name": operator.name }));
-    let deed = Deed { before, ..by.deed("end second factor of") };
-    shared.store.write_down(&deed, clock::now()).await?;
+    let operator = shared.note_of(&by, &name, "end second factor of").await?;
     match shared.store.remove_factor(operator.id, None).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(not_asked()),

@@ -3,6 +3,7 @@ use sqlx::FromRow;
 use utoipa::ToSchema;
 
 use super::Store;
+use super::sessions::end_sessions;
 
 /// What an operator may do; each may do what those before it may.
 #[derive(
@@ -124,11 +125,7 @@ impl Store {
             .bind(operator.id)
             .execute(&mut *both)
             .await?;
-        sqlx::query("DELETE FROM session WHERE operator = ? AND id IS NOT ?")
-            .bind(operator.id)
-            .bind(session)
-            .execute(&mut *both)
-            .await?;
+        end_sessions(&mut *both, operator.id, session).await?;
         both.commit().await
     }
 

@@ -1,4 +1,5 @@
 use sqlx::FromRow;
+use sqlx::sqlite::SqliteExecutor;
 
 use super::{Operator, Role, Store};
 
@@ -75,17 +76,17 @@ impl Store {
     /// Gives one another token, and notes when its operator proved who it is.
     pub(crate) async fn renew_session(
         &self,
-        session: &Begun,
+        session: i64,
         digest: &[u8; 32],
         proved: i64,
-    ) -> Result<Begun, sqlx::Error> {
+    ) -> Result<(), sqlx::Error> {
         sqlx::query("UPDATE session SET digest = ?, proved = ? WHERE id = ?")
             .bind(digest.as_slice())
             .bind(proved)
-            .bind(session.id)
+            .bind(session)
             .execute(&self.pool)
-            .await?;
-        Ok(Begun { proved, ..session.clone() })
+            .await
+            .map(drop)
     }
 
     /// The one whose token has this digest, if it has not ended; it may count as used now.
@@ -140,8 +141,7 @@ impl Store {
 
     /// Ends all of an operator's.
     pub(crate) async fn end_sessions(&self, operator: i64) -> Result<(), sqlx::Error> {
-        let query = sqlx::query("DELETE FROM session WHERE operator = ?").bind(operator);
-        query.execute(&self.pool).await.map(drop)
+        end_sessions(&self.pool, operator, None).await
     }
 
     /// Ends one of an operator's. Says whether there was one.
@@ -153,4 +153,18 @@ impl Store {
             .await?;
         Ok(done.rows_affected() > 0)
     }
+}
+
+/// Ends all of an operator's but this one, or all.
+pub(super) async fn end_sessions(
+    by: impl SqliteExecutor<'_>,
+    operator: i64,
+    but: Option<i64>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM session WHERE operator = ? AND id IS NOT ?")
+        .bind(operator)
+        .bind(but)
+        .execute(by)
+        .await
+        .map(drop)
 }

@@ -1,6 +1,7 @@
 use sqlx::FromRow;
 
 use super::Store;
+use super::sessions::end_sessions;
 
 /// An operator's second factor.
 #[derive(Clone, FromRow)]
@@ -89,11 +90,7 @@ impl Store {
             return Err(sqlx::Error::RowNotFound);
         }
         if factor.since.is_none() {
-            sqlx::query("DELETE FROM session WHERE operator = ? AND id <> ?")
-                .bind(operator)
-                .bind(session)
-                .execute(&mut *all)
-                .await?;
+            end_sessions(&mut *all, operator, Some(session)).await?;
         }
         sqlx::query("DELETE FROM recovery_code WHERE operator = ?")
             .bind(operator)
@@ -128,11 +125,7 @@ impl Store {
             .bind(operator)
             .execute(&mut *both)
             .await?;
-        sqlx::query("DELETE FROM session WHERE operator = ? AND id IS NOT ?")
-            .bind(operator)
-            .bind(session)
-            .execute(&mut *both)
-            .await?;
+        end_sessions(&mut *both, operator, session).await?;
         both.commit().await?;
         Ok(done.rows_affected() > 0)
     }
