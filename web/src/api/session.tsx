@@ -32,11 +32,6 @@ export function isCodeAsked(error: unknown): boolean {
   return error instanceof Refused && error.problem.type === "urn:geofilter:code";
 }
 
-/** Whether all that is wrong is that no code was given yet. */
-export function asksForCode(error: unknown, given: { code?: string | null } | undefined): boolean {
-  return isCodeAsked(error) && !given?.code;
-}
-
 export function useSignIn() {
   const client = useQueryClient();
   return useMutation({

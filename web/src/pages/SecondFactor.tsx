@@ -54,6 +54,11 @@ export function Enrolment({ done, later }: { done: () => void; later?: () => voi
     event.preventDefault();
     begin.mutate(String(new FormData(event.currentTarget).get("code")));
   };
+  const notNow = later && (
+    <button type="button" onClick={later}>
+      {words.factor.later}
+    </button>
+  );
   if (begin.data)
     return (
       <>
@@ -78,11 +83,7 @@ export function Enrolment({ done, later }: { done: () => void; later?: () => voi
           >
             {words.factor.begin}
           </button>
-          {later && (
-            <button type="button" onClick={later}>
-              {words.factor.later}
-            </button>
-          )}
+          {notNow}
         </div>
       </>
     );
@@ -101,11 +102,7 @@ export function Enrolment({ done, later }: { done: () => void; later?: () => voi
         <button type="submit" className="main" disabled={begin.isPending}>
           {words.factor.check}
         </button>
-        {later && (
-          <button type="button" onClick={later}>
-            {words.factor.later}
-          </button>
-        )}
+        {notNow}
       </div>
     </form>
   );

@@ -1,7 +1,6 @@
 import { type FormEvent, useId } from "react";
-import { asksForCode, useSignIn } from "../api/session";
-import { CodeField } from "../parts/CodeField";
-import { Failure } from "../parts/Notice";
+import { useSignIn } from "../api/session";
+import { CodeField, codeIn } from "../parts/CodeField";
 import { useWords } from "../words";
 
 export function SignIn() {
@@ -12,8 +11,7 @@ export function SignIn() {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
     const text = (field: string) => String(form.get(field));
-    const code = form.has("code") ? text("code") : null;
-    signIn.mutate({ name: text("name"), password: text("password"), code });
+    signIn.mutate({ name: text("name"), password: text("password"), code: codeIn(form) });
   };
   return (
     <main className="alone">
@@ -24,8 +22,7 @@ export function SignIn() {
         <input id={name} name="name" autoComplete="username" required />
         <label htmlFor={password}>{words.signIn.password}</label>
         <input id={password} name="password" type="password" autoComplete="current-password" required />
-        <CodeField error={signIn.error} />
-        {!asksForCode(signIn.error, signIn.variables) && <Failure error={signIn.error} />}
+        <CodeField of={signIn} />
         <button type="submit" className="main" disabled={signIn.isPending}>
           {words.signIn.submit}
         </button>

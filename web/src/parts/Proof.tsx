@@ -2,10 +2,9 @@
 
 import { type FormEvent, useEffect, useId, useRef } from "react";
 import { proofEnds, useProofWanted } from "../api/proof";
-import { asksForCode, useProof } from "../api/session";
+import { useProof } from "../api/session";
 import { useWords } from "../words";
-import { CodeField } from "./CodeField";
-import { Failure } from "./Notice";
+import { CodeField, codeIn } from "./CodeField";
 
 export function Proof() {
   return useProofWanted() && <Ask />;
@@ -20,8 +19,7 @@ function Ask() {
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
-    const code = form.get("code");
-    const body = { password: String(form.get("password")), code: code === null ? null : String(code) };
+    const body = { password: String(form.get("password")), code: codeIn(form) };
     prove.mutate(body, { onSuccess: () => proofEnds(true) });
   };
   return (
@@ -31,8 +29,7 @@ function Ask() {
         <p className="quiet">{words.proof.about}</p>
         <label htmlFor={password}>{words.proof.password}</label>
         <input id={password} name="password" type="password" autoComplete="current-password" required />
-        <CodeField error={prove.error} />
-        {!asksForCode(prove.error, prove.variables) && <Failure error={prove.error} />}
+        <CodeField of={prove} />
         <div className="buttons">
           <button type="submit" className="main" disabled={prove.isPending}>
             {words.proof.submit}
