@@ -15,6 +15,7 @@
 pub mod addresses;
 pub mod asterisk;
 pub mod attack;
+pub mod authenticator;
 pub mod botnet;
 pub mod browser;
 pub mod calls;

@@ -33,6 +33,8 @@ pub const HOST: &str = "/api/v1/hosts/local";
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Guesses that are sent together.
 const BURST: usize = 64;
+/// What every other one knows in tests.
+pub const ANOTHER: &str = "a fairly long password";
 /// What the first operator is called in tests, and knows.
 const OPERATOR: [&str; 2] = ["Ana Popescu", "correct horse battery"];
 
@@ -291,6 +293,36 @@ impl<'a> Portal<'a> {
     /// Its folder.
     pub fn state_dir(&self) -> PathBuf {
         self.state_dir.clone()
+    }
+
+    /// Its database, which it may have open.
+    ///
+    /// # Errors
+    /// If it can't be opened.
+    pub fn database(&self) -> Result<rusqlite::Connection> {
+        Ok(rusqlite::Connection::open(self.state_dir().join("portal.db"))?)
+    }
+
+    /// As if all that anybody proved had been so many seconds before.
+    ///
+    /// # Errors
+    /// If the database can't be written.
+    pub fn age_proofs(&self, seconds: i64) -> Result<()> {
+        let milliseconds = [seconds * 1000];
+        self.database()?.execute("UPDATE session SET proved = proved - ?", milliseconds)?;
+        Ok(())
+    }
+
+    /// Another operator with this name and role, whom an admin adds, signed in.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub fn operator(&self, admin: &Client<'_>, name: &str, role: &str) -> Result<Client<'a>> {
+        let body = json!({ "name": name, "password": ANOTHER, "role": role });
+        admin.must("POST", "/api/v1/operators", Some(&body))?;
+        let mut client = self.stranger();
+        client.sign_in_as(name, ANOTHER)?;
+        Ok(client)
     }
 
     /// Somebody who has not signed in.

@@ -3,28 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use geofilter_lab::authenticator::Authenticator;
 use geofilter_lab::browser::Browser;
-use geofilter_lab::portal::{HOST, Scene};
+use geofilter_lab::portal::{ANOTHER, HOST, Scene};
 use serde_json::json;
-use totp_rs::{Builder, Secret};
 
 const PASSWORD: &str = "correct horse battery";
-const EVAS: &str = "a fairly long password";
-
-/// What an authenticator app with this secret shows so many steps from now.
-fn shows(secret: &str, steps: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let totp = Builder::new().with_secret(Secret::try_from_base32(secret).unwrap());
-    totp.build().unwrap().generate(now + 30 * steps).to_string()
-}
-
-/// As if whoever is signed in had been for ten minutes.
-fn ages(scene: &Scene<'_>) {
-    let database = rusqlite::Connection::open(scene.portal.state_dir().join("portal.db")).unwrap();
-    database.execute("UPDATE session SET proved = proved - 600000", []).unwrap();
-}
 
 /// The operators there are.
 fn ana_sees(scene: &Scene<'_>) -> Vec<String> {
@@ -48,13 +32,13 @@ fn a_second_factor_is_offered_at_the_start_and_asked_for_afterwards() {
         does("click", &["Begin"]);
         does("click", &["Set it up"]);
         does("sees", &["Scan this with your authenticator app"]);
-        let secret = browser.tells("address", &[]).unwrap();
+        let app = Authenticator::told(&browser.tells("address", &[]).unwrap()).unwrap();
         browser.shoot("second-factor").unwrap();
         let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
         does("fill", &["The code that it shows now", "000000"]);
         does("click", &["Check the code"]);
         does("sees", &["this is not the code of this secret"]);
-        does("fill", &["The code that it shows now", &shows(&secret, 0)]);
+        does("fill", &["The code that it shows now", &app.shows(0)]);
         does("click", &["Check the code"]);
         does("sees", &["Keep these recovery codes"]);
         browser.shoot("recovery-codes").unwrap();
@@ -72,7 +56,7 @@ fn a_second_factor_is_offered_at_the_start_and_asked_for_afterwards() {
         does("fill", &["Code of your authenticator app, or a recovery code", "000000"]);
         does("click", &["Sign in"]);
         does("sees", &["this code is wrong, or was used"]);
-        does("fill", &["Code of your authenticator app, or a recovery code", &shows(&secret, 1)]);
+        does("fill", &["Code of your authenticator app, or a recovery code", &app.shows(1)]);
         does("click", &["Sign in"]);
         does("sees", &["Observing: nothing is blocked yet"]);
     })
@@ -87,9 +71,9 @@ fn what_is_dangerous_is_done_once_the_page_has_the_password_again() {
         browser.begin(&scene.portal).unwrap();
         let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
         does("go", &["Settings"]);
-        ages(scene);
+        scene.portal.age_proofs(600).unwrap();
         does("fill", &["Operator's name", "Eva"]);
-        does("fill", &["A first password, at least 12 characters", EVAS]);
+        does("fill", &["A first password, at least 12 characters", ANOTHER]);
         does("click", &["Add operator"]);
         does("sees", &["This change asks for your password once more"]);
         does("click", &["Cancel"]);
@@ -121,8 +105,7 @@ fn what_is_dangerous_is_done_once_the_page_has_the_password_again() {
 fn a_viewer_sees_everything_and_changes_nothing_and_an_ended_session_is_asked_who_it_is() {
     Scene::set(&[], |scene| {
         let ana = scene.portal.first_operator().unwrap();
-        let eva = json!({ "name": "Eva", "password": EVAS, "role": "viewer" });
-        ana.must("POST", "/api/v1/operators", Some(&eva)).unwrap();
+        scene.portal.operator(&ana, "Eva", "viewer").unwrap();
         let spain = json!({ "change": { "mode": "allow", "countries": ["ES"] } });
         ana.must("PUT", &format!("{HOST}/policy"), Some(&spain)).unwrap();
         assert!(!scene.reached());
@@ -130,7 +113,7 @@ fn a_viewer_sees_everything_and_changes_nothing_and_an_ended_session_is_asked_wh
         let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
         does("open", &[&scene.portal.url]);
         does("fill", &["Name", "Eva"]);
-        does("fill", &["Password", EVAS]);
+        does("fill", &["Password", ANOTHER]);
         does("click", &["Sign in"]);
         does("sees", &["Protected: only 1 country may call"]);
         for (page, heading) in [

@@ -3,13 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use geofilter_lab::portal::{Answer, Client, HOST, Portal, Scene};
+use geofilter_lab::authenticator::Authenticator;
+use geofilter_lab::portal::{ANOTHER, Answer, Client, HOST, Portal, Scene};
 use geofilter_lab::process::binary;
 use geofilter_lab::site::PBX_V4;
 use serde_json::{Value, json};
-use totp_rs::{Builder, Secret, Totp};
 
 const PASSWORD: &str = "correct horse battery";
 const TOTP: &str = "/api/v1/session/totp";
@@ -25,26 +24,10 @@ fn refusal(answer: &Answer) -> (u16, &str) {
 const ASKED: (u16, &str) = (401, "urn:geofilter:code");
 const PROVE: (u16, &str) = (403, "urn:geofilter:prove");
 
-/// An authenticator app.
-struct App(Totp);
-
-impl App {
-    fn told(secret: &str) -> Self {
-        let secret = Secret::try_from_base32(secret).unwrap();
-        Self(Builder::new().with_secret(secret).build().unwrap())
-    }
-
-    /// What it shows so many steps from now.
-    fn shows(&self, steps: u64) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        self.0.generate(now + 30 * steps).to_string()
-    }
-}
-
 /// Has the operator asked for codes from now on. Returns the app and the recovery codes.
-fn enrol(ana: &mut Client<'_>) -> (App, Vec<String>) {
+fn enrol(ana: &mut Client<'_>) -> (Authenticator, Vec<String>) {
     let offered = ana.must("POST", TOTP, None).unwrap();
-    let app = App::told(offered["secret"].as_str().unwrap());
+    let app = Authenticator::told(offered["secret"].as_str().unwrap()).unwrap();
     let begun = asks(ana, "PUT", TOTP, json!({ "code": app.shows(0) }));
     assert_eq!(begun.status, 200, "{}", begun.text);
     let former = ana.clone();
@@ -57,12 +40,6 @@ fn enrol(ana: &mut Client<'_>) -> (App, Vec<String>) {
 fn sign_in(portal: &Portal<'_>, code: Option<&str>) -> Answer {
     let body = json!({ "name": "ana popescu", "password": PASSWORD, "code": code });
     asks(&portal.stranger(), "POST", "/api/v1/session", body)
-}
-
-/// As if all that anybody proved had been so many seconds before.
-fn ages(portal: &Portal<'_>, seconds: i64) {
-    let database = rusqlite::Connection::open(portal.state_dir().join("portal.db")).unwrap();
-    database.execute("UPDATE session SET proved = proved - ?", [seconds * 1000]).unwrap();
 }
 
 #[test]
@@ -149,19 +126,17 @@ fn wrong_codes_cost_time_wherever_they_come_from() {
 fn what_is_dangerous_asks_for_a_proof_that_is_not_long_ago() {
     Scene::set(&[], |scene| {
         let mut ana = scene.portal.first_operator().unwrap();
-        let password = "a fairly long password";
-        let ion = json!({ "name": "Ion", "password": password, "role": "operator" });
-        ana.must("POST", "/api/v1/operators", Some(&ion)).unwrap();
+        scene.portal.operator(&ana, "Ion", "operator").unwrap();
         let webhook = json!({ "webhook": { "url": "https://192.0.2.1/", "secret": null } });
         let spain = json!({ "mode": "allow", "countries": ["ES"] });
         let accepting = json!({ "mode": "block", "countries": ["CN"], "accept": ["lose-trunk"] });
         let policy = format!("{HOST}/policy");
         ana.must("PUT", &policy, Some(&json!({ "change": spain }))).unwrap();
-        ages(&scene.portal, 301);
+        scene.portal.age_proofs(301).unwrap();
 
         let before = ana.read("/api/v1/audit").unwrap();
         for (method, path, body) in [
-            ("POST", "/api/v1/operators", json!({ "name": "Eva", "password": password, "role": "admin" })),
+            ("POST", "/api/v1/operators", json!({ "name": "Eva", "password": ANOTHER, "role": "admin" })),
             ("PUT", "/api/v1/operators/Ion", json!({ "role": "admin" })),
             ("DELETE", "/api/v1/operators/Ion", Value::Null),
             ("DELETE", "/api/v1/operators/Ion/totp", Value::Null),
@@ -205,7 +180,7 @@ fn what_is_dangerous_asks_for_a_proof_that_is_not_long_ago() {
         ana.must("PUT", &policy, Some(&json!({ "change": accepting }))).unwrap();
 
         // A clock that was set back makes no old proof a new one.
-        ages(&scene.portal, -3_600);
+        scene.portal.age_proofs(-3_600).unwrap();
         assert_eq!(refusal(&ana.send("POST", TOTP, None).unwrap()), PROVE);
     })
     .unwrap();
@@ -215,12 +190,8 @@ fn what_is_dangerous_asks_for_a_proof_that_is_not_long_ago() {
 fn an_admin_takes_off_what_a_colleague_has_lost() {
     Scene::set(&[], |scene| {
         let mut ana = scene.portal.first_operator().unwrap();
-        let password = "a fairly long password";
-        let eva = json!({ "name": "Eva", "password": password, "role": "admin" });
-        ana.must("POST", "/api/v1/operators", Some(&eva)).unwrap();
+        let eva = scene.portal.operator(&ana, "Eva", "admin").unwrap();
         let (app, _) = enrol(&mut ana);
-        let mut eva = scene.portal.stranger();
-        eva.sign_in_as("Eva", password).unwrap();
         let listed = eva.read("/api/v1/operators").unwrap();
         assert_eq!(listed["operators"][0]["totp"], true, "{listed}");
 
@@ -283,8 +254,7 @@ fn who_has_lost_everything_is_let_in_from_the_host() {
 fn a_session_ends_by_itself_and_by_an_admin_and_a_page_that_nobody_is_at_keeps_none() {
     Scene::set(&[], |scene| {
         let ana = scene.portal.first_operator().unwrap();
-        let path = scene.portal.state_dir().join("portal.db");
-        let database = rusqlite::Connection::open(path).unwrap();
+        let database = scene.portal.database().unwrap();
         let used = || -> i64 {
             database.query_row("SELECT max(used) FROM session", [], |row| row.get(0)).unwrap()
         };
@@ -308,10 +278,7 @@ fn a_session_ends_by_itself_and_by_an_admin_and_a_page_that_nobody_is_at_keeps_n
         assert_eq!(ana.get("/api/v1/session").unwrap().status, 401, "seven days in any case");
 
         ana.sign_in().unwrap();
-        let eva = json!({ "name": "Eva", "password": "a fairly long password", "role": "viewer" });
-        ana.must("POST", "/api/v1/operators", Some(&eva)).unwrap();
-        let mut eva = scene.portal.stranger();
-        eva.sign_in_as("Eva", "a fairly long password").unwrap();
+        let eva = scene.portal.operator(&ana, "Eva", "viewer").unwrap();
         ana.must("DELETE", "/api/v1/operators/Eva/sessions", None).unwrap();
         assert_eq!(eva.get("/api/v1/session").unwrap().status, 401);
     })
@@ -357,14 +324,7 @@ fn a_cookie_is_for_this_origin_alone_and_no_answer_is_kept() {
         }
 
         // Another's session is none of hers, and the database is its user's alone.
-        ana.must(
-            "POST",
-            "/api/v1/operators",
-            Some(&json!({ "name": "Eva", "password": "a fairly long password", "role": "admin" })),
-        )
-        .unwrap();
-        let mut eva = scene.portal.stranger();
-        eva.sign_in_as("Eva", "a fairly long password").unwrap();
+        let eva = scene.portal.operator(&ana, "Eva", "admin").unwrap();
         let hers = eva.read("/api/v1/sessions").unwrap()["sessions"][0]["id"].clone();
         let ended = ana.send("DELETE", &format!("/api/v1/sessions/{hers}"), None).unwrap();
         assert_eq!(ended.status, 404);
@@ -372,8 +332,7 @@ fn a_cookie_is_for_this_origin_alone_and_no_answer_is_kept() {
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o077, 0);
 
         // What was written down stays, whoever writes into the database.
-        let path = scene.portal.state_dir().join("portal.db");
-        let database = rusqlite::Connection::open(path).unwrap();
+        let database = scene.portal.database().unwrap();
         for change in ["DELETE FROM audit", "UPDATE audit SET operator = 'nobody'"] {
             let refused = database.execute(change, []).unwrap_err().to_string();
             assert!(refused.contains("the audit is not"), "{refused}");

@@ -221,11 +221,7 @@ fn long_names(scene: &mut Scene<'_>, ana: &Client<'_>, browser: &mut Browser) {
 }
 
 fn nobody_changes_anything(scene: &Scene<'_>, ana: &Client<'_>, browser: &mut Browser) {
-    let (name, password) = ("Ion", "a long enough password");
-    let ion = json!({ "name": name, "password": password, "role": "viewer" });
-    ana.must("POST", "/api/v1/operators", Some(&ion)).unwrap();
-    let mut ion = scene.portal.stranger();
-    ion.sign_in_as(name, password).unwrap();
+    let ion = scene.portal.operator(ana, "Ion", "viewer").unwrap();
     browser.enter(&scene.portal, &ion).unwrap();
     seen(browser, "no-permission", &["Your role only lets you look. Ask an admin of this portal."]);
     // Who may not change it may look at what a change would do.
@@ -259,9 +255,8 @@ fn ten_thousand_rows_of_the_log_are_scrolled_of_which_few_are_drawn() {
         let log = format!("{HOST}/log");
         until(&ana, &log, |told| {
             let full = told["entries"].as_array().unwrap().len() == ROWS;
-            if !full {
-                scene.guess_from(&sources).unwrap();
-            }
+            // Reading all of it costs more than what is added by one round.
+            (0..if full { 0 } else { 5 }).for_each(|_| scene.guess_from(&sources).unwrap());
             full
         });
         let mut browser = Browser::open(scene.portal.namespace()).unwrap();

@@ -71,11 +71,7 @@ fn a_program_does_what_its_token_may_until_it_is_revoked() {
 fn a_token_has_never_more_than_its_operator_and_goes_with_whoever_made_it() {
     Scene::set(&[], |scene| {
         let ana = scene.portal.first_operator().unwrap();
-        let password = "a fairly long password";
-        let eva = json!({ "name": "Eva", "password": password, "role": "admin" });
-        ana.must("POST", "/api/v1/operators", Some(&eva)).unwrap();
-        let mut eva = scene.portal.stranger();
-        eva.sign_in_as("Eva", password).unwrap();
+        let eva = scene.portal.operator(&ana, "Eva", "admin").unwrap();
         let (token, _) = made(&eva, "hers", "operator", Value::Null);
         let program = scene.portal.stranger();
         let observe = format!("{HOST}/observe");
