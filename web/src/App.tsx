@@ -4,6 +4,7 @@ import { Redirect, Route, Switch, useRoute } from "wouter";
 import { Refused } from "./api/client";
 import { LiveProvider } from "./api/live";
 import { useSession } from "./api/session";
+import { ChoosePassword } from "./pages/ChoosePassword";
 import { Evidence } from "./pages/Evidence";
 import { First } from "./pages/First";
 import { History } from "./pages/History";
@@ -39,6 +40,13 @@ export function App() {
       <div className="alone">
         <Failure error={session.error} again={() => session.refetch()} />
       </div>
+    );
+  if (session.data.choose_password)
+    return (
+      <>
+        <ChoosePassword />
+        <Proof />
+      </>
     );
   return (
     <LiveProvider>

@@ -35,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const BURST: usize = 64;
 /// What every other one knows in tests.
 pub const ANOTHER: &str = "a fairly long password";
+/// What every other one is given before.
+pub const GIVEN: &str = "fairly long and given";
 /// What the first operator is called in tests, and knows.
 const OPERATOR: [&str; 2] = ["Ana Popescu", "correct horse battery"];
 
@@ -318,10 +320,11 @@ impl<'a> Portal<'a> {
     /// # Errors
     /// If that is refused.
     pub fn operator(&self, admin: &Client<'_>, name: &str, role: &str) -> Result<Client<'a>> {
-        let body = json!({ "name": name, "password": ANOTHER, "role": role });
+        let body = json!({ "name": name, "password": GIVEN, "role": role });
         admin.must("POST", "/api/v1/operators", Some(&body))?;
         let mut client = self.stranger();
-        client.sign_in_as(name, ANOTHER)?;
+        client.sign_in_as(name, GIVEN)?;
+        client.choose_password(GIVEN, ANOTHER)?;
         Ok(client)
     }
 
@@ -398,6 +401,18 @@ impl<'a> Client<'a> {
     /// If that is refused.
     pub fn sign_in_as(&mut self, name: &str, password: &str) -> Result<()> {
         self.begin("/api/v1/session", &json!({ "name": name, "password": password }))
+    }
+
+    /// Has another password from now on, and the cookie that comes with it.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub fn choose_password(&mut self, old: &str, new: &str) -> Result<()> {
+        let body = json!({ "old": old, "new": new });
+        let answer = self.send("PUT", "/api/v1/session/password", Some(&body))?;
+        ensure!(answer.status == 204, "{}: {}", answer.status, answer.text);
+        ensure!(self.keep(&answer)?, "no cookie");
+        Ok(())
     }
 
     fn begin(&mut self, path: &str, body: &Value) -> Result<()> {

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use geofilter_lab::portal::{Client, HOST, Scene};
+use geofilter_lab::portal::{ANOTHER, Client, HOST, Scene};
 use serde_json::{Value, json};
 
 fn with_scene(test: impl FnOnce(&mut Scene<'_>)) {
@@ -42,8 +42,17 @@ fn the_one_time_link_makes_one_operator_who_signs_in_afterwards() {
         again.sign_in().unwrap();
         let cookie = again.cookie.clone().unwrap();
         assert!(cookie.starts_with("__Host-geofilter=") && ana.cookie.as_ref() != Some(&cookie));
+        // Who signs in anew has the former session no longer.
+        let former = again.clone();
+        again.sign_in().unwrap();
+        assert_eq!(former.get("/api/v1/session").unwrap().status, 401);
         assert_eq!(again.must("DELETE", "/api/v1/session", None).unwrap(), Value::Null);
         assert_eq!(again.get("/api/v1/session").unwrap().status, 401);
+        let last = ana.read("/api/v1/audit").unwrap()["entries"][0].clone();
+        assert_eq!(
+            (&last["action"], &last["operator"]),
+            (&json!("sign out"), &json!("Ana Popescu"))
+        );
         assert_eq!(ana.get("/api/v1/session").unwrap().status, 200, "the other goes on");
 
         // A restart keeps operators and sessions, and prints no link.
@@ -71,6 +80,20 @@ fn what_is_selected_on_the_page_is_what_the_kernel_drops() {
         assert!(!scene.reached());
         let kept = ana.must("POST", &format!("{HOST}/confirm"), Some(&json!({}))).unwrap();
         assert_eq!(kept["state"], "enforcing");
+        let seen = ana.read(&format!("{HOST}/sources?limit=0")).unwrap();
+        assert_eq!(seen["sources"], json!([]));
+        let countries = seen["countries"].as_array().unwrap();
+        let known: u64 = countries.iter().map(|one| one["sources"].as_u64().unwrap()).sum();
+        assert_eq!(seen["known"], known);
+        let country = countries.iter().find(|one| one["country"] == "CN").unwrap();
+        assert!(country["passed"].as_u64() >= Some(2) && country["dropped"].as_u64() >= Some(1));
+        let sources = ana.read(&format!("{HOST}/sources")).unwrap()["sources"].clone();
+        let of_china = |one: &&Value| one["country"] == "CN";
+        let sources: Vec<_> = sources.as_array().unwrap().iter().filter(of_china).collect();
+        assert_eq!(sources.len() as u64, country["sources"].as_u64().unwrap());
+        let source = sources[0];
+        let path = format!("{HOST}/why?address={}", source["source"].as_str().unwrap());
+        assert_eq!(source["asn"], ana.read(&path).unwrap()["asn"], "{source}");
         let status = ana.read(&format!("{HOST}/status")).unwrap();
         assert!(status["dropped"]["by_country"]["CN"]["packets"].as_u64().unwrap() > 0, "{status}");
         assert_eq!(status, scene.agent.json(&["status"]).map(without_schema).unwrap());
@@ -183,18 +206,13 @@ fn nothing_is_changed_by_another_page_or_without_a_session() {
 fn each_role_may_do_what_it_may_and_an_admin_says_who_has_which() {
     with_scene(|scene| {
         let ana = scene.portal.first_operator().unwrap();
-        let (path, password) = ("/api/v1/operators", "a fairly long password");
-        for (name, role) in [("Ion", "viewer"), ("Eva", "operator")] {
-            let body = json!({ "name": name, "password": password, "role": role });
-            ana.must("POST", path, Some(&body)).unwrap();
-            assert_eq!(ana.send("POST", path, Some(&body)).unwrap().status, 422, "{name} is there");
-        }
-        let signed_in = |name: &str| {
-            let mut client = scene.portal.stranger();
-            client.sign_in_as(name, password).unwrap();
+        let path = "/api/v1/operators";
+        let [ion, eva] = [("Ion", "viewer"), ("Eva", "operator")].map(|(name, role)| {
+            let client = scene.portal.operator(&ana, name, role).unwrap();
+            let again = json!({ "name": name, "password": ANOTHER, "role": role });
+            assert_eq!(ana.send("POST", path, Some(&again)).unwrap().status, 422, "{name}");
             client
-        };
-        let (ion, eva) = (signed_in("ion"), signed_in("Eva"));
+        });
         let observe = format!("{HOST}/observe");
         let status = |client: &Client<'_>, method: &str, path: &str| {
             client.send(method, path, None).unwrap().status

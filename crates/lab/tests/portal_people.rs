@@ -97,6 +97,19 @@ fn what_is_dangerous_is_done_once_the_page_has_the_password_again() {
         let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
         does("click", &["Revoke"]);
         does("loses", &["Revoke"]);
+
+        // Eva's password is one that Ana knows: she chooses another before she sees anything.
+        does("click", &["Sign out"]);
+        does("fill", &["Name", "Eva"]);
+        does("fill", &["Password", ANOTHER]);
+        does("click", &["Sign in"]);
+        does("sees", &["Somebody else gave you your password"]);
+        browser.shoot("choose-a-password").unwrap();
+        let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
+        does("fill", &["Password that you were given", ANOTHER]);
+        does("fill", &["New password, at least 12 characters", "only Eva would say it"]);
+        does("click", &["Choose, and go on"]);
+        does("sees", &["Observing: nothing is blocked yet"]);
     })
     .unwrap();
 }

@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use geofilter_lab::authenticator::Authenticator;
-use geofilter_lab::portal::{ANOTHER, Answer, Client, HOST, Portal, Scene};
+use geofilter_lab::portal::{ANOTHER, Answer, Client, GIVEN, HOST, Portal, Scene};
 use geofilter_lab::process::binary;
 use geofilter_lab::site::PBX_V4;
 use serde_json::{Value, json};
@@ -236,7 +236,11 @@ fn who_has_lost_everything_is_let_in_from_the_host() {
         assert_eq!(ana.get("/api/v1/session").unwrap().status, 401, "her sessions have ended");
         assert_eq!(sign_in(&scene.portal, None).status, 401, "the old password is none");
         let mut again = scene.portal.stranger();
-        again.sign_in_as("Ana Popescu", said["password"].as_str().unwrap()).unwrap();
+        let given = said["password"].as_str().unwrap();
+        again.sign_in_as("Ana Popescu", given).unwrap();
+        let refused = again.get("/api/v1/audit").unwrap();
+        assert_eq!(refusal(&refused), (403, "urn:geofilter:password"), "{}", refused.text);
+        again.choose_password(given, PASSWORD).unwrap();
         let audit = again.read("/api/v1/audit").unwrap();
         let noted = audit["entries"].as_array().unwrap().iter();
         let mut noted = noted.filter(|entry| entry["action"] == "reset operator");
@@ -246,6 +250,58 @@ fn who_has_lost_everything_is_let_in_from_the_host() {
         scene.portal.restart().unwrap();
         again = again.on(&scene.portal);
         assert_eq!(again.read("/api/v1/session").unwrap()["operator"], "Ana Popescu");
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_password_that_somebody_else_gave_is_changed_before_anything_else_is_done() {
+    Scene::set(&[], |scene| {
+        let ana = scene.portal.first_operator().unwrap();
+        for name in ["Eva", "Ion"] {
+            let body = json!({ "name": name, "password": GIVEN, "role": "admin" });
+            ana.must("POST", "/api/v1/operators", Some(&body)).unwrap();
+        }
+        let mut eva = scene.portal.stranger();
+        eva.sign_in_as("Eva", GIVEN).unwrap();
+        assert_eq!(eva.read("/api/v1/session").unwrap()["choose_password"], true);
+        const CHOOSE: (u16, &str) = (403, "urn:geofilter:password");
+        for path in [&format!("{HOST}/status"), &format!("{HOST}/events"), "/api/v1/operators"] {
+            assert_eq!(refusal(&eva.get(path).unwrap()), CHOOSE, "{path}");
+        }
+        for (method, path) in [
+            ("POST", &*format!("{HOST}/observe")),
+            ("POST", TOTP),
+            ("POST", "/api/v1/tokens"),
+            ("DELETE", "/api/v1/operators/Ana%20Popescu"),
+        ] {
+            let refused = eva.send(method, path, None).unwrap();
+            assert_eq!(refusal(&refused), CHOOSE, "{method} {path}: {}", refused.text);
+        }
+
+        // The same one again is no choice, and one that is guessed first neither.
+        let change = |new: &str| {
+            let body = json!({ "old": GIVEN, "new": new });
+            asks(&eva, "PUT", "/api/v1/session/password", body)
+        };
+        assert_eq!(change(GIVEN).status, 422);
+        assert_eq!(change("password1234").status, 422);
+        scene.portal.age_proofs(600).unwrap();
+        assert_eq!(refusal(&change(ANOTHER)), PROVE);
+        let proof = json!({ "password": GIVEN });
+        let proved = asks(&eva, "POST", "/api/v1/session/proof", proof);
+        assert!(eva.keep(&proved).unwrap(), "{}", proved.text);
+        eva.choose_password(GIVEN, ANOTHER).unwrap();
+        eva.read("/api/v1/operators").unwrap();
+        assert_eq!(eva.read("/api/v1/session").unwrap()["choose_password"], false);
+
+        // Whoever waits for a week has nothing any more.
+        let week = [7 * 86_400_000 + 1_i64];
+        let database = scene.portal.database().unwrap();
+        database.execute("UPDATE operator SET given = given - ?", week).unwrap();
+        let late = scene.portal.stranger().sign_in_as("Ion", GIVEN).unwrap_err().to_string();
+        assert!(late.starts_with("401") && late.contains("portal reset"), "{late}");
+        eva.sign_in_as("Eva", ANOTHER).unwrap();
     })
     .unwrap();
 }

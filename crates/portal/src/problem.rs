@@ -28,6 +28,9 @@ pub(crate) enum Kind {
     /// This needs a proof, not long ago, of who asks: `POST /api/v1/session/proof`, then repeat the request.
     #[serde(rename = "urn:geofilter:prove")]
     Prove,
+    /// Somebody else gave the password: `PUT /api/v1/session/password` first, then repeat the request.
+    #[serde(rename = "urn:geofilter:password")]
+    Password,
     /// Too many attempts to sign in.
     #[serde(rename = "urn:geofilter:locked")]
     Locked,
@@ -82,6 +85,7 @@ impl Problem {
             Kind::Forbidden => (StatusCode::FORBIDDEN, "not allowed"),
             Kind::Code => (StatusCode::UNAUTHORIZED, "a code is asked for"),
             Kind::Prove => (StatusCode::FORBIDDEN, "prove who you are"),
+            Kind::Password => (StatusCode::FORBIDDEN, "choose a password"),
             Kind::Locked => (StatusCode::TOO_MANY_REQUESTS, "too many attempts"),
             Kind::Missing => (StatusCode::NOT_FOUND, "not found"),
             Kind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "makes no sense"),

@@ -11,7 +11,7 @@ use crate::{clock, totp};
 const WHO: &str = "(an administrator of this host)";
 const WHERE: &str = "shell";
 
-/// Gives an operator of the portal in this folder a new password, which is returned, and asks for codes no longer; all of the
+/// Gives an operator of the portal in this folder a new password, which is returned and must be changed soon, and asks for codes no longer; all of the
 /// operator's sessions end. The portal may serve meanwhile. Who calls is the portal's user.
 ///
 /// # Errors
@@ -45,7 +45,7 @@ pub fn reset(state_dir: &Path, name: &str) -> Result<String, Error> {
         let deed = Deed { operator: WHO, source: WHERE, host: None, action, before, after: None };
         store.write_down(&deed, clock::now()).await.map_err(database)?;
         store.remove_factor(operator.id, None).await.map_err(database)?;
-        store.set_password(&operator, &hash, None).await.map_err(database)?;
+        store.give_password(operator.id, &hash, clock::now()).await.map_err(database)?;
         Ok(password)
     })
 }

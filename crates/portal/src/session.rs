@@ -33,8 +33,12 @@ pub(crate) trait Needs: Send {
     const ROLE: Role;
     /// Whether a proof of who it is must not be long ago.
     const PROVED: bool = false;
+    /// Whether a password that somebody else gave is enough.
+    const GIVEN: bool = false;
 }
 
+/// To be here at all: to choose a password, or to go.
+pub(crate) struct Entering;
 /// To see.
 pub(crate) struct Seeing;
 /// To change what hosts do.
@@ -44,6 +48,11 @@ pub(crate) struct Administering;
 
 /// The same, from somebody who proved not long ago who it is: a session alone may have been left open, or stolen.
 pub(crate) struct Proved<N>(PhantomData<N>);
+
+impl Needs for Entering {
+    const ROLE: Role = Role::Viewer;
+    const GIVEN: bool = true;
+}
 
 impl Needs for Seeing {
     const ROLE: Role = Role::Viewer;
@@ -60,6 +69,7 @@ impl Needs for Administering {
 impl<N: Needs> Needs for Proved<N> {
     const ROLE: Role = N::ROLE;
     const PROVED: bool = true;
+    const GIVEN: bool = N::GIVEN;
 }
 
 /// An operator who may do what is needed, by a session or by a token.
@@ -134,6 +144,10 @@ impl<N: Needs> FromRequestParts<Arc<Shared>> for Signed<N> {
             let detail =
                 format!("a request that changes something repeats the session's `csrf` in {CSRF}");
             return Err(Problem::new(Kind::Forbidden, detail));
+        }
+        if session.given && !N::GIVEN {
+            let detail = "somebody else gave you your password: choose one that nobody else knows";
+            return Err(Problem::new(Kind::Password, detail));
         }
         allow::<N>(session.role)?;
         if N::PROVED {
@@ -215,7 +229,8 @@ fn source(parts: &Parts) -> String {
     from.map_or_else(|| "unknown".to_owned(), |from| from.ip().to_canonical().to_string())
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// What the browser shows.
+pub(crate) fn cookie(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split(';')).map(str::trim);
     pairs.find_map(|pair| pair.strip_prefix(COOKIE)?.strip_prefix('='))

@@ -42,11 +42,12 @@ export function useCountries() {
   });
 }
 
-export function useSources() {
+/** From which countries packets come. */
+export function useSeen() {
   return useQuery({
-    queryKey: ["sources"],
+    queryKey: ["seen"],
     queryFn: () =>
-      done(api.GET("/api/v1/hosts/{host}/sources", { params: { ...params, query: { limit: 10_000 } } })),
+      done(api.GET("/api/v1/hosts/{host}/sources", { params: { ...params, query: { limit: 0 } } })),
     refetchInterval: 15_000,
   });
 }

@@ -109,8 +109,10 @@ export function useEndSession() {
 }
 
 export function useNewPassword() {
+  const client = useQueryClient();
   return useMutation({
     mutationFn: (body: { old: string; new: string }) => done(api.PUT("/api/v1/session/password", { body })),
+    onSuccess: () => client.invalidateQueries({ queryKey: KEY }),
   });
 }
 

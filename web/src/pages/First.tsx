@@ -3,20 +3,18 @@
 import { type FormEvent, useId, useState } from "react";
 import { useLocation } from "wouter";
 import { useFirst } from "../api/session";
+import { useNewPasswordField } from "../parts/NewPassword";
 import { Failure } from "../parts/Notice";
 import { useWords } from "../words";
 import { Enrolment } from "./SecondFactor";
-
-const SHORTEST = 12;
 
 export function First() {
   const { words } = useWords();
   const { begin, enter } = useFirst();
   const [, go] = useLocation();
   const [token] = useState(() => location.hash.slice(1));
-  const [password, setPassword] = useState("");
-  const [nameId, passwordId, hintId] = [useId(), useId(), useId()];
-  const missing = SHORTEST - [...password].length;
+  const nameId = useId();
+  const { password, field, enough } = useNewPasswordField(words.first.password);
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const name = String(new FormData(event.currentTarget).get("name"));
@@ -44,21 +42,9 @@ export function First() {
         <p>{words.first.about}</p>
         <label htmlFor={nameId}>{words.signIn.name}</label>
         <input id={nameId} name="name" autoComplete="username" required maxLength={64} />
-        <label htmlFor={passwordId}>{words.first.password}</label>
-        <input
-          id={passwordId}
-          type="password"
-          autoComplete="new-password"
-          value={password}
-          onChange={(event) => setPassword(event.target.value)}
-          aria-describedby={hintId}
-          required
-        />
-        <p id={hintId} className="quiet">
-          {missing > 0 ? (password ? words.first.short(missing) : words.first.hint) : words.first.enough}
-        </p>
+        {field}
         <Failure error={begin.error} />
-        <button type="submit" className="main" disabled={missing > 0 || begin.isPending}>
+        <button type="submit" className="main" disabled={!enough || begin.isPending}>
           {words.first.submit}
         </button>
       </form>

@@ -5,7 +5,7 @@ import { Link } from "wouter";
 import { old } from "../age";
 import { keepDraft, useKeptDraft } from "../api/choices";
 import type { Countries, Choice as PolicyChoice, Status, Written } from "../api/client";
-import { useCountries, useOrder, usePreview, useSources, useStatus } from "../api/host";
+import { useCountries, useOrder, usePreview, useSeen, useStatus } from "../api/host";
 import { useMayChange } from "../api/session";
 import { Consequences } from "../parts/Consequences";
 import { CountryPicker } from "../parts/CountryPicker";
@@ -151,13 +151,11 @@ function useKeeping(mayChange: boolean) {
 
 /** Packets of each country that was seen. */
 function usePackets(): ReadonlyMap<string, number> {
-  const sources = useSources();
+  const seen = useSeen();
   return useMemo(() => {
-    const packets = new Map<string, number>();
-    for (const { country, passed, dropped } of sources.data?.sources ?? [])
-      packets.set(country, (packets.get(country) ?? 0) + passed + dropped);
-    return packets;
-  }, [sources.data]);
+    const countries = seen.data?.countries ?? [];
+    return new Map(countries.map(({ country, passed, dropped }) => [country, passed + dropped]));
+  }, [seen.data]);
 }
 
 interface Standing {
@@ -171,7 +169,7 @@ interface Standing {
 function Standing({ status, packets, mayChange, previewed }: Standing) {
   const { words, number, edition } = useWords();
   const order = useOrder();
-  const sources = useSources();
+  const seen = useSeen();
   const dated = old(status, Date.now());
   const enforced = status.state === "enforcing" || status.state === "pending";
   return (
@@ -179,7 +177,7 @@ function Standing({ status, packets, mayChange, previewed }: Standing) {
       <p>
         {enforced ? words.policy.protected(status.mode === "allow") : words.policy.unprotected}{" "}
         {packets.size > 0
-          ? words.policy.seen(number(sources.data?.known ?? 0), number(packets.size))
+          ? words.policy.seen(number(seen.data?.known ?? 0), number(packets.size))
           : words.policy.seenNone}
       </p>
       {!mayChange && <p className="quiet">{words.common.notAllowed}</p>}

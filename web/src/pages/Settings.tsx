@@ -1,5 +1,6 @@
 import { type FormEvent, useId, useState } from "react";
-import { useAudit, useEndSession, useNewPassword, useSession, useSessions, useSignOut } from "../api/session";
+import { useAudit, useEndSession, useNewPassword, useSession, useSessions } from "../api/session";
+import { useNewPasswordField } from "../parts/NewPassword";
 import { Failure, Loaded, Note } from "../parts/Notice";
 import { dress, type Theme, theme, themes } from "../theme";
 import { type Language, languages, useWords } from "../words";
@@ -10,7 +11,6 @@ import { SecondFactor } from "./SecondFactor";
 export function Settings() {
   const { words } = useWords();
   const session = useSession();
-  const signOut = useSignOut();
   return (
     <div className="stack">
       <h1>{words.settings.title}</h1>
@@ -21,9 +21,6 @@ export function Settings() {
           {session.data?.operator}.{" "}
           {words.settings.role(words.settings.roles[session.data?.role ?? "viewer"])}
         </p>
-        <button type="button" onClick={() => signOut.mutate()}>
-          {words.settings.signOut}
-        </button>
       </section>
       <Sessions />
       <NewPassword />
@@ -104,24 +101,27 @@ function Sessions() {
 function NewPassword() {
   const { words } = useWords();
   const change = useNewPassword();
-  const [old, fresh] = [useId(), useId()];
+  const old = useId();
+  const chosen = useNewPasswordField(words.settings.new);
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = event.currentTarget;
-    const data = new FormData(form);
-    const body = { old: String(data.get("old")), new: String(data.get("new")) };
-    change.mutate(body, { onSuccess: () => form.reset() });
+    const body = { old: String(new FormData(form).get("old")), new: chosen.password };
+    const done = () => {
+      form.reset();
+      chosen.clear();
+    };
+    change.mutate(body, { onSuccess: done });
   };
   return (
     <form className="card stack" onSubmit={submit}>
       <h2>{words.settings.password}</h2>
       <label htmlFor={old}>{words.settings.old}</label>
       <input id={old} name="old" type="password" autoComplete="current-password" required />
-      <label htmlFor={fresh}>{words.settings.new}</label>
-      <input id={fresh} name="new" type="password" autoComplete="new-password" minLength={12} required />
+      {chosen.field}
       <Failure error={change.error} />
       {change.isSuccess && <Note>{words.settings.changed}</Note>}
-      <button type="submit" disabled={change.isPending}>
+      <button type="submit" disabled={!chosen.enough || change.isPending}>
         {words.settings.change}
       </button>
     </form>

@@ -3,6 +3,7 @@
 import { type ReactNode, useEffect, useState } from "react";
 import { Link, useLocation, useRoute } from "wouter";
 import { useStatus } from "../api/host";
+import { useSignOut } from "../api/session";
 import { useWords } from "../words";
 import { Note } from "./Notice";
 import { StatusBar } from "./StatusBar";
@@ -25,6 +26,7 @@ export function Frame({ children }: { children: ReactNode }) {
   const { words } = useWords();
   const [more, show] = useState(false);
   const [here] = useLocation();
+  const signOut = useSignOut();
   // biome-ignore lint/correctness/useExhaustiveDependencies: it closes when one goes somewhere
   useEffect(() => show(false), [here]);
   const entry = ([path, name]: (typeof pages)[number]) => (
@@ -43,7 +45,12 @@ export function Frame({ children }: { children: ReactNode }) {
         <button type="button" className="more" aria-expanded={more} onClick={() => show(!more)}>
           {words.nav.more}
         </button>
-        <span className={more ? "rest shown" : "rest"}>{pages.slice(FIRST).map(entry)}</span>
+        <span className={more ? "rest shown" : "rest"}>
+          {pages.slice(FIRST).map(entry)}
+          <button type="button" className="leave" onClick={() => signOut.mutate()}>
+            {words.nav.signOut}
+          </button>
+        </span>
       </nav>
       <main id="content" className="content">
         <Useless />

@@ -19,6 +19,7 @@ export const en = {
     settings: "Settings",
     more: "More",
     skip: "Skip to the content",
+    signOut: "Sign out",
   },
   common: {
     loading: "Loading…",
@@ -51,6 +52,13 @@ export const en = {
     enough: "Long enough",
     submit: "Begin",
     needed: "This portal has no operator yet. Open the one-time link that it printed when it started.",
+  },
+  choose: {
+    title: "Choose a password",
+    about:
+      "Somebody else gave you your password and knows it too. Choose one that only you know; then you can begin.",
+    given: "Password that you were given",
+    submit: "Choose, and go on",
   },
   status: {
     off: "Off: nothing is filtered",
@@ -455,7 +463,6 @@ export const en = {
     you: "You",
     role: (role: string) => `Your role: ${role}`,
     roles: { viewer: "viewer", operator: "operator", admin: "admin" } satisfies Record<Role, string>,
-    signOut: "Sign out",
     password: "Change your password",
     old: "Old password",
     new: "New password, at least 12 characters",

@@ -25,6 +25,7 @@ export const ro: Words = {
     settings: "Setări",
     more: "Altele",
     skip: "Sari la conținut",
+    signOut: "Ieși",
   },
   common: {
     loading: "Se încarcă…",
@@ -58,6 +59,13 @@ export const ro: Words = {
     submit: "Începe",
     needed:
       "Portalul nu are încă niciun operator. Deschide linkul de unică folosință pe care l-a afișat la pornire.",
+  },
+  choose: {
+    title: "Alege o parolă",
+    about:
+      "Parola ți-a dat-o altcineva, care o știe și el. Alege una pe care o știi doar tu; apoi poți începe.",
+    given: "Parola pe care ai primit-o",
+    submit: "Alege și continuă",
   },
   status: {
     off: "Oprit: nu se filtrează nimic",
@@ -462,7 +470,6 @@ export const ro: Words = {
     you: "Tu",
     role: (role) => `Rolul tău: ${role}`,
     roles: { viewer: "privitor", operator: "operator", admin: "administrator" },
-    signOut: "Ieși",
     password: "Schimbă-ți parola",
     old: "Parola veche",
     new: "Parola nouă, cel puțin 12 caractere",

@@ -42,7 +42,7 @@ pub(crate) struct OperatorReport {
 pub(crate) struct NewOperator {
     /// A name that nobody has.
     name: String,
-    /// A password of at least 12 characters, which the operator changes.
+    /// A password of at least 12 characters, good for seven days, which the operator changes before anything else.
     password: String,
     /// What the operator may do.
     role: Role,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,11 +14,13 @@ use crate::passwords;
 use crate::problem::{Kind, Problem};
 use crate::secret::{self, Token};
 use crate::server::Shared;
-use crate::session::{COOKIE, Proved, Seeing, Signed, Source};
+use crate::session::{self, COOKIE, Entering, Proved, Signed, Source};
 use crate::store::{Begun, Deed, LONGEST, Operator, Role};
 
 /// Seconds for which a browser keeps the cookie; when the session ends, the portal says.
 const KEPT: i64 = LONGEST / 1000;
+/// Milliseconds for which a password that somebody else gave is good.
+const GIVEN: i64 = 7 * 86_400_000;
 
 /// A session that goes on.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,6 +37,8 @@ pub(crate) struct Session {
     totp: bool,
     /// How many recovery codes are left.
     recovery_codes: u32,
+    /// Whether somebody else gave the password: nothing else may be done before it is changed.
+    choose_password: bool,
 }
 
 /// A name and a password, and a code where one is asked for.
@@ -69,7 +73,7 @@ pub(crate) struct First {
 )]
 pub(super) async fn current(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Seeing>,
+    by: Signed<Entering>,
 ) -> Result<Body<Session>, Problem> {
     Ok(Body(shared.report(&by.session).await?))
 }
@@ -97,7 +101,7 @@ pub(super) async fn first(
     begin(&shared, &operator, &source, "first operator").await
 }
 
-/// Sign in.
+/// Sign in. A session that the browser had ends.
 #[utoipa::path(
     post, path = "/api/v1/session", tag = "session", security(()),
     request_body = Credentials, responses((status = 201, body = Session), Problem)
@@ -105,6 +109,7 @@ pub(super) async fn first(
 pub(super) async fn sign_in(
     State(shared): State<Arc<Shared>>,
     Source(source): Source,
+    headers: HeaderMap,
     Body(Credentials { name, password, code }): Body<Credentials>,
 ) -> Result<Response, Problem> {
     let Some(operator) = shared.known(&name, password, &source).await? else {
@@ -113,7 +118,14 @@ pub(super) async fn sign_in(
             false => shared.nobody().await?,
         });
     };
+    if operator.given.is_some_and(|given| clock::now().saturating_sub(given) > GIVEN) {
+        let detail = "this password was given to you more than seven days ago and is not good any more: have another one made, by `geofilter portal reset` on the host";
+        return Err(Problem::new(Kind::Session, detail));
+    }
     shared.check_code(&operator, code.as_deref()).await?;
+    if let Some(former) = session::cookie(&headers) {
+        shared.store.end_session_of(&secret::digest(former)).await?;
+    }
     begin(&shared, &operator, &source, "sign in").await
 }
 
@@ -135,7 +147,7 @@ pub(crate) struct Reauthentication {
 )]
 pub(super) async fn prove(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Seeing>,
+    by: Signed<Entering>,
     Body(Reauthentication { password, code }): Body<Reauthentication>,
 ) -> Result<Response, Problem> {
     let operator = shared.known(&by.session.name, password, &by.source).await?;
@@ -161,15 +173,21 @@ pub(crate) struct NewPassword {
 )]
 pub(super) async fn new_password(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Proved<Seeing>>,
+    by: Signed<Proved<Entering>>,
     Body(NewPassword { old, new }): Body<NewPassword>,
 ) -> Result<Response, Problem> {
-    let operator = shared.known(&by.session.name, old, &by.source).await?;
+    let operator = shared.known(&by.session.name, old.clone(), &by.source).await?;
     let wrong = || Problem::new(Kind::Forbidden, "the old password is wrong");
     let operator = operator.ok_or_else(wrong)?;
+    if old == new {
+        return Err(Problem::new(
+            Kind::Invalid,
+            "this is the password that you have: choose another",
+        ));
+    }
     let hash = shared.hash(new, &operator.name).await?;
     shared.store.write_down(&by.deed("new password"), clock::now()).await?;
-    shared.store.set_password(&operator, &hash, Some(by.session.id)).await?;
+    shared.store.change_password(operator.id, &hash, by.session.id).await?;
     shared.renewed(&by.session, by.session.proved, StatusCode::NO_CONTENT).await
 }
 
@@ -180,9 +198,12 @@ pub(super) async fn new_password(
 )]
 pub(super) async fn sign_out(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Seeing>,
+    by: Signed<Entering>,
 ) -> Result<Response, Problem> {
     shared.store.end_session(by.session.operator, by.session.id).await?;
+    if let Err(error) = shared.store.write_down(&by.deed("sign out"), clock::now()).await {
+        tracing::warn!(%error, "the audit could not be written: somebody signed out");
+    }
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie("", 0)?)]).into_response())
 }
 
@@ -196,6 +217,7 @@ impl Shared {
             expires: clock::written(session.ends()),
             totp: factor.is_some_and(|factor| factor.since.is_some()),
             recovery_codes: self.store.recovery_codes(session.operator).await?,
+            choose_password: session.given,
         })
     }
 

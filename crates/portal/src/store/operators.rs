@@ -27,6 +27,8 @@ pub(crate) struct Operator {
     pub(crate) name: String,
     pub(crate) password: String,
     pub(crate) role: Role,
+    /// When somebody else gave the password.
+    pub(crate) given: Option<i64>,
 }
 
 /// An operator among others.
@@ -63,7 +65,7 @@ impl Store {
         .await
     }
 
-    /// Another operator; none if the name is taken.
+    /// Another operator, whose password somebody else chose; none if the name is taken.
     pub(crate) async fn add_operator(
         &self,
         name: &str,
@@ -72,7 +74,7 @@ impl Store {
         now: i64,
     ) -> Result<Option<Operator>, sqlx::Error> {
         sqlx::query_as(
-            "INSERT INTO operator (name, password, role, created) VALUES (?, ?, ?, ?)
+            "INSERT INTO operator (name, password, role, created, given) VALUES (?1, ?2, ?3, ?4, ?4)
              ON CONFLICT DO NOTHING RETURNING *",
         )
         .bind(name)
@@ -112,20 +114,41 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// Gives an operator another password, and ends all sessions but this one, or all.
-    pub(crate) async fn set_password(
+    /// Takes the password that an operator chose, and ends all sessions but this one.
+    pub(crate) async fn change_password(
         &self,
-        operator: &Operator,
+        operator: i64,
         password: &str,
-        session: Option<i64>,
+        session: i64,
+    ) -> Result<(), sqlx::Error> {
+        self.set_password(operator, password, None, Some(session)).await
+    }
+
+    /// Gives an operator a password that somebody else knows too, and ends all sessions.
+    pub(crate) async fn give_password(
+        &self,
+        operator: i64,
+        password: &str,
+        now: i64,
+    ) -> Result<(), sqlx::Error> {
+        self.set_password(operator, password, Some(now), None).await
+    }
+
+    async fn set_password(
+        &self,
+        operator: i64,
+        password: &str,
+        given: Option<i64>,
+        but: Option<i64>,
     ) -> Result<(), sqlx::Error> {
         let mut both = self.pool.begin().await?;
-        sqlx::query("UPDATE operator SET password = ? WHERE id = ?")
+        sqlx::query("UPDATE operator SET password = ?, given = ? WHERE id = ?")
             .bind(password)
-            .bind(operator.id)
+            .bind(given)
+            .bind(operator)
             .execute(&mut *both)
             .await?;
-        end_sessions(&mut *both, operator.id, session).await?;
+        end_sessions(&mut *both, operator, but).await?;
         both.commit().await
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Begun {
     pub(crate) used: i64,
     /// When a password was shown last, and a code where one is asked for.
     pub(crate) proved: i64,
+    /// Whether somebody else gave the operator's password.
+    pub(crate) given: bool,
 }
 
 impl Begun {
@@ -70,6 +72,7 @@ impl Store {
             began: now,
             used: now,
             proved: now,
+            given: operator.given.is_some(),
         })
     }
 
@@ -142,6 +145,15 @@ impl Store {
     /// Ends all of an operator's.
     pub(crate) async fn end_sessions(&self, operator: i64) -> Result<(), sqlx::Error> {
         end_sessions(&self.pool, operator, None).await
+    }
+
+    /// Ends the one whose token has this digest, if there is one.
+    pub(crate) async fn end_session_of(&self, digest: &[u8; 32]) -> Result<(), sqlx::Error> {
+        sqlx::query("DELETE FROM session WHERE digest = ?")
+            .bind(digest.as_slice())
+            .execute(&self.pool)
+            .await
+            .map(drop)
     }
 
     /// Ends one of an operator's. Says whether there was one.
