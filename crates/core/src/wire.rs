@@ -33,7 +33,7 @@ pub use records::{
     Because, Counts, DecidedBy, NameReport, Noted, PeerReport, Peers, Protected, RecordReport,
     Records,
 };
-pub use sources::{SourceReport, Sources};
+pub use sources::{CountryReport, SourceReport, Sources};
 
 /// The version of everything here.
 pub const SCHEMA: u32 = 1;

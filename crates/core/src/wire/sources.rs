@@ -28,11 +28,26 @@ pub struct SourceReport {
     pub last: String,
 }
 
+/// What was seen of a country.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CountryReport {
+    /// The country.
+    pub country: CountryCode,
+    /// How many sources of it are known.
+    pub sources: usize,
+    /// Packets of them that passed.
+    pub passed: u64,
+    /// Packets of them that were dropped, or would have been.
+    pub dropped: u64,
+}
+
 /// Who sends packets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Sources {
     /// How many sources are known.
     pub known: usize,
+    /// Their countries, the busiest first.
+    pub countries: Vec<CountryReport>,
     /// The busiest of them.
     pub sources: Vec<SourceReport>,
 }

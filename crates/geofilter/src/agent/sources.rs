@@ -1,11 +1,14 @@
 //! [`Sources`]: who sends packets to this host, as the data plane remembers it and this agent adds it up.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use geofilter_core::country::CountryCode;
 use geofilter_core::decide::judged_address;
 use geofilter_core::seen::{Seen, Source, source_of};
-use geofilter_core::wire::{self, Reply, SourceReport};
+use geofilter_core::wire::{self, CountryReport, Reply, SourceReport};
 
 use super::engine::{Engine, describe};
 use super::{ledger, records};
@@ -46,33 +49,63 @@ impl Engine {
     pub(super) fn busiest(&mut self, limit: usize) -> Reply {
         self.ask_for_sources();
         let seen = &self.sources.seen;
-        let busiest = seen.busiest(limit).into_iter();
-        let sources = busiest.map(|(address, source)| self.report_source(address, source));
-        Reply::Sources(wire::Sources { known: seen.len(), sources: sources.collect() })
+        Reply::Sources(wire::Sources {
+            known: seen.len(),
+            countries: self.countries_seen(),
+            sources: self.report_sources(&seen.busiest(limit)),
+        })
+    }
+
+    /// The countries of everybody who was seen, the busiest first.
+    fn countries_seen(&self) -> Vec<CountryReport> {
+        let mut countries = BTreeMap::new();
+        for (address, source) in self.sources.seen.iter() {
+            let country = self.country_of(address);
+            let report = countries.entry(country).or_insert(CountryReport {
+                country,
+                sources: 0,
+                passed: 0,
+                dropped: 0,
+            });
+            report.sources += 1;
+            report.passed += source.passed;
+            report.dropped += source.dropped;
+        }
+        let mut countries: Vec<CountryReport> = countries.into_values().collect();
+        countries.sort_by_key(|report| Reverse(report.passed + report.dropped));
+        countries
     }
 
     /// What was seen of the source that an address belongs to.
     pub(super) fn seen_of(&self, address: IpAddr) -> Option<SourceReport> {
         let source = self.sources.seen.get(address)?;
-        Some(self.report_source(source_of(address), source))
+        self.report_sources(&[(source_of(address), source)]).pop()
     }
 
-    fn report_source(&self, address: IpAddr, source: &Source) -> SourceReport {
-        let entry = self.geo.world().lookup(judged_address(address));
-        let announced = self.geo.announced_by([address]).remove(&address);
-        SourceReport {
-            source: match address {
-                IpAddr::V4(v4) => v4.to_string(),
-                IpAddr::V6(v6) => format!("{v6}/64"),
-            },
-            country: entry.primary.code(),
-            asn: announced.as_ref().map(|(asn, _)| *asn),
-            as_name: announced.map(|(_, name)| name),
-            passed: source.passed,
-            dropped: source.dropped,
-            lately: source.lately,
-            first: records::rfc3339(source.first),
-            last: records::rfc3339(source.last),
-        }
+    /// Reports all at once: unpacking who announces an address costs the more the oftener it is asked.
+    fn report_sources(&self, sources: &[(IpAddr, &Source)]) -> Vec<SourceReport> {
+        let mut announced = self.geo.announced_by(sources.iter().map(|(address, _)| *address));
+        let report = |&(address, source): &(IpAddr, &Source)| {
+            let (asn, as_name) = announced.remove(&address).unzip();
+            SourceReport {
+                source: match address {
+                    IpAddr::V4(v4) => v4.to_string(),
+                    IpAddr::V6(v6) => format!("{v6}/64"),
+                },
+                country: self.country_of(address),
+                asn,
+                as_name,
+                passed: source.passed,
+                dropped: source.dropped,
+                lately: source.lately,
+                first: records::rfc3339(source.first),
+                last: records::rfc3339(source.last),
+            }
+        };
+        sources.iter().map(report).collect()
+    }
+
+    fn country_of(&self, address: IpAddr) -> CountryCode {
+        self.geo.world().lookup(judged_address(address)).primary.code()
     }
 }

@@ -102,12 +102,12 @@ pub(crate) struct Packet {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Limit {
-    /// At most so many: 100 unless said, never more than 10,000.
+    /// At most so many: 100 unless said, never more than 1,000.
     limit: Option<usize>,
 }
 
 const SOURCES: usize = 100;
-const MOST_SOURCES: usize = 10_000;
+const MOST_SOURCES: usize = 1_000;
 
 /// The hosts.
 #[utoipa::path(
@@ -268,7 +268,7 @@ pub(super) async fn why(
     }
 }
 
-/// Who sends packets to protected ports, the busiest first.
+/// Who sends packets to protected ports, and from which countries, the busiest first.
 #[utoipa::path(
     get, path = "/api/v1/hosts/{host}/sources", tag = "hosts", params(Host, Limit),
     responses((status = 200, body = Sources), Problem)

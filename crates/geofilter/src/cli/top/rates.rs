@@ -120,7 +120,7 @@ pub(super) mod tests {
             pbx: None,
             warnings: Vec::new(),
         };
-        let sources = Sources { known: 0, sources: Vec::new() };
+        let sources = Sources { known: 0, countries: Vec::new(), sources: Vec::new() };
         Reading { at: first + Duration::from_millis(after), status, sources }
     }
 
