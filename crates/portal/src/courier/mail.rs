@@ -1,5 +1,6 @@
 use lettre::message::{Mailbox, Mailboxes, header::ContentType};
 use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{Message, SmtpTransport, Transport};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -72,7 +73,7 @@ impl Mail {
     /// # Errors
     /// Why it was not taken.
     pub(super) fn send(&self, notice: &Notice) -> Result<(), String> {
-        look_up(&self.server, self.port)?;
+        let found = look_up(&self.server, self.port)?;
         let (from, to) = self.parties()?;
         let message =
             to.into_iter().fold(Message::builder().from(from), |message, one| message.to(one));
@@ -84,17 +85,36 @@ impl Mail {
         let told = |error: lettre::transport::smtp::Error| {
             format!("{}:{}: {error}", self.server, self.port)
         };
-        let server = match self.security {
-            Security::Tls => SmtpTransport::relay(&self.server).map_err(told)?,
-            Security::StartTls => SmtpTransport::starttls_relay(&self.server).map_err(told)?,
-            Security::None => SmtpTransport::builder_dangerous(&self.server),
+        let tls = || TlsParameters::new(self.server.clone()).map_err(told);
+        let tls = match self.security {
+            Security::Tls => Tls::Wrapper(tls()?),
+            Security::StartTls => Tls::Required(tls()?),
+            Security::None => Tls::None,
         };
-        let mut server = server.port(self.port).timeout(Some(PATIENCE));
-        if let (Some(user), Some(password)) = (&self.user, &self.password) {
-            server = server.credentials(Credentials::new(user.clone(), password.clone()));
+        let mut answer = Err(format!("{} has no address", self.server));
+        for address in found {
+            let mut server = SmtpTransport::builder_dangerous(address.ip().to_string())
+                .port(self.port)
+                .timeout(Some(PATIENCE))
+                .tls(tls.clone());
+            if let (Some(user), Some(password)) = (&self.user, &self.password) {
+                server = server.credentials(Credentials::new(user.clone(), password.clone()));
+            }
+            let sent = server.build().send(&message);
+            let heard = !sent.as_ref().is_err_and(is_unreached);
+            answer = sent.map(drop).map_err(told);
+            if heard {
+                break;
+            }
         }
-        server.build().send(&message).map(drop).map_err(told)
+        answer
     }
+}
+
+/// Whether there was nobody: another address of the server may do better.
+fn is_unreached(error: &lettre::transport::smtp::Error) -> bool {
+    let answered = error.is_permanent() || error.is_transient() || error.is_response();
+    !(answered || error.is_client() || error.is_tls() || error.is_timeout())
 }
 
 #[cfg(test)]

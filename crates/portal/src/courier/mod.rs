@@ -8,7 +8,7 @@ mod mail;
 mod webhook;
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -183,13 +183,13 @@ fn is_here(host: &str) -> bool {
 }
 
 /// Looks a server up, which must not be one that only this machine and its cloud can reach: what such servers
-/// answer to anybody is secret.
-fn look_up(host: &str, port: u16) -> Result<(), String> {
+/// answer to anybody is secret. What is connected to is what is found here: the next answer may be another one.
+fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let found = (host, port).to_socket_addrs();
     let found: Vec<_> = found.map_err(|error| format!("cannot look up {host}: {error}"))?.collect();
     match found.iter().find(|address| is_inner(address.ip())) {
         Some(address) => Err(format!("{host} is {}, which notices are not sent to", address.ip())),
-        None => Ok(()),
+        None => Ok(found),
     }
 }
 
@@ -228,7 +228,7 @@ mod tests {
             assert!(look_up(address, 80).is_err(), "{address}");
         }
         for address in ["127.0.0.1", "::1", "192.168.1.1", "192.0.2.1"] {
-            assert_eq!(look_up(address, 25), Ok(()), "{address}");
+            assert_eq!(look_up(address, 25).map(|found| found.len()), Ok(1), "{address}");
         }
     }
 }

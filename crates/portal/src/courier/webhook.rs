@@ -1,9 +1,13 @@
+use std::net::SocketAddr;
+
 use hmac::{Hmac, Mac};
 use rustls_native_certs::load_native_certs;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use ureq::http::Uri;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use utoipa::ToSchema;
 
 use super::{PATIENCE, is_here, look_up};
@@ -63,7 +67,7 @@ impl Webhook {
     /// Why it was not taken.
     pub(super) fn post(&self, notice: &Notice, roots: &RootCerts) -> Result<(), String> {
         let (host, port) = self.server()?;
-        look_up(&host, port)?;
+        let found = Found(look_up(&host, port)?);
         let body = serde_json::to_vec(notice).map_err(|error| error.to_string())?;
         let tls = TlsConfig::builder().root_certs(roots.clone()).build();
         let config = ureq::Agent::config_builder()
@@ -74,7 +78,7 @@ impl Webhook {
             .tls_config(tls)
             .user_agent(concat!("geofilter/", env!("CARGO_PKG_VERSION")))
             .build();
-        let mut request = ureq::Agent::new_with_config(config)
+        let mut request = ureq::Agent::with_parts(config, DefaultConnector::new(), found)
             .post(&self.url)
             .header("content-type", "application/json");
         if let Some(secret) = &self.secret {
@@ -86,6 +90,26 @@ impl Webhook {
             status if status.is_success() => Ok(()),
             status => Err(format!("{shown} answered {status}")),
         }
+    }
+}
+
+/// More addresses of a server are not tried.
+const MOST: usize = 4;
+
+/// Where the server was found, whatever the name servers answer next.
+#[derive(Debug)]
+struct Found(Vec<SocketAddr>);
+
+impl Resolver for Found {
+    fn resolve(
+        &self,
+        _: &Uri,
+        _: &ureq::config::Config,
+        _: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut found = self.empty();
+        self.0.iter().take(MOST).for_each(|address| found.push(*address));
+        Ok(found)
     }
 }
 
