@@ -67,7 +67,7 @@ pub(crate) fn reset(reset: &PortalReset, json: bool) -> Result<(), Failure> {
     let text = match json {
         true => serde_json::json!({ "password": password }).to_string(),
         false => format!(
-            "{name} signs in with this password, and changes it under Settings:\n  {password}"
+            "{name} signs in with this password, and chooses another before anything else:\n  {password}"
         ),
     };
     let mut stdout = std::io::stdout();
