@@ -64,7 +64,7 @@ fn sources(criterion: &mut Criterion) {
         reader(&mut group, &name, &csv, |csv| range_csv::parse(csv).unwrap());
     }
     let registries = source("rir-delegated-iptocc-1.4.175-v4.csv.zst");
-    let delegated = as_delegated(&range_csv::parse(&registries).unwrap());
+    let delegated = as_delegated(&range_csv::parse(&registries[..]).unwrap());
     reader(&mut group, "delegated statistics", delegated.as_bytes(), |text| {
         delegated::parse(text).unwrap()
     });

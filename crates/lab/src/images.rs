@@ -69,7 +69,7 @@ pub fn read(data: &Path, name: &str) -> Result<Vec<u8>> {
 fn both_families(data: &Path, name: &str) -> Result<Listing> {
     let parse = |family: &str| -> Result<Listing> {
         let name = format!("{name}-{family}.csv.zst");
-        range_csv::parse(&read(data, &name)?).with_context(|| format!("parse {name}"))
+        range_csv::parse(&read(data, &name)?[..]).with_context(|| format!("parse {name}"))
     };
     Ok(Layer { v4: parse("v4")?.v4, v6: parse("v6")?.v6 })
 }

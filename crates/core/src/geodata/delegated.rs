@@ -4,22 +4,20 @@
 //! size of an IPv4 block is a count of addresses, of an IPv6 block the length of its prefix. Blocks that
 //! are available or reserved are not listed; allocated ones without a country are, as unknown.
 
+use std::io::BufRead;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::fold::fold;
-use super::line::{LineProblem, ParseError, lines};
+use super::line::{LineProblem, ParseError, each_data_line};
 use super::listing::{Listing, Ranges};
 
 /// Reads a whole file; several may be joined into one.
 ///
 /// # Errors
 /// [`ParseError`] with the number of the line that cannot be read, or if no block is in it at all.
-pub fn parse(text: &[u8]) -> Result<Listing, ParseError> {
+pub fn parse(file: impl BufRead) -> Result<Listing, ParseError> {
     let mut ranges = Ranges::default();
-    for line in lines(text) {
-        let (number, line) = line?;
-        parse_line(line, &mut ranges).map_err(|problem| ParseError::Line { number, problem })?;
-    }
+    each_data_line(file, |_, line| parse_line(line, &mut ranges))?;
     ranges.into_listing().ok_or(ParseError::Empty)
 }
 

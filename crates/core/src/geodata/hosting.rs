@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::asn::AsNumber;
-use super::line::{LineProblem, ParseError, lines, unquote};
+use super::fields::unquote;
+use super::line::{LineProblem, ParseError, each_data_line};
 
 /// The autonomous systems of a list of hosting companies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,19 +21,16 @@ impl HostingList {
     /// [`ParseError`] with the number of the line that cannot be read, or if there is none at all.
     pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
         let mut list = BTreeSet::new();
-        for line in lines(text) {
-            let (number, line) = line?;
+        each_data_line(text, |number, line| {
             let (field, name) = line.split_once(',').unwrap_or((line, ""));
             match unquote(field).parse() {
                 Ok(asn) if !unquote(name).ends_with(", NG") => drop(list.insert(asn)),
                 Ok(_) => {}
                 Err(_) if number == 1 => {}
-                Err(_) => {
-                    let problem = LineProblem::AsNumber(unquote(field).to_owned());
-                    return Err(ParseError::Line { number, problem });
-                }
+                Err(_) => return Err(LineProblem::AsNumber(unquote(field).to_owned())),
             }
-        }
+            Ok(())
+        })?;
         if list.is_empty() { Err(ParseError::Empty) } else { Ok(Self(list)) }
     }
 

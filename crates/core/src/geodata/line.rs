@@ -1,6 +1,10 @@
 //! What the line-by-line parsers share: lines with their numbers, and the errors that name them.
 
+use std::io::{self, BufRead, Read};
 use std::str::from_utf8;
+
+/// The longest line that is read, in bytes. The longest known has 300.
+const MAX_LINE: usize = 16 << 10;
 
 /// A file that cannot be read as what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +17,14 @@ pub enum ParseError {
         /// What is wrong with it.
         problem: LineProblem,
     },
+    /// The file cannot be read to its end.
+    #[error("after line {after} the file breaks off ({kind}): fetch it again")]
+    Broken {
+        /// The last line that could be read, counted from 1.
+        after: usize,
+        /// What kind of failure it was.
+        kind: io::ErrorKind,
+    },
     /// No line is wrong, but none holds anything either.
     #[error("there is not one line of data in it")]
     Empty,
@@ -24,12 +36,21 @@ pub enum LineProblem {
     /// Not UTF-8.
     #[error("the line is not text")]
     NotText,
+    /// Longer than any line of such a file.
+    #[error("the line has more than {MAX_LINE} bytes")]
+    TooLong,
     /// The line ends too early.
     #[error("there are fewer fields than the format has")]
     TooFewFields,
     /// Neither an address nor a number of one.
     #[error("`{0}` is not an address")]
     Address(String),
+    /// Neither an address nor a prefix, or one with bits set after its length.
+    #[error("`{0}` is not a network: write it as 192.0.2.0/24 or 192.0.2.7")]
+    Network(String),
+    /// A header that lacks a column.
+    #[error("the header has no column `{0}`")]
+    Column(&'static str),
     /// Cannot be a country code, not even an obsolete one.
     #[error("`{0}` is not a country code")]
     Country(String),
@@ -47,22 +68,90 @@ pub enum LineProblem {
     MixedFamilies,
 }
 
-/// The lines that are neither blank nor comments, trimmed, with their numbers from 1.
-pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = Result<(usize, &str), ParseError>> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let numbered = text.split(|byte| *byte == b'\n').enumerate();
-    let lines = numbered.map(|(index, line)| match from_utf8(line) {
-        Ok(line) => Ok((index + 1, line.trim())),
-        Err(_) => Err(ParseError::Line { number: index + 1, problem: LineProblem::NotText }),
-    });
-    lines.filter(|line| match line {
-        Ok((_, line)) => !line.is_empty() && !line.starts_with('#'),
-        Err(_) => true,
+/// Calls `each` with every line, trimmed, and its number from 1, until one is wrong.
+pub(super) fn each_line(
+    mut reader: impl BufRead,
+    mut each: impl FnMut(usize, &str) -> Result<(), LineProblem>,
+) -> Result<(), ParseError> {
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let read = reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line);
+        let broken =
+            |error: io::Error| ParseError::Broken { after: number - 1, kind: error.kind() };
+        if read.map_err(broken)? == 0 {
+            break;
+        }
+        let text = text(&line, number).and_then(|text| each(number, text));
+        text.map_err(|problem| ParseError::Line { number, problem })?;
+    }
+    Ok(())
+}
+
+/// The same of the lines that are neither blank nor comments.
+pub(super) fn each_data_line(
+    reader: impl BufRead,
+    mut each: impl FnMut(usize, &str) -> Result<(), LineProblem>,
+) -> Result<(), ParseError> {
+    each_line(reader, |number, line| match line {
+        "" => Ok(()),
+        comment if comment.starts_with('#') => Ok(()),
+        data => each(number, data),
     })
 }
 
-/// The field without the blanks and quotes around it.
-pub(super) fn unquote(field: &str) -> &str {
-    let field = field.trim();
-    field.strip_prefix('"').and_then(|field| field.strip_suffix('"')).unwrap_or(field)
+fn text(line: &[u8], number: usize) -> Result<&str, LineProblem> {
+    if line.len() > MAX_LINE {
+        return Err(LineProblem::TooLong);
+    }
+    let line = match number {
+        1 => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
+        _ => line,
+    };
+    from_utf8(line).map(str::trim).map_err(|_| LineProblem::NotText)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(reader: impl BufRead) -> Result<Vec<(usize, String)>, ParseError> {
+        let mut lines = Vec::new();
+        each_data_line(reader, |number, line| {
+            lines.push((number, line.to_owned()));
+            Ok(())
+        })?;
+        Ok(lines)
+    }
+
+    #[test]
+    fn lines_are_numbered_and_trimmed() {
+        let lines = read(&b"\xef\xbb\xbfa\r\n\n # c\n b \nlast"[..]).unwrap();
+        let lines: Vec<_> = lines.iter().map(|(number, line)| (*number, line.as_str())).collect();
+        assert_eq!(lines, [(1, "a"), (4, "b"), (5, "last")]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused_before_it_is_kept() {
+        let endless = io::BufReader::new(io::repeat(b'a'));
+        let error = read(endless).unwrap_err().to_string();
+        assert_eq!(error, "line 1: the line has more than 16384 bytes");
+        assert_eq!(read(&vec![b'a'; MAX_LINE][..]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_breaks_off_is_told_from_one_that_ends() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+        }
+        let file = io::BufReader::new((&b"a\nb\n"[..]).chain(Broken));
+        let error = read(file).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "after line 2 the file breaks off (unexpected end of file): fetch it again"
+        );
+    }
 }

@@ -62,7 +62,8 @@ impl<V: Copy + Eq> Layer<V> {
     }
 }
 
-/// The ranges a parser has read so far.
+/// The ranges a parser has read so far. One that follows on the one before and has its value is the same
+/// range, so that what is kept grows with the borders of a sorted file and not with its lines.
 pub(super) struct Ranges<V = CountryId> {
     v4: Vec<(Range<u32>, Option<V>)>,
     v6: Vec<(Range<u128>, Option<V>)>,
@@ -104,13 +105,18 @@ impl<V: Copy + Eq> Ranges<V> {
     }
 }
 
-fn push<A: Address, V>(
+fn push<A: Address, V: Copy + Eq>(
     ranges: &mut Vec<(Range<A>, Option<V>)>,
     first: A,
     last: A,
     value: V,
 ) -> Result<(), LineProblem> {
     let range = Range::new(first, last).ok_or(LineProblem::Backwards)?;
-    ranges.push((range, Some(value)));
+    match ranges.last_mut() {
+        Some((before, same)) if *same == Some(value) && before.last.next() == Some(first) => {
+            before.last = last;
+        }
+        _ => ranges.push((range, Some(value))),
+    }
     Ok(())
 }

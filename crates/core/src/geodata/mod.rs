@@ -8,6 +8,7 @@
 pub mod asn;
 pub mod delegated;
 pub mod embedded;
+mod fields;
 mod fold;
 pub mod hosting;
 pub mod image;

@@ -1,0 +1,162 @@
+//! What the readers of tables share: the fields of a line, where a header says the columns are, and how
+//! networks are written.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::line::LineProblem;
+
+/// What may stand between two fields; the first of them in a line is the one that counts there.
+const SEPARATORS: [char; 3] = [',', ';', '\t'];
+
+/// How many fields of a line are looked at. No known table has more columns.
+const MAX_FIELDS: usize = 32;
+
+/// The fields of a line without the blanks and quotes around them. Within quotes a separator is text.
+/// A quote within quotes stays doubled, and a field ends with its line.
+pub(super) struct Fields<'a> {
+    fields: [&'a str; MAX_FIELDS],
+    count: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// Splits a line.
+    pub(super) fn of(line: &'a str) -> Self {
+        let mut split = Self { fields: [""; MAX_FIELDS], count: 0 };
+        let separator = line.find(SEPARATORS).map(|at| line.as_bytes()[at]);
+        let mut rest = Some(line);
+        for field in &mut split.fields {
+            let Some(line) = rest else { break };
+            let end = separator.and_then(|separator| end(line, separator));
+            *field = unquote(&line[..end.unwrap_or(line.len())]);
+            rest = end.map(|end| &line[end + 1..]);
+            split.count += 1;
+        }
+        split
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> &[&'a str] {
+        &self.fields[..self.count]
+    }
+
+    /// The one at this place, counted from 0.
+    pub(super) fn at(&self, place: usize) -> Result<&'a str, LineProblem> {
+        self.all().get(place).copied().ok_or(LineProblem::TooFewFields)
+    }
+
+    /// Whether they are a header: the first is a word, such as `start_ip`.
+    pub(super) fn is_header(&self) -> bool {
+        self.fields[0].starts_with(|letter: char| letter.is_alphabetic())
+            && !self.fields[0].contains(':')
+    }
+
+    /// The place of the column that has the first of these names, or else the next.
+    pub(super) fn column(&self, names: &[&str]) -> Option<usize> {
+        let named =
+            |name: &&str| self.all().iter().position(|field| field.eq_ignore_ascii_case(name));
+        names.iter().find_map(named)
+    }
+
+    /// The place of a column that must be there.
+    pub(super) fn required(&self, name: &'static str) -> Result<usize, LineProblem> {
+        self.column(&[name]).ok_or(LineProblem::Column(name))
+    }
+}
+
+/// Where the first field ends, unless it ends with the line.
+fn end(line: &str, separator: u8) -> Option<usize> {
+    let bytes = line.as_bytes();
+    let mut quoted = false;
+    memchr::memchr2_iter(separator, b'"', bytes).find(|at| {
+        quoted ^= bytes[*at] == b'"';
+        bytes[*at] == separator && !quoted
+    })
+}
+
+/// The field without the blanks and quotes around it.
+pub(super) fn unquote(field: &str) -> &str {
+    let field = field.trim();
+    field.strip_prefix('"').and_then(|field| field.strip_suffix('"')).unwrap_or(field)
+}
+
+/// The first and last address of a network: a prefix, or one address. IPv4 that is mapped into IPv6 is
+/// IPv4.
+pub(super) fn network(text: &str) -> Result<(IpAddr, IpAddr), LineProblem> {
+    let ends = match text.split_once('/') {
+        Some((address, length)) => prefix(address, length),
+        None => text.parse().ok().map(|address: IpAddr| (address, address)),
+    };
+    let canonical = |(first, last): (IpAddr, IpAddr)| (first.to_canonical(), last.to_canonical());
+    ends.map(canonical).ok_or_else(|| LineProblem::Network(text.to_owned()))
+}
+
+fn prefix(address: &str, length: &str) -> Option<(IpAddr, IpAddr)> {
+    let digits = length.bytes().all(|byte| byte.is_ascii_digit());
+    let length: u32 = length.parse().ok().filter(|_| digits)?;
+    match address.parse().ok()? {
+        IpAddr::V4(first) if length <= 32 => {
+            let host = u32::MAX.checked_shr(length).unwrap_or(0);
+            let first = u32::from(first);
+            let ends = [first, first | host].map(|end| IpAddr::V4(Ipv4Addr::from(end)));
+            (first & host == 0).then_some(ends.into())
+        }
+        IpAddr::V6(first) if length <= 128 => {
+            let host = u128::MAX.checked_shr(length).unwrap_or(0);
+            let first = u128::from(first);
+            let ends = [first, first | host].map(|end| IpAddr::V6(Ipv6Addr::from(end)));
+            (first & host == 0).then_some(ends.into())
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_end_at_separators_outside_quotes() {
+        let split = |line| Fields::of(line).all().to_vec();
+        assert_eq!(split("a, b ,,c"), ["a", "b", "", "c"]);
+        assert_eq!(split("\"1\";\"x;y\";z,"), ["1", "x;y", "z,"]);
+        assert_eq!(
+            split("1.0.0.0/24,\"Cloudflare, \"\"Inc\"\"\",x"),
+            ["1.0.0.0/24", "Cloudflare, \"\"Inc\"\"", "x"]
+        );
+        assert_eq!(split("a\tb;c\t"), ["a", "b;c", ""]);
+        assert_eq!(split("\"open,a"), ["\"open,a"]);
+        assert_eq!(split(""), [""]);
+    }
+
+    #[test]
+    fn columns_are_found_by_the_first_of_their_names() {
+        let header = Fields::of("network,Country,country_code");
+        assert!(header.is_header());
+        assert_eq!(header.column(&["country_code", "country"]), Some(2));
+        assert_eq!(header.column(&["cc", "country"]), Some(1));
+        let missing = header.required("geoname_id").unwrap_err().to_string();
+        assert_eq!(missing, "the header has no column `geoname_id`");
+        let many = ",".repeat(100);
+        assert_eq!(Fields::of(&many).at(MAX_FIELDS), Err(LineProblem::TooFewFields));
+    }
+
+    #[test]
+    fn networks_are_prefixes_or_addresses() {
+        let ends = |text| {
+            let (first, last) = network(text).unwrap();
+            format!("{first} {last}")
+        };
+        assert_eq!(ends("1.0.0.0/24"), "1.0.0.0 1.0.0.255");
+        assert_eq!(ends("0.0.0.0/0"), "0.0.0.0 255.255.255.255");
+        assert_eq!(ends("1.2.3.4/32"), "1.2.3.4 1.2.3.4");
+        assert_eq!(ends("1.2.3.4"), "1.2.3.4 1.2.3.4");
+        assert_eq!(ends("2a00::/127"), "2a00:: 2a00::1");
+        assert_eq!(ends("::/0"), ":: ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+        assert_eq!(ends("::ffff:1.2.3.0/120"), "1.2.3.0 1.2.3.255");
+        for text in
+            ["", "/", "1.2.3.4/24", "1.2.3.0/33", "1.2.3.0/+24", "1.2.3.0/", "2a00::/129", "a"]
+        {
+            assert_eq!(network(text), Err(LineProblem::Network(text.to_owned())), "{text}");
+        }
+    }
+}
