@@ -9,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::fold::fold;
 use super::line::{LineProblem, ParseError, each_data_line};
-use super::listing::{Listing, Ranges};
+use super::listing::Listing;
+use super::ranges::Ranges;
 
 /// Reads a whole file; several may be joined into one.
 ///

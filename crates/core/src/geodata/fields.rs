@@ -86,8 +86,11 @@ pub(super) fn network(text: &str) -> Result<(IpAddr, IpAddr), LineProblem> {
         Some((address, length)) => prefix(address, length),
         None => text.parse().ok().map(|address: IpAddr| (address, address)),
     };
-    let canonical = |(first, last): (IpAddr, IpAddr)| (first.to_canonical(), last.to_canonical());
-    ends.map(canonical).ok_or_else(|| LineProblem::Network(text.to_owned()))
+    let (first, last) = ends.ok_or_else(|| LineProblem::Network(text.to_owned()))?;
+    match (first.to_canonical(), last.to_canonical()) {
+        (first @ IpAddr::V4(_), last @ IpAddr::V4(_)) => Ok((first, last)),
+        _ => Ok((first, last)),
+    }
 }
 
 fn prefix(address: &str, length: &str) -> Option<(IpAddr, IpAddr)> {
@@ -153,6 +156,7 @@ mod tests {
         assert_eq!(ends("2a00::/127"), "2a00:: 2a00::1");
         assert_eq!(ends("::/0"), ":: ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
         assert_eq!(ends("::ffff:1.2.3.0/120"), "1.2.3.0 1.2.3.255");
+        assert_eq!(ends("::/80"), ":: ::ffff:255.255.255.255");
         for text in
             ["", "/", "1.2.3.4/24", "1.2.3.0/33", "1.2.3.0/+24", "1.2.3.0/", "2a00::/129", "a"]
         {

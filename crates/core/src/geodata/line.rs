@@ -51,6 +51,20 @@ pub enum LineProblem {
     /// A header that lacks a column.
     #[error("the header has no column `{0}`")]
     Column(&'static str),
+    /// The number of a place that is not among the locations.
+    #[error("no location has the number `{0}`: use the locations of the same edition")]
+    Place(String),
+    /// A prefix that was corrected before.
+    #[error("`{prefix}` is in line {before} already: keep one of the two")]
+    Repeated {
+        /// The prefix as it is written.
+        prefix: String,
+        /// The line that has it too.
+        before: usize,
+    },
+    /// More lines than such a file can have.
+    #[error("there are more than {0} of them")]
+    TooMany(usize),
     /// Cannot be a country code, not even an obsolete one.
     #[error("`{0}` is not a country code")]
     Country(String),

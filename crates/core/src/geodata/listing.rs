@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::line::LineProblem;
 use crate::country::CountryId;
-use crate::steps::{self, Address, Range, Steps};
+use crate::steps::{self, Steps};
 
 /// A function over both address spaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,63 +59,4 @@ impl<V: Copy + Eq> Layer<V> {
     ) -> Layer<X> {
         Layer { v4: self.v4.zip(&other.v4, &mut combine), v6: self.v6.zip(&other.v6, &mut combine) }
     }
-}
-
-/// The ranges a parser has read so far. One that follows on the one before and has its value is the same
-/// range, so that what is kept grows with the borders of a sorted file and not with its lines.
-pub(super) struct Ranges<V = CountryId> {
-    v4: Vec<(Range<u32>, Option<V>)>,
-    v6: Vec<(Range<u128>, Option<V>)>,
-}
-
-impl<V> Default for Ranges<V> {
-    fn default() -> Self {
-        Self { v4: Vec::new(), v6: Vec::new() }
-    }
-}
-
-impl<V: Copy + Eq> Ranges<V> {
-    pub(super) fn push(
-        &mut self,
-        first: IpAddr,
-        last: IpAddr,
-        value: V,
-    ) -> Result<(), LineProblem> {
-        match (first, last) {
-            (IpAddr::V4(first), IpAddr::V4(last)) => {
-                push(&mut self.v4, steps::v4(first), steps::v4(last), value)
-            }
-            (IpAddr::V6(first), IpAddr::V6(last)) => {
-                push(&mut self.v6, steps::v6(first), steps::v6(last), value)
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
-                Err(LineProblem::MixedFamilies)
-            }
-        }
-    }
-
-    /// The layer of the ranges; `None` if there is none.
-    pub(super) fn into_listing(self) -> Option<Layer<Option<V>>> {
-        let any = !self.v4.is_empty() || !self.v6.is_empty();
-        any.then(|| Layer {
-            v4: Steps::from_ranges(None, self.v4),
-            v6: Steps::from_ranges(None, self.v6),
-        })
-    }
-}
-
-fn push<A: Address, V: Copy + Eq>(
-    ranges: &mut Vec<(Range<A>, Option<V>)>,
-    first: A,
-    last: A,
-    value: V,
-) -> Result<(), LineProblem> {
-    let range = Range::new(first, last).ok_or(LineProblem::Backwards)?;
-    match ranges.last_mut() {
-        Some((before, same)) if *same == Some(value) && before.last.next() == Some(first) => {
-            before.last = last;
-        }
-        _ => ranges.push((range, Some(value))),
-    }
-    Ok(())
 }

@@ -17,6 +17,7 @@ mod listing;
 pub mod merge;
 pub mod mmdb;
 pub mod range_csv;
+mod ranges;
 mod world_data;
 
 pub use asn::{Announcement, AsNumber, AsTable};

@@ -13,7 +13,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::fields::{Fields, network};
 use super::fold::fold;
 use super::line::{LineProblem, ParseError, each_data_line};
-use super::listing::{Listing, Ranges};
+use super::listing::Listing;
+use super::ranges::Ranges;
 
 /// Names of the columns, as publishers call them.
 const START: &[&str] =
@@ -221,12 +222,6 @@ mod tests {
         assert_eq!(at(&older, "1.0.31.255"), "JP");
         let unknown = parse(&b"von,bis,land\n1.0.16.0,1.0.31.255,JP\n"[..]).unwrap();
         assert_eq!(at(&unknown, "1.0.31.255"), "JP");
-    }
-
-    #[test]
-    fn neighbours_of_one_country_are_one_range() {
-        let text = b"1.0.0.0,1.0.0.255,AU\n1.0.1.0,1.0.1.255,AU\n1.0.0.0,1.0.1.255,CN\n";
-        assert_eq!(at(&parse(&text[..]).unwrap(), "1.0.0.0"), "CN");
     }
 
     proptest! {
