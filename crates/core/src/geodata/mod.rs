@@ -14,6 +14,7 @@ pub mod hosting;
 pub mod image;
 pub mod line;
 mod listing;
+pub mod maxmind_csv;
 pub mod merge;
 pub mod mmdb;
 pub mod range_csv;
