@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::asn::{AsNumber, AsTable};
 use super::fold::fold;
-use super::listing::{Layer, Listing, Ranges};
+use super::listing::{Layer, Listing};
+use super::ranges::Ranges;
 use crate::country::CountryId;
 
 /// More networks than any such file has: one that claims more is broken or hostile.
@@ -42,25 +43,32 @@ pub fn parse_countries(file: &[u8]) -> Result<Listing, MmdbError> {
     read(file, country)?.ok_or(MmdbError::Empty("a country"))
 }
 
-/// Reads the autonomous system of every network, and their names.
+/// Reads the autonomous system of every network, and their names: `autonomous_system_number` and
+/// `autonomous_system_organization` as MaxMind and iptoasn have them, or `asn` and `as_name` as IPinfo has
+/// them.
 ///
 /// # Errors
 /// [`MmdbError`] if the file is not a MaxMind DB, is damaged, or has no autonomous systems.
 pub fn parse_asns(file: &[u8]) -> Result<AsTable, MmdbError> {
     let mut names = BTreeMap::new();
     let layer: Option<Layer<Option<AsNumber>>> = read(file, |result| {
-        let number: Option<u32> =
-            result.decode_path(&[PathElement::Key("autonomous_system_number")])?;
-        let name: Option<&str> =
-            result.decode_path(&[PathElement::Key("autonomous_system_organization")])?;
-        let number = number.and_then(AsNumber::new);
-        if let Some(number) = number {
-            names.entry(number).or_insert_with(|| name.unwrap_or_default().to_owned());
-        }
-        Ok(number)
+        let Some((number, name)) = system(result)? else { return Ok(None) };
+        names.entry(number).or_insert_with(|| name.to_owned());
+        Ok(Some(number))
     })?;
     let layer = layer.ok_or(MmdbError::Empty("an autonomous system"))?;
     Ok(AsTable::new(layer, names.iter().map(|(number, name)| (*number, name.as_str()))))
+}
+
+fn system<'a>(result: &LookupResult<'a, &[u8]>) -> Result<Option<(AsNumber, &'a str)>, MmdbError> {
+    let text = |key| result.decode_path::<&str>(&[PathElement::Key(key)]);
+    let number: Option<u32> =
+        result.decode_path(&[PathElement::Key("autonomous_system_number")])?;
+    let (number, name) = match number {
+        Some(number) => (AsNumber::new(number), text("autonomous_system_organization")?),
+        None => (text("asn")?.and_then(|number| number.parse().ok()), text("as_name")?),
+    };
+    Ok(number.map(|number| (number, name.unwrap_or_default())))
 }
 
 /// Reads what `value` makes of the record of every network. Many networks share a record, so each is
@@ -185,6 +193,16 @@ mod tests {
         assert_eq!(found.last.to_string(), "127.255.255.255");
         assert_eq!(table.ranges_v4(found.number).len(), 1);
         assert_eq!(table.lookup("200.0.0.1".parse().unwrap()), None);
+        let ipinfo = map(&[
+            ("as_name", text("Example")),
+            ("asn", text("AS64500")),
+            ("country_code", text("ES")),
+        ]);
+        let table = parse_asns(&file(ipinfo)).unwrap();
+        let found = table.lookup("9.9.9.9".parse().unwrap()).unwrap();
+        assert_eq!((found.number.get(), found.name), (64500, "Example"));
+        let nobody = parse_asns(&file(map(&[("asn", text(""))]))).unwrap_err().to_string();
+        assert_eq!(nobody, "no network in it has an autonomous system");
     }
 
     #[test]
