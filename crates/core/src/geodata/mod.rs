@@ -13,6 +13,7 @@ mod fields;
 mod fold;
 pub mod hosting;
 pub mod image;
+pub mod ipfire;
 pub mod line;
 mod listing;
 pub mod maxmind_csv;
