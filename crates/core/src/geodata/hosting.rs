@@ -1,15 +1,19 @@
-//! Decides which autonomous systems are hosting companies: those of a list, and those whose names speak
-//! of the trade and not of access to the Internet.
+//! Decides which autonomous systems are hosting companies: those of a list, those that are classed so, and
+//! of those without a class the ones whose names speak of the trade and not of access to the Internet.
 
 use std::collections::BTreeSet;
 
+use super::as_classes::{AsClass, AsClasses};
 use super::asn::AsNumber;
 use super::fields::unquote;
 use super::line::{LineProblem, ParseError, each_data_line};
 
-/// The autonomous systems of a list of hosting companies.
+/// The autonomous systems of a list of hosting companies, and the classes of systems.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct HostingList(BTreeSet<AsNumber>);
+pub struct HostingList {
+    list: BTreeSet<AsNumber>,
+    classes: AsClasses,
+}
 
 impl HostingList {
     /// Reads lines of `number,name`, after a header.
@@ -31,18 +35,36 @@ impl HostingList {
             }
             Ok(())
         })?;
-        if list.is_empty() { Err(ParseError::Empty) } else { Ok(Self(list)) }
+        if list.is_empty() {
+            return Err(ParseError::Empty);
+        }
+        Ok(Self { list, classes: AsClasses::default() })
+    }
+
+    /// The same list, refined by classes.
+    #[must_use]
+    pub fn with_classes(self, classes: AsClasses) -> Self {
+        Self { classes, ..self }
     }
 
     /// Whether the list has the autonomous system.
     pub fn contains(&self, number: AsNumber) -> bool {
-        self.0.contains(&number)
+        self.list.contains(&number)
     }
 
-    /// Whether the autonomous system is a hosting company, by the list or by its name.
+    /// Whether the autonomous system is a hosting company: by its class; else by the list, which a class of
+    /// another trade does not overrule unless it is one of access, teaching or the state; else, if it has no
+    /// class, by its name.
     pub fn is_hosting(&self, number: AsNumber, name: &str) -> bool {
-        let access = ACCESS_SYSTEMS.contains(&number.get());
-        !access && (self.contains(number) || speaks_of_hosting(name))
+        if ACCESS_SYSTEMS.contains(&number.get()) {
+            return false;
+        }
+        match self.classes.get(number) {
+            Some(AsClass::Hosting) => true,
+            Some(AsClass::Isp | AsClass::EducationResearch | AsClass::GovernmentAdmin) => false,
+            Some(AsClass::Business) => self.contains(number),
+            Some(AsClass::Other) | None => self.contains(number) || speaks_of_hosting(name),
+        }
     }
 }
 
@@ -133,6 +155,27 @@ mod tests {
             "",
         ];
         access.iter().for_each(|name| assert!(!flagged(64500, name), "{name}"));
+    }
+
+    #[test]
+    fn classes_refine_the_list_and_the_names() {
+        let classes = br#"[
+            {"asn": 64500, "metadata": {"category": "hosting"}},
+            {"asn": 64501, "metadata": {"category": "business"}},
+            {"asn": 64502, "metadata": {"category": "isp"}},
+            {"asn": 64503, "metadata": {"category": "government_admin"}},
+            {"asn": 4323, "metadata": {"category": "hosting"}}
+        ]"#;
+        let list = HostingList::parse(b"64501,a\n64502,b\n4323,c\n").unwrap();
+        let list = list.with_classes(AsClasses::parse(&classes[..]).unwrap());
+        let flagged = |number, name| list.is_hosting(AsNumber::new(number).unwrap(), name);
+        assert!(flagged(64500, "EXAMPLE TELECOM"));
+        assert!(flagged(64501, "EXAMPLE"));
+        assert!(!flagged(64502, "EXAMPLE HOSTING"));
+        assert!(!flagged(64503, "EXAMPLE CLOUD"));
+        assert!(!flagged(4323, "TWTC"));
+        assert!(flagged(64504, "EXAMPLE CLOUD"));
+        assert!(!flagged(64504, "EXAMPLE"));
     }
 
     #[test]

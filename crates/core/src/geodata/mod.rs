@@ -5,6 +5,7 @@
 //! together; [`WorldData`] is the result, [`image`] its compact form, and [`embedded`] the images that
 //! come with the program. `docs/geo-data.md` says where they come from.
 
+pub mod as_classes;
 pub mod as_csv;
 pub mod asn;
 pub mod delegated;
