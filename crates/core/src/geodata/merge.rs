@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::asn::AsNumber;
+use super::corrections::Corrections;
 use super::listing::{Layer, Listing};
 use crate::country::CountryId;
 use crate::steps::{self, Range, Steps};
@@ -43,6 +44,14 @@ impl Says {
         let second = known(self.registry).unwrap_or(primary);
         Entry { primary, second, hosting: self.hosting }
     }
+}
+
+/// What is said after corrections: where one is, every source says what it does, and no mask hides it.
+pub fn correct(says: &Layer<Says>, corrections: &Corrections) -> Layer<Says> {
+    says.zip(corrections.layer(), |says, corrected| match corrected {
+        Some(country) => Says { primary: country, registry: country, masked: false, ..says },
+        None => says,
+    })
 }
 
 /// Merges a primary source, what the registries list, and who announces what.
@@ -133,6 +142,24 @@ mod tests {
         assert_eq!(entry("ZZ", "ZZ", false, false), Entry::UNKNOWN);
         assert!(entry("ZZ", "ZZ", true, false).hosting);
         assert_eq!(entry("ES", "PT", true, true), Entry::UNKNOWN);
+    }
+
+    #[test]
+    fn corrections_win_over_every_source_and_the_mask() {
+        let says = |masked| Says { primary: id("ES"), registry: id("PT"), hosting: true, masked };
+        let corrections = b"1.0.0.0/8,FR\n1.2.0.0/16,DE\n2.0.0.0/8,ZZ\n2a00::/16,IT\n";
+        let corrections = Corrections::parse(&corrections[..]).unwrap();
+        for masked in [false, true] {
+            let corrected = correct(&Layer::constant(says(masked)), &corrections);
+            let at = |address: &str| corrected.get(address.parse().unwrap()).entry();
+            let entry = |code| Entry { primary: id(code), second: id(code), hosting: true };
+            assert_eq!(at("1.0.0.0"), entry("FR"));
+            assert_eq!(at("1.2.0.0"), entry("DE"));
+            assert_eq!(at("2.0.0.0"), entry("ZZ"));
+            assert_eq!(at("2a00::1"), entry("IT"));
+            assert_eq!(at("3.0.0.0"), says(masked).entry());
+            assert_eq!(at("2a01::"), says(masked).entry());
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod as_classes;
 pub mod as_csv;
 pub mod asn;
+pub mod corrections;
 pub mod delegated;
 pub mod embedded;
 mod fields;
