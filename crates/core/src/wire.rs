@@ -5,6 +5,7 @@
 
 mod door;
 mod evidence;
+mod gate;
 mod preview;
 mod records;
 mod sources;
@@ -26,6 +27,7 @@ use crate::logs::stamp::DAY;
 use crate::policy::{Disputed, Mode, Policy, Scope, TimeBox, Transport, Verdict};
 
 pub use evidence::{EvidenceDay, EvidenceReport};
+pub use gate::{CountryShift, GateReason, GateReport, HeldFor, Turned};
 pub use preview::{
     Cut, Kept, Preview, PreviewAddresses, PreviewCountry, PreviewLog, Selection, Share, Who,
 };

@@ -13,6 +13,7 @@ pub mod delegated;
 pub mod embedded;
 mod fields;
 mod fold;
+pub mod gate;
 pub mod hosting;
 pub mod image;
 pub mod ipfire;
