@@ -83,11 +83,11 @@ const TRADE_PARTS: &[&str] = &[
     "tencent", "timeweb", "transip", "vdsina", "vultr", "worldstream", "zenlayer",
 ];
 
-/// The same as whole words, too short to be looked for inside others.
+/// The same as whole words between blanks, too short to be looked for inside others.
 #[rustfmt::skip]
 const TRADE_WORDS: &[&str] = &[
-    "aeza", "beget", "colo", "data center", "data centers", "data centre", "dc", "dedicated", "gcore", "iaas",
-    "idc", "paas", "vds",
+    " aeza ", " beget ", " colo ", " data center ", " data centers ", " data centre ", " dc ", " dedicated ",
+    " gcore ", " iaas ", " idc ", " paas ", " vds ",
 ];
 
 /// Parts of names of those who give people access to the Internet, or run a network of their own.
@@ -102,7 +102,7 @@ const ACCESS_PARTS: &[&str] = &[
 fn speaks_of_hosting(name: &str) -> bool {
     let name = name.to_lowercase();
     let words = format!(" {} ", name.replace(|letter: char| !letter.is_alphanumeric(), " "));
-    let has_word = |word: &&str| words.contains(&format!(" {word} "));
+    let has_word = |word: &&str| words.contains(*word);
     let has_part = |part: &&str| name.contains(*part);
     let trade = TRADE_PARTS.iter().any(has_part) || TRADE_WORDS.iter().any(has_word);
     trade && !ACCESS_PARTS.iter().any(has_part)

@@ -7,7 +7,7 @@ use super::asn::AsNumber;
 use super::corrections::Corrections;
 use super::listing::{Layer, Listing};
 use crate::country::CountryId;
-use crate::steps::{self, Range, Steps};
+use crate::steps::{self, Address, Range, Steps};
 use crate::world::Entry;
 
 /// What the sources say of an address.
@@ -61,6 +61,22 @@ pub fn merge(
     announced: &Layer<Option<AsNumber>>,
     is_hosting: impl Fn(AsNumber) -> bool,
 ) -> Layer<Says> {
+    let Layer { v4, v6 } = special_use();
+    Layer {
+        v4: merge_family(&primary.v4, &registry.v4, &announced.v4, &v4, &is_hosting),
+        v6: merge_family(&primary.v6, &registry.v6, &announced.v6, &v6, &is_hosting),
+    }
+}
+
+/// The same of one family. What is not needed any more is dropped at once: on a small host the next edition
+/// is made beside the one in use.
+fn merge_family<A: Address>(
+    primary: &Steps<A, Option<CountryId>>,
+    registry: &Steps<A, Option<CountryId>>,
+    announced: &Steps<A, Option<AsNumber>>,
+    special: &Steps<A, bool>,
+    is_hosting: impl Fn(AsNumber) -> bool,
+) -> Steps<A, Says> {
     let network = announced.map(|number| (number.is_some(), number.is_some_and(&is_hosting)));
     let registered = registry.zip(&network, |listed, (announced, hosting)| Says {
         primary: CountryId::UNKNOWN,
@@ -68,11 +84,13 @@ pub fn merge(
         hosting,
         masked: listed.is_none() && !announced,
     });
-    let says = primary.zip(&registered, |listed, says| Says {
+    drop(network);
+    let registered =
+        registered.zip(special, |says, special| Says { masked: says.masked || special, ..says });
+    primary.zip(&registered, |listed, says| Says {
         primary: listed.unwrap_or(CountryId::UNKNOWN),
         ..says
-    });
-    says.zip(&special_use(), |says, special| Says { masked: says.masked || special, ..says })
+    })
 }
 
 /// Space that no country can have: special use (RFC 6890), multicast, and the IPv6 tunnels whose packets

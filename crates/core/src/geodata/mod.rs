@@ -1,9 +1,11 @@
 //! Geographic data: from the files of its sources to the [`World`](crate::world::World).
 //!
-//! Reading order: [`range_csv`], [`delegated`] and [`mmdb`] read files into a [`Listing`] or an
-//! [`AsTable`]; [`hosting`] says which autonomous systems are hosting companies; [`merge`] puts them
-//! together; [`WorldData`] is the result, [`image`] its compact form, and [`embedded`] the images that
-//! come with the program. `docs/geo-data.md` says where they come from.
+//! Reading order: [`range_csv`], [`maxmind_csv`], [`delegated`], [`mmdb`] and [`ipfire`] read countries into
+//! a [`Listing`], and [`as_csv`] and the last two systems into an [`AsTable`]; [`hosting`] says, with
+//! [`as_classes`], which of these are hosting companies; [`merge`] puts them together, with the
+//! [`corrections`] of the administrator; [`WorldData`] is the result, and [`gate`] whether it may replace
+//! the one before; [`image`] is its compact form, and [`embedded`] the images that come with the program.
+//! `docs/geo-data.md` says where they come from.
 
 pub mod as_classes;
 pub mod as_csv;

@@ -7,6 +7,9 @@ use super::listing::Layer;
 use crate::country::CountryId;
 use crate::steps::{self, Address, Range, Steps};
 
+/// So many ranges are read of a family. The largest known file has half as many.
+const MAX_RANGES: usize = 8_000_000;
+
 /// The ranges a parser has read so far.
 pub(super) struct Ranges<V = CountryId> {
     v4: Family<u32, V>,
@@ -29,17 +32,16 @@ impl<V: Copy + Eq> Ranges<V> {
         match (first, last) {
             (IpAddr::V4(first), IpAddr::V4(last)) => {
                 let range = Range::new(steps::v4(first), steps::v4(last));
-                self.v4.push(range.ok_or(LineProblem::Backwards)?, value);
+                self.v4.push(range.ok_or(LineProblem::Backwards)?, value)
             }
             (IpAddr::V6(first), IpAddr::V6(last)) => {
                 let range = Range::new(steps::v6(first), steps::v6(last));
-                self.v6.push(range.ok_or(LineProblem::Backwards)?, value);
+                self.v6.push(range.ok_or(LineProblem::Backwards)?, value)
             }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
-                return Err(LineProblem::MixedFamilies);
+                Err(LineProblem::MixedFamilies)
             }
         }
-        Ok(())
     }
 
     /// The layer of the ranges; `None` if there is none.
@@ -68,17 +70,22 @@ impl<A, V> Default for Family<A, V> {
 }
 
 impl<A: Address, V: Copy + Eq> Family<A, V> {
-    fn push(&mut self, range: Range<A>, value: V) {
+    fn push(&mut self, range: Range<A>, value: V) -> Result<(), LineProblem> {
+        if self.ranges.len() + self.joints.as_ref().map_or(0, Vec::len) >= MAX_RANGES {
+            return Err(LineProblem::TooMany(MAX_RANGES));
+        }
         if let (Some(joints), Some((before, same))) = (&mut self.joints, self.ranges.last_mut()) {
             if *same == Some(value) && before.last.next() == Some(range.first) {
                 before.last = range.last;
-                return joints.push(range.first);
+                joints.push(range.first);
+                return Ok(());
             }
             if range.first <= before.last {
                 self.cut();
             }
         }
         self.ranges.push((range, Some(value)));
+        Ok(())
     }
 
     fn cut(&mut self) {
@@ -105,7 +112,7 @@ mod tests {
 
     fn family(lines: &[(Range<u32>, u8)]) -> Family<u32, u8> {
         let mut family = Family::default();
-        lines.iter().for_each(|(range, value)| family.push(*range, *value));
+        lines.iter().for_each(|(range, value)| family.push(*range, *value).unwrap());
         family
     }
 
