@@ -87,12 +87,12 @@ impl CountryCode {
     /// # Errors
     /// [`UnknownCode`] if the code is not in [`CODES`]; no folding happens here.
     pub fn parse(text: &str) -> Result<Self, UnknownCode> {
-        let upper = text.to_ascii_uppercase();
-        CODES
-            .iter()
-            .any(|code| *code == upper)
-            .then(|| Self([upper.as_bytes()[0], upper.as_bytes()[1]]))
-            .ok_or_else(|| UnknownCode(text.to_owned()))
+        let code = match text.as_bytes() {
+            [first, second] => Self([first.to_ascii_uppercase(), second.to_ascii_uppercase()]),
+            _ => return Err(UnknownCode(text.to_owned())),
+        };
+        let known = code.0 == *b"ZZ" || CODES[1..].binary_search(&code.as_str()).is_ok();
+        known.then_some(code).ok_or_else(|| UnknownCode(text.to_owned()))
     }
 
     /// The dense index of this code.

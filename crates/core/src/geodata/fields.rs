@@ -9,7 +9,7 @@ use super::line::LineProblem;
 const SEPARATORS: [char; 3] = [',', ';', '\t'];
 
 /// How many fields of a line are looked at. No known table has more columns.
-const MAX_FIELDS: usize = 32;
+const MAX_FIELDS: usize = 16;
 
 /// The fields of a line without the blanks and quotes around them. Within quotes a separator is text.
 /// A quote within quotes stays doubled, and a field ends with its line.

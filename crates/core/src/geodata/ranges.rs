@@ -47,10 +47,7 @@ impl<V: Copy + Eq> Ranges<V> {
     /// The layer of the ranges; `None` if there is none.
     pub(super) fn into_listing(self) -> Option<Layer<Option<V>>> {
         let any = !self.v4.ranges.is_empty() || !self.v6.ranges.is_empty();
-        any.then(|| Layer {
-            v4: Steps::from_ranges(None, self.v4.ranges),
-            v6: Steps::from_ranges(None, self.v6.ranges),
-        })
+        any.then(|| Layer { v4: self.v4.into_steps(), v6: self.v6.into_steps() })
     }
 }
 
@@ -86,6 +83,18 @@ impl<A: Address, V: Copy + Eq> Family<A, V> {
         }
         self.ranges.push((range, Some(value)));
         Ok(())
+    }
+
+    fn into_steps(self) -> Steps<A, Option<V>> {
+        if self.joints.is_none() {
+            return Steps::from_ranges(None, self.ranges);
+        }
+        let mut steps = Steps::constant(None);
+        for (range, value) in self.ranges {
+            steps.push(range.first, value);
+            range.last.next().into_iter().for_each(|next| steps.push(next, None));
+        }
+        steps
     }
 
     fn cut(&mut self) {
@@ -130,7 +139,7 @@ mod tests {
             (Range { first: 64, last: 127 }, 2),
             (Range { first: 128, last: 255 }, 2),
         ];
-        let steps = Steps::from_ranges(None, family(&lines).ranges);
+        let steps = family(&lines).into_steps();
         assert_eq!(steps.get(64), Some(2));
     }
 
@@ -151,7 +160,7 @@ mod tests {
             }
             let plain = lines.iter().map(|(range, value)| (*range, Some(*value))).collect();
             prop_assert_eq!(
-                Steps::from_ranges(None, family(&lines).ranges),
+                family(&lines).into_steps(),
                 Steps::from_ranges(None, plain)
             );
         }
