@@ -1,6 +1,6 @@
 //! Reads tables that say which autonomous system announces what: iptoasn's
-//! (`start,end,number,country,name`, separated by tabs, without a header) and those whose header names a
-//! column `asn`, as IPinfo Lite has it.
+//! (`start,end,number,country,name`, separated by tabs, without a header) and those with a header, such as
+//! those of IPinfo Lite and GeoLite2 ASN.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -10,6 +10,10 @@ use super::fields::Fields;
 use super::line::{LineProblem, ParseError, each_data_line};
 use super::range_csv::Place;
 use super::ranges::Ranges;
+
+/// Names of the columns, as publishers call them.
+const NUMBER: &[&str] = &["asn", "autonomous_system_number"];
+const NAME: &[&str] = &["as_name", "autonomous_system_organization", "as_description"];
 
 /// Reads a whole file. Space whose number is 0 or empty is announced by nobody.
 ///
@@ -60,8 +64,8 @@ impl Columns {
     fn named(header: &Fields<'_>) -> Result<Self, LineProblem> {
         Ok(Self {
             place: Place::named(header).ok_or(LineProblem::Column("network"))?,
-            number: header.required("asn")?,
-            name: header.column(&["as_name", "as_description", "name"]),
+            number: header.column(NUMBER).ok_or(LineProblem::Column("asn"))?,
+            name: header.column(NAME),
         })
     }
 
@@ -110,6 +114,16 @@ mod tests {
         assert_eq!(at(&table, "1.0.1.0"), "nobody");
         assert_eq!(at(&table, "1.0.2.1"), "AS2519 ARTERIA");
         assert_eq!(at(&table, "1.0.2.2"), "nobody");
+    }
+
+    #[test]
+    fn reads_what_maxmind_publishes() {
+        let table = parse(
+            &b"network,autonomous_system_number,autonomous_system_organization\n\
+               1.0.0.0/24,13335,\"CLOUDFLARENET, Inc\"\n"[..],
+        )
+        .unwrap();
+        assert_eq!(at(&table, "1.0.0.1"), "AS13335 CLOUDFLARENET, Inc");
     }
 
     #[test]

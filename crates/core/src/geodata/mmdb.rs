@@ -1,6 +1,7 @@
 //! Reads MaxMind DB files: countries (DB-IP, GeoLite2, IPinfo, ...) and autonomous systems (iptoasn).
 
 use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions};
+use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 
 use super::asn::{AsNumber, AsTable};
@@ -34,8 +35,9 @@ pub enum MmdbError {
     TooMany,
 }
 
-/// Reads the country of every network: `country.iso_code` as MaxMind and DB-IP have it, or
-/// `country_code` as IPinfo has it, or `registered_country.iso_code` where there is no other.
+/// Reads the country of every network: `country_code` as IPinfo has it, or `country.iso_code` as MaxMind
+/// and DB-IP have it, or `country` where that is text, or `registered_country.iso_code` where there is no
+/// other.
 ///
 /// # Errors
 /// [`MmdbError`] if the file is not a MaxMind DB, is damaged, or has no countries.
@@ -101,20 +103,35 @@ fn read<V: Copy + Eq>(
 }
 
 fn country(result: &LookupResult<'_, &[u8]>) -> Result<Option<CountryId>, MmdbError> {
-    const PATHS: [&[PathElement<'_>]; 3] = [
-        &[PathElement::Key("country_code")],
-        &[PathElement::Key("country"), PathElement::Key("iso_code")],
-        &[PathElement::Key("registered_country"), PathElement::Key("iso_code")],
-    ];
-    for path in PATHS {
-        let code: Option<&str> = result.decode_path(path)?;
-        if let Some(code) = code {
+    let place = |key| result.decode_path::<Place<'_>>(&[PathElement::Key(key)]);
+    for key in ["country_code", "country", "registered_country"] {
+        if let Some(code) = place(key)?.and_then(Place::code) {
             let network = || result.network().map_or_else(|_| String::new(), |at| at.to_string());
             let unreadable = || MmdbError::Country { network: network(), code: code.to_owned() };
             return fold(code).map(Some).ok_or_else(unreadable);
         }
     }
     Ok(None)
+}
+
+/// A country as a record has it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Place<'a> {
+    Code(&'a str),
+    Record {
+        #[serde(borrow)]
+        iso_code: Option<&'a str>,
+    },
+}
+
+impl<'a> Place<'a> {
+    fn code(self) -> Option<&'a str> {
+        match self {
+            Self::Code(code) => Some(code),
+            Self::Record { iso_code } => iso_code,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -173,6 +190,19 @@ mod tests {
         assert_eq!(countries(registered), Ok(Some("PT".to_owned())));
         let ipinfo = map(&[("country", text("United Kingdom")), ("country_code", text("UK"))]);
         assert_eq!(countries(ipinfo), Ok(Some("GB".to_owned())));
+        let both = map(&[
+            ("continent", code("code", "EU")),
+            (
+                "country",
+                map(&[("geoname_id", number(1)), ("iso_code", text("ES")), ("names", map(&[]))]),
+            ),
+            ("registered_country", code("iso_code", "PT")),
+        ]);
+        assert_eq!(countries(both), Ok(Some("ES".to_owned())));
+        let nowhere =
+            map(&[("country", code("names", "")), ("registered_country", code("iso_code", "PT"))]);
+        assert_eq!(countries(nowhere), Ok(Some("PT".to_owned())));
+        assert_eq!(countries(code("country", "ES")), Ok(Some("ES".to_owned())));
         let nonsense = countries(code("country_code", "Spain"));
         assert_eq!(
             nonsense.unwrap_err(),

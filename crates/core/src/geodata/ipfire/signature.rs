@@ -56,7 +56,7 @@ impl PublicKey {
 /// Whose files are believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// Those that one of these keys signed.
+    /// Those that this key signed.
     SignedBy(PublicKey),
     /// Everybody's: signatures are not looked at.
     Anybody,
