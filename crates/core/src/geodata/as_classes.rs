@@ -221,7 +221,7 @@ mod tests {
         let file = format!(" [ {} ]\n", systems.join(" ,\n"));
         assert!(file.len() as u64 > 3 * CHUNK);
         assert_eq!(AsClasses::parse(file.as_bytes()).unwrap().0.len(), 5_000);
-        let chunks = io::Cursor::new(&file[..9]).chain(file[9..].as_bytes());
+        let chunks = io::Cursor::new(&file[..9]).chain(&file.as_bytes()[9..]);
         assert_eq!(AsClasses::parse(chunks).unwrap().0.len(), 5_000);
     }
 
