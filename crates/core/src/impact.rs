@@ -5,6 +5,7 @@ pub mod list;
 pub mod log;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::change::Risk;
@@ -49,7 +50,7 @@ impl Host<'_> {
 
     /// Judges somebody of whom nothing is known but the address. If the PBX sent a request there, what comes
     /// back counts.
-    fn judge_source(&self, policy: &Policy, source: IpAddr) -> Decision {
+    pub fn judge_source(&self, policy: &Policy, source: IpAddr) -> Decision {
         let overrides = (self.overrides)(source);
         let peer = overrides.peers.iter().find(|peer| source_of(peer.value.ip()) == source);
         let (address, transport) = match (peer, policy.scope.0.first()) {
@@ -101,7 +102,7 @@ pub fn cut(
         let already = in_force.is_some_and(|in_force| dropped(in_force, party).is_some());
         let risk = risk(party.who).filter(|_| !already && !banned);
         let country = host.country(address).code();
-        let what = what(party);
+        let what = party.to_string();
         Some(Cut { address, country, what, who: party.who, risk, already, banned, logins: None })
     });
     let mut cut: Vec<Cut> = cut.collect();
@@ -121,13 +122,15 @@ fn risk(who: Who) -> Option<Risk> {
     }
 }
 
-fn what(party: &Party) -> String {
-    match party.who {
-        Who::Trunk => format!("trunk {}", party.name),
-        Who::Phone => format!("phone {}", party.name),
-        Who::Ssh => "ssh session".to_owned(),
-        Who::Portal => "portal session".to_owned(),
-        Who::Connection => format!("connection to {}", party.name),
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.who {
+            Who::Trunk => write!(f, "trunk {}", self.name),
+            Who::Phone => write!(f, "phone {}", self.name),
+            Who::Ssh => f.write_str("ssh session"),
+            Who::Portal => f.write_str("portal session"),
+            Who::Connection => write!(f, "connection to {}", self.name),
+        }
     }
 }
 

@@ -47,6 +47,12 @@ impl HostingList {
         Self { classes, ..self }
     }
 
+    /// The list that comes with the program.
+    pub fn embedded() -> Self {
+        const LIST: &[u8] = include_bytes!("../../../../data/sources/bad-asn-list-2026-03.csv");
+        Self::parse(LIST).unwrap_or_default()
+    }
+
     /// Whether the list has the autonomous system.
     pub fn contains(&self, number: AsNumber) -> bool {
         self.list.contains(&number)

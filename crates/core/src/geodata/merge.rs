@@ -33,6 +33,12 @@ impl Says {
         masked: false,
     };
 
+    /// What is said where an administrator knows better: every source says so, and no mask hides it.
+    #[must_use]
+    pub fn corrected(self, country: CountryId) -> Self {
+        Self { primary: country, registry: country, masked: false, ..self }
+    }
+
     /// The entry of the world table: the primary source decides, the registries answer where it is silent
     /// and are the second opinion where both speak.
     pub fn entry(self) -> Entry {
@@ -49,7 +55,7 @@ impl Says {
 /// What is said after corrections: where one is, every source says what it does, and no mask hides it.
 pub fn correct(says: &Layer<Says>, corrections: &Corrections) -> Layer<Says> {
     says.zip(corrections.layer(), |says, corrected| match corrected {
-        Some(country) => Says { primary: country, registry: country, masked: false, ..says },
+        Some(country) => says.corrected(country),
         None => says,
     })
 }

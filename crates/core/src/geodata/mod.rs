@@ -29,7 +29,7 @@ mod ranges;
 mod world_data;
 
 pub use asn::{Announcement, AsNumber, AsTable};
-pub use image::{AsImage, ImageError, WorldImage};
+pub use image::{AsImage, ImageError, Packing, WorldImage};
 pub use listing::{Layer, Listing};
 pub use merge::Says;
 pub use world_data::{Edition, SourceInfo, WorldData};

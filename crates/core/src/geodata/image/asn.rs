@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::blocks::{self, Block, Blocks};
 use super::borders::{BorderReader, BorderWriter};
-use super::frame::{ImageError, ImageKind, Piece, Reader, Unpacker, Writer, pack, unpack};
+use super::frame::{ImageError, ImageKind, Packing, Piece, Reader, Unpacker, Writer, pack, unpack};
 use super::values::Recent;
 use crate::geodata::asn::{AsNumber, AsTable};
 use crate::geodata::listing::Layer;
@@ -133,7 +133,7 @@ impl AsTable {
     /// # Errors
     /// [`ImageError::Malformed`] if the data is larger than an image may be, or has a system that the
     /// table does not name.
-    pub fn encode(&self) -> Result<Vec<u8>, ImageError> {
+    pub fn encode(&self, packing: Packing) -> Result<Vec<u8>, ImageError> {
         let named: Vec<(AsNumber, &str)> = self.names().collect();
         let mut head = Writer::default();
         head.number(named.len() as u128);
@@ -148,7 +148,7 @@ impl AsTable {
         blocks::write(&Places, &places(&self.layer().v4, place)?, &mut head, &mut pieces)?;
         blocks::write(&Places, &places(&self.layer().v6, place)?, &mut head, &mut pieces)?;
         pieces.insert(0, head.0);
-        pack(ImageKind::Asns, &pieces)
+        pack(ImageKind::Asns, &pieces, packing)
     }
 
     /// Reads the compact form.

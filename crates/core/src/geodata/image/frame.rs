@@ -51,15 +51,29 @@ pub enum ImageError {
     TooManyEntries(#[from] crate::world::TooManyEntries),
 }
 
+/// What packing an image is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// As small as can be, in ten times the time: for what is embedded.
+    Smallest,
+    /// Done at once, and a tenth larger: for what a host makes for itself.
+    Quick,
+}
+
 /// Puts the pieces of an image into its file.
-pub(super) fn pack(kind: ImageKind, pieces: &[Vec<u8>]) -> Result<Vec<u8>, ImageError> {
+pub(super) fn pack(
+    kind: ImageKind,
+    pieces: &[Vec<u8>],
+    packing: Packing,
+) -> Result<Vec<u8>, ImageError> {
     if pieces.iter().map(Vec::len).sum::<usize>() > MAX_CONTENT {
         return Err(ImageError::Malformed("too long"));
     }
     let mut file = Vec::from(MAGIC);
     file.extend([kind.letter(), VERSION]);
     for content in pieces {
-        let piece = compress(content).map_err(|_| ImageError::Malformed("not compressible"))?;
+        let piece =
+            compress(content, packing).map_err(|_| ImageError::Malformed("not compressible"))?;
         file.extend((content.len() as u32).to_le_bytes());
         file.extend((piece.len() as u32).to_le_bytes());
         file.extend(piece);
@@ -67,8 +81,12 @@ pub(super) fn pack(kind: ImageKind, pieces: &[Vec<u8>]) -> Result<Vec<u8>, Image
     Ok(file)
 }
 
-fn compress(content: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut compressor = Compressor::new(22)?;
+fn compress(content: &[u8], packing: Packing) -> std::io::Result<Vec<u8>> {
+    let level = match packing {
+        Packing::Smallest => 22,
+        Packing::Quick => 3,
+    };
+    let mut compressor = Compressor::new(level)?;
     compressor.set_parameter(CParameter::ChecksumFlag(true))?;
     compressor.compress(content)
 }

@@ -10,7 +10,7 @@ mod values;
 mod world;
 
 pub use asn::AsImage;
-pub use frame::ImageError;
+pub use frame::{ImageError, Packing};
 pub use world::WorldImage;
 
 #[cfg(test)]

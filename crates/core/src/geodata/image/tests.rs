@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use super::frame::{ImageError, ImageKind, Unpacker, pack, unpack};
+use super::frame::{ImageError, ImageKind, Packing, Unpacker, pack, unpack};
 use super::{AsImage, WorldImage};
 use crate::country::CountryId;
 use crate::geodata::{AsNumber, AsTable, Edition, Layer, Says, SourceInfo, WorldData, embedded};
@@ -110,17 +110,17 @@ proptest! {
 
     #[test]
     fn worlds_survive_the_image(world in world()) {
-        prop_assert_eq!(WorldData::decode(&world.encode().unwrap()), Ok(world));
+        prop_assert_eq!(WorldData::decode(&world.encode(Packing::Quick).unwrap()), Ok(world));
     }
 
     #[test]
     fn as_tables_survive_the_image(table in as_table()) {
-        prop_assert_eq!(AsTable::decode(&table.encode().unwrap()), Ok(table));
+        prop_assert_eq!(AsTable::decode(&table.encode(Packing::Quick).unwrap()), Ok(table));
     }
 
     #[test]
     fn a_changed_file_is_refused_or_the_same(world in world(), (at, change) in damage()) {
-        let mut image = world.encode().unwrap();
+        let mut image = world.encode(Packing::Quick).unwrap();
         let at = at.index(image.len());
         image[at] ^= change;
         if let Ok(decoded) = WorldData::decode(&image) {
@@ -130,7 +130,7 @@ proptest! {
 
     #[test]
     fn a_truncated_file_is_refused(world in world(), at in any::<prop::sample::Index>()) {
-        let image = world.encode().unwrap();
+        let image = world.encode(Packing::Quick).unwrap();
         prop_assert!(WorldData::decode(&image[..at.index(image.len())]).is_err());
     }
 
@@ -141,16 +141,16 @@ proptest! {
         damage in prop::collection::vec(damage(), 1..4),
         addresses: [IpAddr; 2],
     ) {
-        let mut pieces = contents(ImageKind::World, &world.encode().unwrap()).unwrap();
+        let mut pieces = contents(ImageKind::World, &world.encode(Packing::Quick).unwrap()).unwrap();
         spoil(&mut pieces, &damage);
-        let image = pack(ImageKind::World, &pieces).unwrap();
+        let image = pack(ImageKind::World, &pieces, Packing::Quick).unwrap();
         let _ = WorldData::decode(&image);
         if let Ok(image) = WorldImage::open(&image) {
             let _ = (image.world(), image.says(addresses[0]), image.says(addresses[1]));
         }
-        let mut pieces = contents(ImageKind::Asns, &table.encode().unwrap()).unwrap();
+        let mut pieces = contents(ImageKind::Asns, &table.encode(Packing::Quick).unwrap()).unwrap();
         spoil(&mut pieces, &damage);
-        let image = pack(ImageKind::Asns, &pieces).unwrap();
+        let image = pack(ImageKind::Asns, &pieces, Packing::Quick).unwrap();
         let _ = AsTable::decode(&image);
         if let Ok(image) = AsImage::open(&image) {
             let _ = (image.announced_by(addresses[0]), image.announced_by(addresses[1]));
@@ -164,11 +164,11 @@ proptest! {
         v4 in any::<[u32; 8]>(),
         v6 in any::<[u128; 8]>(),
     ) {
-        let image = world.encode().unwrap();
+        let image = world.encode(Packing::Quick).unwrap();
         let worlds = WorldImage::open(&image).unwrap();
         prop_assert_eq!(worlds.world(), Ok(world.world.clone()));
         prop_assert_eq!(worlds.edition(), &world.edition);
-        let image = table.encode().unwrap();
+        let image = table.encode(Packing::Quick).unwrap();
         let systems = AsImage::open(&image).unwrap();
         let v4 = v4.map(|bits| IpAddr::V4(bits.into())).into_iter();
         for address in v4.chain(v6.map(|bits| IpAddr::V6(bits.into()))) {

@@ -7,7 +7,7 @@ use std::thread;
 
 use super::blocks::{self, Block, Blocks};
 use super::borders::{BorderReader, BorderWriter};
-use super::frame::{ImageError, ImageKind, Reader, Unpacker, Writer, pack, unpack};
+use super::frame::{ImageError, ImageKind, Packing, Reader, Unpacker, Writer, pack, unpack};
 use super::values::Recent;
 use crate::country::CountryId;
 use crate::geodata::listing::Layer;
@@ -102,14 +102,14 @@ impl WorldData {
     ///
     /// # Errors
     /// [`ImageError::Malformed`] if the data is larger than an image may be.
-    pub fn encode(&self) -> Result<Vec<u8>, ImageError> {
+    pub fn encode(&self, packing: Packing) -> Result<Vec<u8>, ImageError> {
         let mut head = Writer::default();
         write_edition(&self.edition, &mut head);
         let mut pieces = Vec::new();
         blocks::write(&Changes, &self.sources.v4, &mut head, &mut pieces)?;
         blocks::write(&Changes, &self.sources.v6, &mut head, &mut pieces)?;
         pieces.insert(0, head.0);
-        pack(ImageKind::World, &pieces)
+        pack(ImageKind::World, &pieces, packing)
     }
 
     /// Reads the compact form.
