@@ -6,6 +6,7 @@
 mod door;
 mod evidence;
 mod gate;
+mod geodata;
 mod preview;
 mod records;
 mod sources;
@@ -28,6 +29,7 @@ use crate::policy::{Disputed, Mode, Policy, Scope, TimeBox, Transport, Verdict};
 
 pub use evidence::{EvidenceDay, EvidenceReport};
 pub use gate::{CountryShift, GateReason, GateReport, HeldFor, Turned};
+pub use geodata::{Attempt, Geodata, GeodataAsk, Held, Running, UpdateOutcome};
 pub use preview::{
     Cut, Kept, Preview, PreviewAddresses, PreviewCountry, PreviewLog, Selection, Share, Who,
 };
@@ -169,6 +171,11 @@ pub enum Request {
     },
     /// What the logs of the PBX told of attempts, day by day.
     Evidence,
+    /// The world data.
+    Geodata {
+        /// What to do with it.
+        ask: GeodataAsk,
+    },
     /// The addresses the PBX itself sent a request to.
     Peers,
     /// Ends a peer.
@@ -212,6 +219,8 @@ pub enum Reply {
     Protected(Protected),
     /// To [`Request::Evidence`].
     Evidence(Box<EvidenceReport>),
+    /// To [`Request::Geodata`].
+    Geodata(Box<Geodata>),
     /// To [`Request::Peers`].
     Peers(Peers),
     /// To [`Request::Log`], as many as there are.

@@ -1,6 +1,6 @@
 //! What may be asked at which door: root's, where everything may, and the portal's.
 
-use super::{Failure, FailureKind, Request};
+use super::{Failure, FailureKind, GeodataAsk, Request};
 use crate::book::Origin;
 
 impl Request {
@@ -10,6 +10,13 @@ impl Request {
     /// With why, if it may not be asked.
     pub fn check_for_portal(&self) -> Result<(), Failure> {
         match self {
+            Self::Geodata { ask: GeodataAsk::Import { .. } } => {
+                Err(refused("files of the host are root's to name"))
+            }
+            Self::Geodata {
+                ask:
+                    GeodataAsk::State | GeodataAsk::Update | GeodataAsk::Approve | GeodataAsk::Rollback,
+            } => Ok(()),
             Self::Fail2ban { .. } => {
                 Err(refused("fail2ban's bans come from its action, which runs as root"))
             }
