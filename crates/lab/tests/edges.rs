@@ -9,12 +9,16 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every crate, with the crates of ours that it may use, in its tests too.
-const ALLOWED: [(&str, &[&str]); 6] = [
+const ALLOWED: [(&str, &[&str]); 7] = [
     ("bpf-compile", &[]),
     ("geofilter-core", &[]),
     ("geofilter-dataplane", &["bpf-compile", "geofilter-core"]),
     ("geofilter-portal", &["geofilter-core"]),
-    ("geofilter", &["geofilter-core", "geofilter-dataplane", "geofilter-portal"]),
+    ("geofilter-update", &["geofilter-core"]),
+    (
+        "geofilter",
+        &["geofilter-core", "geofilter-dataplane", "geofilter-portal", "geofilter-update"],
+    ),
     ("geofilter-lab", &["bpf-compile", "geofilter-core", "geofilter-dataplane"]),
 ];
 

@@ -1,7 +1,8 @@
 //! The portal's confinement. [`drop_privileges`] makes root the portal's [`User`], for good; [`enter`] takes from
 //! the process what it does not need once it listens: [`Confined`] says what the kernel could take.
 //!
-//! [`enter_courier`] confines the [courier](crate::courier), which reaches others, and none of that.
+//! [`enter_courier`] confines the [courier](crate::courier), which reaches others, and none of that; [`enter_fetcher`] the process that
+//! fetches world data for the agent, which has a folder besides.
 //!
 //! What is left to whoever breaks in: the portal's own folder, the connections it serves, and the socket of the agent,
 //! which judges every request by itself. `docs/security.md` says so in prose.
@@ -165,6 +166,22 @@ pub fn enter_courier() -> Result<Confined, Error> {
     let confined = restrict_files(None, &REACHING, AccessNet::BindTcp.into())?;
     let confined = Confined { calls: calls::restrict(Role::Courier)?, ..confined };
     tell(confined, "the courier is confined to connecting");
+    Ok(confined)
+}
+
+/// Confines this process, which has one thread and fetches into this folder, for good.
+///
+/// # Errors
+/// As [`enter`].
+pub fn enter_fetcher(folder: &Path) -> Result<Confined, Error> {
+    check_threads()?;
+    give_up()?;
+    let confined = restrict_files(Some(folder), &REACHING, AccessNet::BindTcp.into())?;
+    let confined = Confined { calls: calls::restrict(Role::Fetcher)?, ..confined };
+    tell(
+        confined,
+        "the process that fetches world data is confined to its folder, and to connecting",
+    );
     Ok(confined)
 }
 

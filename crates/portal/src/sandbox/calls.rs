@@ -123,6 +123,11 @@ const REACHING: &[c_long] = &[
     libc::SYS_recvmsg,
     libc::SYS_recvmmsg,
 ];
+/// What the fetcher may besides: a file becomes what it is called when it is whole.
+#[cfg(target_arch = "x86_64")]
+const RENAMING: &[c_long] = &[libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2];
+#[cfg(not(target_arch = "x86_64"))]
+const RENAMING: &[c_long] = &[libc::SYS_renameat, libc::SYS_renameat2];
 const FIONREAD: u64 = 0x541b;
 
 /// Whose calls.
@@ -132,6 +137,8 @@ pub(super) enum Role {
     Portal,
     /// Reaches others.
     Courier,
+    /// Reaches others, and keeps what it brought in files.
+    Fetcher,
 }
 
 /// Takes all others from every thread, and says how many are left.
@@ -167,8 +174,10 @@ fn rules(role: Role) -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError>
     let any = |calls: &[c_long]| calls.iter().map(|call| (*call, Vec::new())).collect::<Vec<_>>();
     let mut rules: BTreeMap<_, _> = any(&ANY.concat()).into_iter().collect();
     rules.extend(arguments()?);
-    if role == Role::Courier {
-        rules.extend(any(REACHING));
+    match role {
+        Role::Portal => {}
+        Role::Courier => rules.extend(any(REACHING)),
+        Role::Fetcher => rules.extend(any(&[REACHING, RENAMING].concat())),
     }
     // The other filter has the last word.
     rules.insert(libc::SYS_clone3, Vec::new());
