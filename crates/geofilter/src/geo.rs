@@ -1,23 +1,133 @@
-//! [`Geo`]: the world data as this process uses it, and [`lookup`], which needs no more of it than concerns
-//! one address.
+//! [`Geo`]: the world data as this process uses it, out of its [`Images`], which are built in, or kept by an agent in a file.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use geofilter_core::country::CountryId;
 use geofilter_core::decide::judged_address;
-use geofilter_core::geodata::{AsTable, Edition, SourceInfo, embedded};
+use geofilter_core::geodata::corrections::Corrections;
+use geofilter_core::geodata::merge::correct;
+use geofilter_core::geodata::{
+    AsImage, AsTable, Edition, Says, SourceInfo, WorldData, WorldImage, embedded,
+};
 use geofilter_core::wire::{Data, DataSource, Lookup, Opinion};
 use geofilter_core::world::World;
+use sha2::{Digest, Sha256};
 
-const UNREADABLE: &str = "cannot read the world data built into this binary";
+use crate::files::write_whole;
+
+const UNREADABLE: &str = "cannot read the world data";
+/// How a file of images begins. Then both, each after its length as four bytes, and the SHA-256 of all that.
+const MAGIC: &[u8] = b"GeoFilter world data 1\n";
+/// Bytes that such a file may have.
+const LONGEST: u64 = 64 * 1024 * 1024;
+
+/// What data is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Images {
+    /// Of the world: `geofilter_core::geodata::WorldImage`.
+    pub(crate) world: Cow<'static, [u8]>,
+    /// Of the autonomous systems: `geofilter_core::geodata::AsImage`.
+    pub(crate) systems: Cow<'static, [u8]>,
+}
+
+impl Images {
+    /// Those built into this binary.
+    pub(crate) const EMBEDDED: Self =
+        Self { world: Cow::Borrowed(embedded::WORLD), systems: Cow::Borrowed(embedded::ASNS) };
+
+    /// Reads what [`Images::write`] wrote; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// If it is damaged, or can't be read.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Option<Self>> {
+        let content = match fs::metadata(path) {
+            Ok(file) if file.len() > LONGEST => anyhow::bail!("it is too long"),
+            Ok(_) => fs::read(path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let (content, digest) = content.split_last_chunk::<32>().context("it is too short")?;
+        ensure!(Sha256::digest(content).as_slice() == digest, "it is damaged");
+        let mut rest = content.strip_prefix(MAGIC).context("it is something else")?;
+        let mut image = || -> anyhow::Result<Cow<'static, [u8]>> {
+            let (length, after) = rest.split_first_chunk::<4>().context("it is too short")?;
+            let length = u32::from_le_bytes(*length) as usize;
+            let (image, after) = after.split_at_checked(length).context("it is too short")?;
+            rest = after;
+            Ok(Cow::Owned(image.to_owned()))
+        };
+        Ok(Some(Self { world: image()?, systems: image()? }))
+    }
+
+    /// Writes them as a file that is whole at any moment.
+    ///
+    /// # Errors
+    /// If that fails; what was there is there.
+    pub(crate) fn write(&self, dir: &Path, name: &str) -> io::Result<()> {
+        let mut content = MAGIC.to_vec();
+        for image in [&self.world, &self.systems] {
+            let length = u32::try_from(image.len()).map_err(io::Error::other)?;
+            content.extend(length.to_le_bytes());
+            content.extend_from_slice(image);
+        }
+        let digest = Sha256::digest(&content);
+        content.extend(digest);
+        write_whole(dir, name, &content)
+    }
+
+    /// What the sources say of an address.
+    ///
+    /// # Errors
+    /// If an image is damaged.
+    pub(crate) fn lookup(
+        &self,
+        address: IpAddr,
+        corrections: &Corrections,
+    ) -> anyhow::Result<Lookup> {
+        let judged = judged_address(address);
+        let image = WorldImage::open(&self.world).context(UNREADABLE)?;
+        let said = image.says(judged).context(UNREADABLE)?;
+        let (first, last, says) = correct_one(said, judged, corrections);
+        let entry = World::entry_of(judged, says.entry());
+        let systems = AsImage::open(&self.systems);
+        let announced = systems.and_then(|systems| systems.announced_by(judged));
+        let announced = announced.context("cannot read who announces what")?;
+        let opinion = |source: &SourceInfo, country: CountryId| Opinion {
+            source: source.name.clone(),
+            country: country.code(),
+        };
+        let edition = image.edition();
+        Ok(Lookup {
+            address,
+            judged_as: (judged != address).then_some(judged),
+            country: entry.primary.code(),
+            sources: vec![
+                opinion(&edition.primary, says.primary),
+                opinion(&edition.registry, says.registry),
+            ],
+            prefix: prefix(judged, first, last),
+            asn: announced.as_ref().map(|(number, _)| number.get()),
+            as_name: announced.map(|(_, name)| name).filter(|name| !name.is_empty()),
+            hosting: entry.hosting,
+            disputed: entry.disputed(),
+            reserved: says.masked,
+        })
+    }
+}
 
 /// The world table, and the autonomous systems once an exemption or a ban names one. Who announces an address,
 /// and what each source says of it, is left in the images: as tables they would be larger than the world.
 #[derive(Debug)]
 pub(crate) struct Geo {
+    images: Images,
+    corrections: Corrections,
     edition: Edition,
     world: Arc<World>,
     systems: OnceLock<Option<AsTable>>,
@@ -26,13 +136,44 @@ pub(crate) struct Geo {
 impl Geo {
     /// The data built into this binary.
     pub(crate) fn embedded() -> anyhow::Result<Self> {
-        let image = embedded::world_image().context(UNREADABLE)?;
-        let world = image.world().context(UNREADABLE)?;
-        Ok(Self {
-            edition: image.edition().clone(),
-            world: Arc::new(world),
-            systems: OnceLock::new(),
-        })
+        Self::of(Images::EMBEDDED, Corrections::none())
+    }
+
+    /// The data in these images, corrected.
+    ///
+    /// # Errors
+    /// If they are damaged.
+    pub(crate) fn of(images: Images, corrections: Corrections) -> anyhow::Result<Self> {
+        let image = WorldImage::open(&images.world).context(UNREADABLE)?;
+        let world = match corrections == Corrections::none() {
+            true => image.world().context(UNREADABLE)?,
+            false => {
+                let says = correct(&image.sources().context(UNREADABLE)?, &corrections);
+                WorldData::new(image.edition().clone(), says).context(UNREADABLE)?.world
+            }
+        };
+        let world = Arc::new(world);
+        let edition = image.edition().clone();
+        AsImage::open(&images.systems).context("cannot read who announces what")?;
+        Ok(Self { images, corrections, edition, world, systems: OnceLock::new() })
+    }
+
+    /// What it was read from.
+    pub(crate) fn images(&self) -> &Images {
+        &self.images
+    }
+
+    /// What it was corrected by.
+    pub(crate) fn corrections(&self) -> &Corrections {
+        &self.corrections
+    }
+
+    /// What the sources say of an address.
+    ///
+    /// # Errors
+    /// If an image is damaged.
+    pub(crate) fn lookup(&self, address: IpAddr) -> anyhow::Result<Lookup> {
+        self.images.lookup(address, &self.corrections)
     }
 
     /// The table.
@@ -52,10 +193,8 @@ impl Geo {
     /// The autonomous systems.
     pub(crate) fn systems(&self) -> Option<&AsTable> {
         let systems = self.systems.get_or_init(|| {
-            embedded::asns()
-                .inspect_err(|error| {
-                    tracing::warn!(%error, "cannot read the AS data built into this binary");
-                })
+            AsTable::decode(&self.images.systems)
+                .inspect_err(|error| tracing::warn!(%error, "cannot read who announces what"))
                 .ok()
         });
         systems.as_ref()
@@ -75,9 +214,10 @@ impl Geo {
     ) -> HashMap<IpAddr, (u32, String)> {
         let addresses: Vec<IpAddr> = addresses.into_iter().collect();
         let judged = addresses.iter().copied().map(judged_address);
-        let found = embedded::as_image().and_then(|systems| systems.announced_by_all(judged));
+        let systems = AsImage::open(&self.images.systems);
+        let found = systems.and_then(|systems| systems.announced_by_all(judged));
         let found = found.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read the AS data built into this binary");
+            tracing::warn!(%error, "cannot read who announces what");
             HashMap::new()
         });
         let by = |address: IpAddr| found.get(&judged_address(address));
@@ -87,34 +227,15 @@ impl Geo {
     }
 }
 
-/// What the data built into this binary says of an address.
-pub(crate) fn lookup(address: IpAddr) -> anyhow::Result<Lookup> {
-    let judged = judged_address(address);
-    let image = embedded::world_image().context(UNREADABLE)?;
-    let (first, last, says) = image.says(judged).context(UNREADABLE)?;
-    let entry = World::entry_of(judged, says.entry());
-    let announced = embedded::as_image().and_then(|systems| systems.announced_by(judged));
-    let announced = announced.context("cannot read the AS data built into this binary")?;
-    let opinion = |source: &SourceInfo, country: CountryId| Opinion {
-        source: source.name.clone(),
-        country: country.code(),
-    };
-    let edition = image.edition();
-    Ok(Lookup {
-        address,
-        judged_as: (judged != address).then_some(judged),
-        country: entry.primary.code(),
-        sources: vec![
-            opinion(&edition.primary, says.primary),
-            opinion(&edition.registry, says.registry),
-        ],
-        prefix: prefix(judged, first, last),
-        asn: announced.as_ref().map(|(number, _)| number.get()),
-        as_name: announced.map(|(_, name)| name).filter(|name| !name.is_empty()),
-        hosting: entry.hosting,
-        disputed: entry.disputed(),
-        reserved: says.masked,
-    })
+/// What is said of an address after corrections, and around it where no other one begins.
+fn correct_one(
+    (first, last, says): (IpAddr, IpAddr, Says),
+    address: IpAddr,
+    corrections: &Corrections,
+) -> (IpAddr, IpAddr, Says) {
+    let (from, to, corrected) = corrections.layer().step(address);
+    let says = corrected.map_or(says, |country| says.corrected(country));
+    (first.max(from), last.min(to), says)
 }
 
 fn source(source: &SourceInfo) -> DataSource {
@@ -163,9 +284,30 @@ mod tests {
     }
 
     #[test]
+    fn images_are_read_as_they_were_written_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("images");
+        assert_eq!(Images::read(&path).unwrap(), None);
+        Images::EMBEDDED.write(dir.path(), "images").unwrap();
+        assert_eq!(Images::read(&path).unwrap().as_ref(), Some(&Images::EMBEDDED));
+        let written = fs::read(&path).unwrap();
+        for place in [0, 25, 30, written.len() / 2, written.len() - 1] {
+            let mut changed = written.clone();
+            changed[place] ^= 1;
+            fs::write(&path, &changed).unwrap();
+            assert!(Images::read(&path).is_err(), "{place}");
+            fs::write(&path, &written[..place]).unwrap();
+            assert!(Images::read(&path).is_err(), "{place}");
+        }
+    }
+
+    #[test]
     fn a_tunnel_is_looked_through() {
-        let inside = lookup("80.58.61.250".parse().unwrap()).unwrap();
-        let tunnel = lookup("2002:503a:3dfa::1".parse().unwrap()).unwrap();
+        let lookup = |address: &str| {
+            Images::EMBEDDED.lookup(address.parse().unwrap(), &Corrections::none()).unwrap()
+        };
+        let inside = lookup("80.58.61.250");
+        let tunnel = lookup("2002:503a:3dfa::1");
         assert_eq!(tunnel.country, inside.country);
         assert_eq!(tunnel.judged_as, Some(inside.address));
         assert_eq!(inside.judged_as, None);
@@ -177,7 +319,7 @@ mod tests {
         let addresses =
             ["80.58.61.250", "51.254.0.1", "10.0.0.1", "2001:41d0::1", "4000::1", "::1"];
         for address in addresses.map(|address| address.parse().unwrap()) {
-            let (found, entry) = (lookup(address).unwrap(), geo.world().lookup(address));
+            let (found, entry) = (geo.lookup(address).unwrap(), geo.world().lookup(address));
             assert_eq!(found.country, entry.primary.code(), "{address}");
             assert_eq!((found.hosting, found.disputed), (entry.hosting, entry.disputed()));
             let announced = geo.announced_by([address]);

@@ -8,6 +8,7 @@ mod backup;
 mod cli;
 mod detect;
 mod doctor;
+mod files;
 mod geo;
 mod logs;
 mod portal;

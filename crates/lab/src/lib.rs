@@ -24,6 +24,7 @@ pub mod container;
 pub mod crowdsec;
 pub mod disk;
 pub mod fail2ban;
+pub mod fileserver;
 pub mod firewalls;
 pub mod flood;
 pub mod generator;

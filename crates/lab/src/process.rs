@@ -107,6 +107,20 @@ impl<'a> Agent<'a> {
         Ok(kill_process(Pid::from_child(child), signal)?)
     }
 
+    /// The processes that it has started.
+    ///
+    /// # Errors
+    /// If no agent runs.
+    pub fn children(&self) -> Result<Vec<u32>> {
+        let pid = self.pid().context("no agent runs")?.as_raw_nonzero();
+        let mut children = Vec::new();
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+            let of = fs::read_to_string(thread.path().join("children"))?;
+            children.extend(of.split_whitespace().flat_map(str::parse::<u32>));
+        }
+        Ok(children)
+    }
+
     /// Runs a client command against this agent, and returns what it printed, whatever its exit code.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use geofilter_dataplane::kernel;
 use serde::{Deserialize, Serialize};
 
 use super::settings::Settings;
-use super::store::write_whole;
+use crate::files::write_whole;
 
 const FILE: &str = "baseline.json";
 

@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::evidence::Watch;
 use super::fail2ban::Bans;
+use super::geodata::{self, Geodata};
 use super::ledger::{Begun, Ledger};
 use super::log::{AttackLog, Filter, Now};
 use super::names::Asker;
@@ -22,10 +23,11 @@ use super::pbx::Ear;
 use super::scope::UsualScope;
 use super::settings::Settings;
 use super::sources::Sources;
-use super::store::{Loaded, Store};
+use super::store::Store;
 use super::{baseline, clock, plane, unsaved};
 use crate::cli;
 use crate::cli::args::Choice;
+use crate::files::Loaded;
 use crate::geo::Geo;
 
 /// How often events are drained and deadlines looked at while attached.
@@ -68,6 +70,7 @@ pub(crate) struct Engine {
     pub(super) ear: Ear,
     pub(super) bans: Bans,
     pub(super) watch: Watch,
+    pub(super) geodata: Geodata,
     /// What went wrong at the start and is worth knowing for as long as this agent runs.
     pub(super) warnings: Vec<String>,
     /// What failed by itself lately, and when it is tried again.
@@ -80,11 +83,13 @@ impl Engine {
     /// # Errors
     /// If that fails; what the kernel holds stays in force.
     pub(crate) fn start(settings: Settings, names: Asker) -> anyhow::Result<Self> {
-        let geo = Geo::embedded()?;
+        let asks = !settings.trial && settings.backend != Choice::Memory;
+        let opened = Geodata::open(&settings.state_dir, settings.geodata.clone(), asks)?;
+        let geodata::Opened { geo, geodata, warnings: unreadable } = opened;
         let store = Store::open(&settings.state_dir)?;
         let mut backend = plane::open(&settings);
         let observed = backend.observe()?;
-        let mut warnings = Vec::new();
+        let mut warnings = unreadable;
         let trial = store.on_trial();
         let last = unsaved::read(&settings.runtime_dir)
             .max(trial.peek().map(|tried| tried.last).unwrap_or_default());
@@ -128,6 +133,7 @@ impl Engine {
             ear,
             bans: Bans::default(),
             watch,
+            geodata,
             warnings,
             trouble: None,
         };
@@ -142,9 +148,10 @@ impl Engine {
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
         let mut beat = Instant::now();
         loop {
-            let job = match self.needs_beats() {
-                true => jobs.recv_timeout(beat.saturating_duration_since(Instant::now())),
-                false => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let next = if self.needs_beats() { Some(beat) } else { self.geodata.due() };
+            let job = match next {
+                Some(next) => jobs.recv_timeout(next.saturating_duration_since(Instant::now())),
+                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match job {
                 Ok(job) => {
@@ -155,6 +162,7 @@ impl Engine {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.look_after_geodata();
             self.watch.note(self.machine.dropping(clock::boot()).is_some());
             if self.needs_beats() && beat <= Instant::now() {
                 self.beat();
@@ -168,6 +176,7 @@ impl Engine {
             || self.machine.deadline().is_some()
             || self.machine.unsaved()
             || self.ledger.names.follows_any()
+            || self.geodata.runs()
     }
 
     fn beat(&mut self) {
@@ -304,6 +313,7 @@ impl Engine {
             Request::Fail2ban { ask } => answered(self.fail2ban(ask)),
             Request::Protected { address } => self.protected(address),
             Request::Evidence => self.evidence(),
+            Request::Geodata { ask } => answered(self.geodata(ask)),
             Request::Peers => answered(self.peers()),
             Request::RemovePeer { peer } => answered(self.remove_peer(peer)),
         };

@@ -23,7 +23,7 @@ use geofilter_core::world::World;
 use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
-use super::store::{Loaded, read_whole, write_whole};
+use crate::files::{Loaded, read_whole, write_whole};
 use crate::logs::calendar;
 use log::{Log, Place};
 
@@ -39,9 +39,18 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// The thread that follows the logs, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Watch {
-    logs: Option<Sender<BTreeSet<PathBuf>>>,
+    words: Option<Sender<Word>>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Word {
+    /// Follow these logs, beside those that were named before.
+    Follow(BTreeSet<PathBuf>),
+    /// Tell countries by this table.
+    JudgeBy(Arc<World>),
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +78,7 @@ impl Shared {
 impl Watch {
     /// Begins with what was saved in a directory, and goes on saving there; in none for an agent on trial.
     pub(super) fn begin(dir: Option<&Path>, world: Arc<World>) -> Self {
-        let (logs, inbox) = mpsc::channel();
+        let (words, inbox) = mpsc::channel();
         let shared = Arc::new(Shared::default());
         let (dir, saved) = shared.told().load(dir);
         let follower = Follower {
@@ -89,13 +98,22 @@ impl Watch {
         if let Err(error) = &thread {
             tracing::warn!(%error, "the logs of the PBX are not followed: no thread can be had");
         }
-        Self { logs: Some(logs), shared, thread: thread.ok() }
+        Self { words: Some(words), shared, thread: thread.ok() }
     }
 
     /// Follows these logs from now on, beside those that were named before.
     pub(super) fn follow(&self, logs: BTreeSet<PathBuf>) {
+        self.say(Word::Follow(logs));
+    }
+
+    fn say(&self, word: Word) {
         // It fails when there is no thread, which was said.
-        self.logs.as_ref().map(|sender| sender.send(logs));
+        self.words.as_ref().map(|sender| sender.send(word));
+    }
+
+    /// Tells countries by this table from now on.
+    pub(super) fn judge_by(&self, world: Arc<World>) {
+        self.say(Word::JudgeBy(world));
     }
 
     /// Whether a policy drops packets now.
@@ -127,7 +145,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.logs = None;
+        self.words = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -198,11 +216,12 @@ struct Follower {
 }
 
 impl Follower {
-    fn run(mut self, inbox: &Receiver<BTreeSet<PathBuf>>) {
+    fn run(mut self, inbox: &Receiver<Word>) {
         self.follow(self.named.clone());
         loop {
             match inbox.recv_timeout(INTERVAL) {
-                Ok(logs) => self.follow(logs),
+                Ok(Word::Follow(logs)) => self.follow(logs),
+                Ok(Word::JudgeBy(world)) => self.world = world,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }

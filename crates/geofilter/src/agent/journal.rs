@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use geofilter_core::book::{Book, Edit};
 use serde::{Deserialize, Serialize};
 
-use super::store::{aside, write_whole};
+use crate::files::{aside, write_whole};
 
 const FILE: &str = "overrides.jsonl";
 const SCHEMA: u32 = 1;

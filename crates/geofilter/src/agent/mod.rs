@@ -2,7 +2,7 @@
 //! [`place`] makes sure there is only one agent; [`store`] keeps the state on disk, and [`unsaved`] what
 //! could not be kept there; [`ledger`] is the exemptions and bans, [`fail2ban`] takes those of fail2ban, and [`names`]
 //! follows those that are host names; [`scope`] finds the ports to protect, and [`pbx`] hears whom never to cut; [`sources`] is who sends
-//! packets, [`evidence`] what the logs of the PBX tell of attempts, [`preview`] whom a policy would cut, [`change`] refuses to; [`baseline`] proves that nothing remains.
+//! packets, [`evidence`] what the logs of the PBX tell of attempts, [`preview`] whom a policy would cut, [`change`] refuses to; [`geodata`] keeps the world data current; [`baseline`] proves that nothing remains.
 
 mod baseline;
 mod change;
@@ -10,6 +10,7 @@ pub(crate) mod clock;
 mod engine;
 mod evidence;
 mod fail2ban;
+mod geodata;
 mod journal;
 mod ledger;
 mod log;
@@ -46,6 +47,7 @@ use tokio::sync::oneshot;
 use crate::cli::{self, args};
 pub(crate) use clock::wall;
 use engine::{Answer, Engine, Job};
+pub(crate) use geodata::work as work_on_geodata;
 use names::Follower;
 pub(crate) use place::take_dir;
 use place::{Listeners, Occupied};

@@ -82,7 +82,7 @@ impl Engine {
     }
 
     /// Those whom the PBX knows, and those who are connected to a port that would be judged.
-    fn parties(&self, policy: &Policy) -> Vec<Party> {
+    pub(super) fn parties(&self, policy: &Policy) -> Vec<Party> {
         let trusted = self.ear.trusted();
         let devices = trusted.into_iter().flat_map(|trusted| &trusted.devices);
         let mut parties: Vec<Party> = devices
@@ -151,7 +151,7 @@ impl Engine {
     }
 
     /// Everything that a decision depends on beside the policy, as it would be once it is in force.
-    fn with_host<T>(&mut self, ask: impl FnOnce(&Host<'_>) -> T) -> T {
+    pub(super) fn with_host<T>(&mut self, ask: impl FnOnce(&Host<'_>) -> T) -> T {
         let peers = self.peers_to_be();
         let ledger = &self.ledger;
         let now = clock::boot();

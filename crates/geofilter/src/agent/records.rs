@@ -57,3 +57,11 @@ pub(super) fn rfc3339(time: UnixTime) -> String {
     jiff::Timestamp::from_second(seconds)
         .map_or_else(|_| "never".to_owned(), |time| time.to_string())
 }
+
+/// The day of a time, in UTC.
+pub(super) fn day(time: UnixTime) -> (i16, i8, i8) {
+    let seconds = i64::try_from(time.0).unwrap_or(i64::MAX);
+    let date = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+    let date = date.to_zoned(jiff::tz::TimeZone::UTC).date();
+    (date.year(), date.month(), date.day())
+}

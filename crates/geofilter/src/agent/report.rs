@@ -14,7 +14,6 @@ use super::engine::Engine;
 use super::overrides::peer_report;
 use super::{clock, ledger, plane, records};
 use crate::cli::failed;
-use crate::geo;
 
 /// The source port of a packet changes no verdict unless it is that of a peer.
 const SOURCE_PORT: u16 = 5060;
@@ -79,7 +78,7 @@ impl Engine {
         port: Option<u16>,
         protocol: Option<Transport>,
     ) -> Reply {
-        let lookup = match geo::lookup(address) {
+        let lookup = match self.geo.lookup(address) {
             Ok(lookup) => lookup,
             Err(error) => return Reply::Error(failed(format!("{error:#}"))),
         };

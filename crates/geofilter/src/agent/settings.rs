@@ -11,6 +11,7 @@ use geofilter_dataplane::kernel;
 use geofilter_portal::sandbox::User;
 use serde::Deserialize;
 
+use crate::agent::geodata::Wishes;
 use crate::agent::place::check_privileges;
 use crate::cli::args::{Choice, Place};
 use crate::detect::Manager;
@@ -34,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) nameservers: Vec<SocketAddr>,
     /// Who the portal runs as, if there is one: it has a socket of its own.
     pub(crate) portal: Option<User>,
+    /// Where world data comes from.
+    pub(crate) geodata: Wishes,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -48,6 +51,8 @@ struct Config {
     #[serde(default)]
     nameservers: Vec<SocketAddr>,
     portal: Option<Portal>,
+    #[serde(default)]
+    geodata: Wishes,
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,6 +149,7 @@ impl Settings {
             manager,
             nameservers: config.nameservers,
             portal,
+            geodata: config.geodata,
         })
     }
 
@@ -159,6 +165,7 @@ impl Settings {
             manager: None,
             nameservers: Vec::new(),
             portal: None,
+            geodata: Wishes::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use geofilter_core::desired::Generation;
 
-use super::store::write_whole;
+use crate::files::write_whole;
 
 const FILE: &str = "generation";
 

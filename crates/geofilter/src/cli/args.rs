@@ -233,6 +233,20 @@ pub(crate) enum Portal {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Ranges and countries as CSV, a MaxMind DB, IPFire's database, or delegated statistics; also compressed by
+    /// gzip or xz. Of several files the last one counts where they speak of the same.
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The locations that the networks in files of GeoLite2 refer to.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) locations: Option<PathBuf>,
+    /// What to call the source; without it, what the first file is called.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PortalReset {
     /// The operator's name.
     pub(crate) name: String,
@@ -551,6 +565,23 @@ pub(crate) struct Saved {
 pub(crate) enum Geodb {
     /// Show which data is in use, and whose it is
     Status,
+    /// Ask the sources for newer data, and use it unless it differs too much
+    ///
+    /// The agent fetches it, compares it with what is in use, and changes the kernel's table in one step. It does so by
+    /// itself once a day. What differs too much, or would cut a trunk or a registered device, is held until it is approved: exit
+    /// code 3.
+    Update,
+    /// Take the countries of files of this host, instead of a source's
+    ///
+    /// They are compared with what is in use as any update is.
+    Import(Import),
+    /// Use the data that is held because it differs too much
+    Approve,
+    /// Use the data that was in use before
+    Rollback,
+    /// What the agent starts to fetch data.
+    #[command(hide = true)]
+    Work,
     /// Show what the data says of an address
     Lookup {
         /// The address.

@@ -27,6 +27,7 @@ pub(super) fn run(args: &args::Log, global: &Global) -> Outcome {
             | Reply::Why(_)
             | Reply::Preview(_)
             | Reply::Sources(_)
+            | Reply::Geodata(_)
             | Reply::Records(_)
             | Reply::Noted(_)
             | Reply::Protected(_)

@@ -19,6 +19,7 @@ mod recommend;
 pub(crate) mod render;
 mod render_detect;
 mod render_doctor;
+mod render_geodb;
 pub(crate) mod render_preview;
 mod render_preview_log;
 mod render_recommend;
@@ -40,7 +41,7 @@ use geofilter_core::wire::{Document, Failure, FailureKind, Request};
 use serde::Serialize;
 use tracing::Level;
 
-use args::{Command, Geodb, Global, Line, Portal};
+use args::{Command, Global, Line, Portal};
 use render::Style;
 
 /// What a command does when it can't do its work.
@@ -124,8 +125,7 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Doctor(doctor) => doctor::run(&doctor, global),
         Command::Backup(saved) => state::backup(&saved, global),
         Command::Restore(saved) => state::restore(&saved, global),
-        Command::Geodb(Geodb::Status) => geodb::status(global),
-        Command::Geodb(Geodb::Lookup { address }) => geodb::lookup(address, global),
+        Command::Geodb(command) => geodb::run(command, global),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { dir } => manual::man(dir.as_deref()),
     }

@@ -285,18 +285,6 @@ pub(crate) fn lookup(lookup: &Lookup, style: Style) -> String {
     text
 }
 
-/// `geodb status`.
-pub(crate) fn data(data: &Data, _style: Style) -> String {
-    let mut text = String::new();
-    for source in &data.sources {
-        row(&mut text, "Source", &format!("{} {}", source.name, source.date));
-        row(&mut text, "", &format!("{} ({})", source.credit, source.licence));
-        row(&mut text, "", &source.link);
-    }
-    row(&mut text, "Ranges", &format!("{} IPv4, {} IPv6", data.ipv4_ranges, data.ipv6_ranges));
-    text
-}
-
 /// One line of `log`.
 pub(crate) fn entry(entry: &LogEntry, style: Style) -> String {
     let time = entry.time.parse::<jiff::Timestamp>().map_or_else(

@@ -1,0 +1,194 @@
+//! [`Wishes`]: which sources the administrator wants world data from, in the configuration's `[geodata]`.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::BufReader;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use geofilter_core::geodata::corrections::Corrections;
+use geofilter_update::Patience;
+use geofilter_update::sources::{Day, Known, Part, Place, Source};
+use serde::Deserialize;
+use serde::de::{Deserializer, IntoDeserializer};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Wishes {
+    /// Hours between two updates that nobody asks for; 0 for none.
+    pub(crate) every_hours: u64,
+    /// The source of countries that decides; `kept` for what is in use.
+    #[serde(deserialize_with = "known_or_kept")]
+    primary: Option<Known>,
+    /// The second opinion, in the same way.
+    #[serde(deserialize_with = "known_or_kept")]
+    second: Option<Known>,
+    /// Who announces what, in the same way.
+    #[serde(deserialize_with = "known_or_kept")]
+    systems: Option<Known>,
+    /// What kinds of networks those are; `kept` for the list and the names that come with the program.
+    #[serde(deserialize_with = "known_or_kept")]
+    classes: Option<Known>,
+    /// What the administrator knows better than all of them: `prefix,country` a line.
+    corrections: Option<PathBuf>,
+    /// Addresses that must be judged as they are now, or new data is held.
+    pub(crate) canaries: Vec<IpAddr>,
+    maxmind: Option<Maxmind>,
+    ipinfo: Option<Ipinfo>,
+    /// Where a source is instead of where its owner has it: a mirror. All of its files, in order.
+    mirrors: HashMap<Known, Vec<String>>,
+    /// How long is waited for servers.
+    pub(crate) patience: Patience,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Maxmind {
+    account: u64,
+    licence_key_file: PathBuf,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Ipinfo {
+    token_file: PathBuf,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            every_hours: 24,
+            primary: Some(Known::DbipLite),
+            second: Some(Known::Rir),
+            systems: Some(Known::Iptoasn),
+            classes: None,
+            corrections: None,
+            canaries: Vec::new(),
+            maxmind: None,
+            ipinfo: None,
+            mirrors: HashMap::new(),
+            patience: Patience::default(),
+        }
+    }
+}
+
+impl Wishes {
+    /// What the administrator knows better, as it is written now.
+    ///
+    /// # Errors
+    /// If the file can't be read, or makes no sense.
+    pub(crate) fn corrections(&self) -> anyhow::Result<Corrections> {
+        let Some(path) = &self.corrections else { return Ok(Corrections::none()) };
+        let unusable = || format!("cannot use {}", path.display());
+        let file = fs::File::open(path).with_context(unusable)?;
+        Corrections::parse(BufReader::new(file)).with_context(unusable)
+    }
+
+    /// The sources on that day, with the secrets that they ask for.
+    ///
+    /// # Errors
+    /// If a source can't be what it is named for, or its key can't be read.
+    pub(crate) fn sources(&self, today: Day) -> anyhow::Result<Vec<(Part, Source)>> {
+        let wanted = [
+            (Part::Primary, self.primary),
+            (Part::Second, self.second),
+            (Part::Systems, self.systems),
+            (Part::Classes, self.classes),
+        ];
+        let wanted = wanted.into_iter().filter_map(|(part, known)| Some((part, known?)));
+        wanted.map(|(part, known)| Ok((part, self.source(part, known, today)?))).collect()
+    }
+
+    fn source(&self, part: Part, known: Known, today: Day) -> anyhow::Result<Source> {
+        let fits = match known {
+            Known::Iptoasn => part == Part::Systems,
+            Known::AsMetadata => part == Part::Classes,
+            Known::IpinfoLite | Known::Ipfire => part != Part::Classes,
+            Known::DbipLite | Known::Maxmind | Known::Rir => {
+                matches!(part, Part::Primary | Part::Second)
+            }
+        };
+        ensure!(
+            fits,
+            "[geodata] names a source for what it has nothing of: countries, autonomous systems, or kinds of these"
+        );
+        let mut source = known.source(today);
+        if let Some(urls) = self.mirrors.get(&known) {
+            let digest = source.places.first().and_then(|place| place.digest);
+            let place = |url: &String| Place { urls: vec![url.clone()], digest };
+            source.places = urls.iter().map(place).collect();
+        }
+        match known {
+            Known::Maxmind => {
+                let Some(Maxmind { account, licence_key_file }) = &self.maxmind else {
+                    bail!("GeoLite2 needs `[geodata.maxmind] account` and `licence-key-file`");
+                };
+                let key = secret(licence_key_file)?;
+                source.authorization =
+                    Some(("authorization".to_owned(), basic(&account.to_string(), &key)));
+            }
+            Known::IpinfoLite => {
+                let Some(Ipinfo { token_file }) = &self.ipinfo else {
+                    bail!("IPinfo Lite needs `[geodata.ipinfo] token-file`");
+                };
+                let bearer = format!("Bearer {}", secret(token_file)?);
+                source.authorization = Some(("authorization".to_owned(), bearer));
+            }
+            Known::DbipLite | Known::Rir | Known::Ipfire | Known::Iptoasn | Known::AsMetadata => {}
+        }
+        Ok(source)
+    }
+}
+
+fn known_or_kept<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Known>, D::Error> {
+    match String::deserialize(from)?.as_str() {
+        "kept" => Ok(None),
+        name => Known::deserialize(name.into_deserializer()).map(Some),
+    }
+}
+
+fn secret(file: &Path) -> anyhow::Result<String> {
+    let text = fs::read_to_string(file)
+        .with_context(|| format!("cannot read the key {}", file.display()))?;
+    let text = text.trim();
+    ensure!(
+        !text.is_empty() && text.chars().all(|letter| letter.is_ascii_graphic()),
+        "{} has no key in it: one word is expected",
+        file.display()
+    );
+    Ok(text.to_owned())
+}
+
+/// RFC 7617.
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", data_encoding::BASE64.encode(format!("{user}:{password}").as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Day = (2026, 11, 29);
+
+    #[test]
+    fn who_asks_for_a_key_is_refused_without_one() {
+        let wishes = |text: &str| toml::from_str::<Wishes>(text).unwrap();
+        assert!(Wishes::default().sources(DAY).is_ok());
+        let without = wishes("primary = 'maxmind'").sources(DAY).unwrap_err().to_string();
+        assert!(without.contains("licence-key-file"), "{without}");
+        let wrong = wishes("systems = 'dbip-lite'").sources(DAY).unwrap_err().to_string();
+        assert!(wrong.contains("nothing of"), "{wrong}");
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("key");
+        fs::write(&key, "sesame\n").unwrap();
+        let text = format!(
+            "primary = 'maxmind'\n[maxmind]\naccount = 7\nlicence-key-file = '{}'",
+            key.display()
+        );
+        let sources = wishes(&text).sources(DAY).unwrap();
+        let (_, value) = sources[0].1.authorization.clone().unwrap();
+        assert_eq!(value, "Basic NzpzZXNhbWU=");
+    }
+}
