@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use geofilter_lab::browser::Browser;
 use geofilter_lab::disk::SmallDisk;
+use geofilter_lab::images::{data_folder, read};
 use geofilter_lab::portal::{Client, HOST, Portal, Scene};
 use serde_json::{Value, json};
 
@@ -308,4 +309,51 @@ fn go(scene: &mut Scene<'_>) {
     assert!(!scene.reached());
     does("click", &["Keep"]);
     does("sees", &["Protected: only 1 country may call"]);
+}
+
+#[test]
+fn the_country_data_is_seen_and_looked_after_on_the_page() {
+    with_scene(|scene| {
+        let mut ana = scene.portal.first_operator().unwrap();
+        let eva = scene.portal.operator(&ana, "Eva", "viewer").unwrap();
+        let path = format!("{HOST}/geodata");
+        let state = eva.read(&path).unwrap();
+        assert_eq!((&state["embedded"], &state["previous"]), (&json!(true), &Value::Null));
+        assert!(state["sources"][0]["credit"].as_str().unwrap().contains("DB-IP"), "{state}");
+        for deed in ["update", "approve", "rollback"] {
+            let asked = |client: &Client<'_>| {
+                client.send("POST", &format!("{path}/{deed}"), None).unwrap().status
+            };
+            assert_eq!(asked(&eva), 403, "{deed}");
+            if deed != "update" {
+                assert_eq!(asked(&ana), 409, "there is nothing for {deed}");
+            }
+        }
+
+        // Root imports files, and an operator takes that back.
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mine.csv");
+        let family = |family: &str| {
+            read(&data_folder(), &format!("dbip-country-lite-2026-10-{family}.csv.zst")).unwrap()
+        };
+        fs::write(&file, [family("v4"), family("v6")].concat()).unwrap();
+        scene.agent.json(&["geodb", "import", file.to_str().unwrap()]).unwrap();
+        let mut browser = Browser::open(scene.portal.namespace()).unwrap();
+        let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
+        does("open", &[&scene.portal.url]);
+        does("fill", &["Name", "Ana Popescu"]);
+        does("fill", &["Password", "correct horse battery"]);
+        does("click", &["Sign in"]);
+        does("go", &["Settings"]);
+        does("sees", &["mine.csv"]);
+        browser.shoot("country-data").unwrap();
+        let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
+        does("click", &["Use the data from before"]);
+        does("loses", &["mine.csv"]);
+        does("sees", &["IP Geolocation by DB-IP"]);
+        ana.sign_in().unwrap();
+        assert_eq!(ana.read(&path).unwrap()["sources"], state["sources"]);
+        let audit = ana.read("/api/v1/audit").unwrap().to_string();
+        assert!(audit.contains("roll back world data"), "{audit}");
+    });
 }

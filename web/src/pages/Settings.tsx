@@ -7,6 +7,7 @@ import { type Language, languages, useWords } from "../words";
 import { Notices } from "./Notices";
 import { Operators, Tokens } from "./People";
 import { SecondFactor } from "./SecondFactor";
+import { WorldData } from "./WorldData";
 
 export function Settings() {
   const { words } = useWords();
@@ -15,6 +16,7 @@ export function Settings() {
     <div className="stack">
       <h1>{words.settings.title}</h1>
       <Appearance />
+      <WorldData />
       <section className="card stack">
         <h2>{words.settings.you}</h2>
         <p>

@@ -455,6 +455,22 @@ export const en = {
     from: (logs: string) => `Counted from ${logs}.`,
     print: "Print",
   },
+  geodata: {
+    title: "Country data",
+    embedded: "This is the data that came with the program.",
+    held: "Newer data differs so much that it is not used before somebody approves:",
+    update: "Look for newer data",
+    approve: "Use it",
+    rollback: "Use the data from before",
+    fetching: (source: string, kilobytes: string) => `Fetching ${source}: ${kilobytes} kB`,
+    making: "Building the table",
+    outcome: {
+      used: (time: string) => `Updated ${time}`,
+      same: (time: string) => `Nothing was new ${time}`,
+      held: (time: string) => `Held ${time}`,
+      failed: (time: string) => `The update failed ${time}. The data in use stays so.`,
+    },
+  },
   settings: {
     title: "Settings",
     language: "Language",

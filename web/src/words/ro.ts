@@ -462,6 +462,22 @@ export const ro: Words = {
     from: (logs) => `Numărate din ${logs}.`,
     print: "Tipărește",
   },
+  geodata: {
+    title: "Datele despre țări",
+    embedded: "Acestea sunt datele venite cu programul.",
+    held: "Datele mai noi diferă atât de mult încât nu se folosesc înainte să le aprobe cineva:",
+    update: "Caută date mai noi",
+    approve: "Folosește-le",
+    rollback: "Folosește datele de dinainte",
+    fetching: (source, kilobytes) => `Se descarcă ${source}: ${kilobytes} kB`,
+    making: "Se construiește tabelul",
+    outcome: {
+      used: (time) => `Actualizate ${time}`,
+      same: (time) => `Nimic nou ${time}`,
+      held: (time) => `Reținute ${time}`,
+      failed: (time) => `Actualizarea a eșuat ${time}. Datele folosite rămân.`,
+    },
+  },
   settings: {
     title: "Setări",
     language: "Limba",

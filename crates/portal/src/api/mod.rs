@@ -7,6 +7,7 @@ mod audit;
 mod choices;
 mod countries;
 mod export;
+mod geodata;
 mod history;
 mod hosts;
 mod live;
@@ -112,6 +113,10 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(hosts::why))
         .routes(routes!(hosts::sources))
         .routes(routes!(hosts::evidence))
+        .routes(routes!(geodata::geodata))
+        .routes(routes!(geodata::update))
+        .routes(routes!(geodata::approve))
+        .routes(routes!(geodata::rollback))
         .routes(routes!(live::log))
         .routes(routes!(live::events))
         .routes(routes!(records::exemptions, records::exempt, records::end_exemption))
