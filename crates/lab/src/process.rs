@@ -22,6 +22,7 @@ pub struct Agent<'a> {
     namespace: &'a Namespace,
     folder: TempDir,
     words: Vec<String>,
+    environment: Vec<(String, String)>,
     /// What its kernel lacks.
     lacks: Option<&'static str>,
     running: Option<Child>,
@@ -47,7 +48,14 @@ impl<'a> Agent<'a> {
         // The portal's user passes through.
         let passable = Permissions::from_mode(0o755);
         let folder = tempfile::Builder::new().prefix("gf").permissions(passable).tempdir()?;
-        let mut agent = Self { namespace, folder, words: Vec::new(), lacks: None, running: None };
+        let mut agent = Self {
+            namespace,
+            folder,
+            words: Vec::new(),
+            environment: Vec::new(),
+            lacks: None,
+            running: None,
+        };
         agent.with_words(words);
         Ok(agent)
     }
@@ -57,6 +65,12 @@ impl<'a> Agent<'a> {
         let word = |word: &&str| if *word == "clsact" { "tc" } else { *word }.to_owned();
         self.words = words.iter().map(word).collect();
         self.lacks = words.contains(&"clsact").then_some("no-tcx");
+        self
+    }
+
+    /// Has it started with this in its environment from now on.
+    pub fn with_environment(&mut self, name: &str, value: &str) -> &mut Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -72,6 +86,7 @@ impl<'a> Agent<'a> {
         let armed = format!("@{}", path(&self.armed_file()));
         let faults: Vec<&str> = self.lacks.into_iter().chain(fault).chain([&*armed]).collect();
         command.env("GEOFILTER_FAULT", faults.join(","));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let log = fs::File::options().create(true).append(true).open(self.log_file())?;
         command.stdout(Stdio::null()).stderr(log).stdin(Stdio::null());
         self.running = Some(self.namespace.inside(move || command.spawn())??);

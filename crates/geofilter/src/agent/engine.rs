@@ -21,6 +21,7 @@ use super::log::{AttackLog, Filter, Now};
 use super::names::Asker;
 use super::pbx::Ear;
 use super::scope::UsualScope;
+use super::service::{Pulse, ROUND};
 use super::settings::Settings;
 use super::sources::Sources;
 use super::store::Store;
@@ -37,11 +38,18 @@ const REST: Duration = Duration::from_secs(1);
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// A request with the way back to whoever asked.
+/// What the engine is to do.
 #[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) request: Request,
-    pub(crate) answer: oneshot::Sender<Answer>,
+pub(crate) enum Job {
+    /// To answer somebody.
+    Answer {
+        /// What is asked.
+        request: Request,
+        /// The way back.
+        answer: oneshot::Sender<Answer>,
+    },
+    /// To go by what the configuration says now.
+    Reload(Box<Settings>),
 }
 
 /// What is sent back.
@@ -75,6 +83,8 @@ pub(crate) struct Engine {
     pub(super) warnings: Vec<String>,
     /// What failed by itself lately, and when it is tried again.
     pub(super) trouble: Option<(String, Instant)>,
+    /// By which it is seen to work.
+    pulse: Pulse,
 }
 
 impl Engine {
@@ -82,7 +92,7 @@ impl Engine {
     ///
     /// # Errors
     /// If that fails; what the kernel holds stays in force.
-    pub(crate) fn start(settings: Settings, names: Asker) -> anyhow::Result<Self> {
+    pub(crate) fn start(settings: Settings, names: Asker, pulse: Pulse) -> anyhow::Result<Self> {
         let asks = !settings.trial && settings.backend != Choice::Memory;
         let opened = Geodata::open(&settings.state_dir, settings.geodata.clone(), asks)?;
         let geodata::Opened { geo, geodata, warnings: unreadable } = opened;
@@ -136,6 +146,7 @@ impl Engine {
             geodata,
             warnings,
             trouble: None,
+            pulse,
         };
         engine.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         if let Some(error) = engine.drive(effect)?.unsaved {
@@ -148,17 +159,19 @@ impl Engine {
     pub(crate) fn run(mut self, jobs: &Receiver<Job>) {
         let mut beat = Instant::now();
         loop {
-            let next = if self.needs_beats() { Some(beat) } else { self.geodata.due() };
-            let job = match next {
-                Some(next) => jobs.recv_timeout(next.saturating_duration_since(Instant::now())),
-                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            self.pulse.beat();
+            let rest = match self.needs_beats() {
+                true => beat.saturating_duration_since(Instant::now()),
+                false => ROUND,
             };
+            let job = jobs.recv_timeout(rest);
             match job {
-                Ok(job) => {
-                    let answer = self.answer(job.request);
+                Ok(Job::Answer { request, answer: back }) => {
+                    let answer = self.answer(request);
                     // It fails when the client has gone away.
-                    let _ = job.answer.send(answer);
+                    let _ = back.send(answer);
                 }
+                Ok(Job::Reload(settings)) => self.reload(*settings),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -169,6 +182,19 @@ impl Engine {
                 beat = Instant::now() + BEAT;
             }
         }
+    }
+
+    /// Goes by other settings from now on, as far as that needs no restart.
+    fn reload(&mut self, settings: Settings) {
+        if settings.manager != self.settings.manager {
+            self.ear = Ear::new(settings.manager.clone());
+            self.settings.manager = settings.manager;
+        }
+        self.settings.geodata = settings.geodata.clone();
+        if let Err(failure) = self.wish(settings.geodata) {
+            self.note_trouble(failure.message);
+        }
+        tracing::info!("the configuration was read anew, and is in force");
     }
 
     fn needs_beats(&self) -> bool {

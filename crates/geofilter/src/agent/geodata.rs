@@ -71,6 +71,8 @@ struct Last {
 pub(super) struct Geodata {
     folder: PathBuf,
     wishes: Wishes,
+    /// Whether it asks by itself.
+    asks: bool,
     notes: Notes,
     /// When the sources are asked by themselves.
     due: Option<Instant>,
@@ -129,13 +131,8 @@ impl Geodata {
         };
         let due = asks.then(|| first_turn(&wishes, notes.last.as_ref())).flatten();
         let geodata =
-            Self { folder, wishes, notes, due, worker: None, running: Running::default() };
+            Self { folder, wishes, asks, notes, due, worker: None, running: Running::default() };
         Ok(Opened { geo, geodata, warnings })
-    }
-
-    /// When something is to be done without being asked, at the latest.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.due
     }
 
     /// Whether an update runs.
@@ -241,6 +238,18 @@ impl Engine {
             GeodataAsk::Rollback => self.roll_back()?,
         }
         Ok(Reply::Geodata(Box::new(self.geodata_state())))
+    }
+
+    /// Goes by other wishes from now on: its turns, sources and corrections.
+    ///
+    /// # Errors
+    /// If what it is corrected by can't be used.
+    pub(super) fn wish(&mut self, wishes: Wishes) -> Result<(), Failure> {
+        if wishes.every_hours != self.geodata.wishes.every_hours && self.geodata.asks {
+            self.geodata.due = first_turn(&wishes, self.geodata.notes.last.as_ref());
+        }
+        self.geodata.wishes = wishes;
+        self.correct_anew()
     }
 
     /// Corrects what is in use by what the administrator has written since.

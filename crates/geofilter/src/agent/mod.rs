@@ -25,6 +25,7 @@ mod records;
 mod report;
 mod resolver;
 mod scope;
+mod service;
 mod settings;
 mod sip;
 mod socket;
@@ -51,7 +52,9 @@ pub(crate) use geodata::work as work_on_geodata;
 use names::Follower;
 pub(crate) use place::take_dir;
 use place::{Listeners, Occupied};
-pub(crate) use settings::{Settings, folders, manager};
+use sd_notify::NotifyState;
+use service::Pulse;
+pub(crate) use settings::{Settings, check, folders, manager};
 use socket::Door;
 pub(crate) use store::renumber;
 
@@ -73,10 +76,11 @@ pub(crate) fn run(args: args::Agent) -> Result<(), Failure> {
             "the agent is ready"
         );
     };
+    let read = args.clone();
     let result = Settings::new(args.place, args.config.as_deref()).and_then(|settings| {
-        let agent = Agent::start(settings)?;
+        let agent = Agent { read: Some(read), ..Agent::start(settings)? };
         ready(agent.settings());
-        agent.until_told(Hangup::Ignored).end()
+        agent.until_told(Hangup::Reloads).end()
     });
     result.map_err(|error| cli::failed(format!("{error:#}")))
 }
@@ -84,13 +88,17 @@ pub(crate) fn run(args: args::Agent) -> Result<(), Failure> {
 /// What a terminal that closes means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hangup {
-    Ignored,
+    /// The configuration is read anew.
+    Reloads,
+    /// The agent ends.
     Ends,
 }
 
 /// An agent that runs.
 pub(crate) struct Agent {
     settings: Settings,
+    /// What it was told when it was started, to be read anew.
+    read: Option<args::Agent>,
     runtime: Runtime,
     jobs: mpsc::Sender<Job>,
     engine: JoinHandle<()>,
@@ -99,6 +107,7 @@ pub(crate) struct Agent {
     doors: Vec<(Door, UnixListener)>,
     signals: Signals,
     follower: Follower,
+    pulse: Pulse,
     occupied: Occupied,
 }
 
@@ -121,7 +130,7 @@ impl Signals {
     }
 
     /// The signal that tells the agent to end.
-    async fn told(&mut self, hangup: Hangup) -> &'static str {
+    async fn told(&mut self, hangup: Hangup, reload: impl Fn()) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
@@ -129,7 +138,7 @@ impl Signals {
                 _ = self.quit.recv() => return "SIGQUIT",
                 _ = self.hangup.recv() => match hangup {
                     Hangup::Ends => return "SIGHUP",
-                    Hangup::Ignored => tracing::info!("SIGHUP changes nothing"),
+                    Hangup::Reloads => reload(),
                 },
             }
         }
@@ -143,8 +152,10 @@ impl Agent {
         let (settings, occupied, listeners) = Occupied::occupy(settings)?;
         let with = settings.clone();
         let (asker, follower) = names::link();
-        Self::serve(settings, occupied, listeners, follower, move || {
-            let engine = Engine::start(with, asker)?;
+        let pulse = Pulse::new();
+        let beating = pulse.clone();
+        Self::serve(settings, occupied, listeners, follower, pulse, move || {
+            let engine = Engine::start(with, asker, beating)?;
             Ok(move |inbox: &mpsc::Receiver<Job>| engine.run(inbox))
         })
     }
@@ -155,6 +166,7 @@ impl Agent {
         occupied: Occupied,
         listeners: Listeners,
         follower: Follower,
+        pulse: Pulse,
         start: impl FnOnce() -> anyhow::Result<Run> + Send + 'static,
     ) -> anyhow::Result<Self> {
         let runtime = Builder::new_current_thread()
@@ -185,7 +197,20 @@ impl Agent {
             .spawn(work)
             .context("cannot start a thread")?;
         begun.recv().context("the engine ended in a panic")??;
-        Ok(Self { settings, runtime, jobs, engine, alive, doors, signals, follower, occupied })
+        let read = None;
+        Ok(Self {
+            settings,
+            read,
+            runtime,
+            jobs,
+            engine,
+            alive,
+            doors,
+            signals,
+            follower,
+            pulse,
+            occupied,
+        })
     }
 
     /// What it was started with.
@@ -201,16 +226,20 @@ impl Agent {
     /// Serves clients until a signal tells it to end, or the engine ends by itself.
     pub(crate) fn until_told(mut self, hangup: Hangup) -> Ending {
         let following = self.follower.run(self.settings.nameservers.clone());
+        let reload = || reload(&self.settings, self.read.as_ref(), &self.jobs);
+        service::tell(&[NotifyState::Ready]);
         self.runtime.block_on(async {
             tokio::spawn(following);
+            tokio::spawn(service::watch(self.pulse));
             for (door, listener) in self.doors {
                 tokio::spawn(socket::serve(door, listener, self.jobs.clone()));
             }
             tokio::select! {
-                signal = self.signals.told(hangup) => tracing::info!("told to end by {signal}"),
+                signal = self.signals.told(hangup, reload) => tracing::info!("told to end by {signal}"),
                 _ = &mut self.alive => {}
             }
         });
+        service::tell(&[NotifyState::Stopping]);
         // Whoever is still connected is cut off, so that no client changes anything from here on.
         drop(self.runtime);
         Ending {
@@ -230,6 +259,31 @@ impl Agent {
             occupied: self.occupied,
         }
     }
+}
+
+/// Reads the configuration anew. What makes no sense changes nothing; what needs a restart is said to.
+fn reload(now: &Settings, read: Option<&args::Agent>, jobs: &mpsc::Sender<Job>) {
+    let Some(args::Agent { config, place }) = read.cloned() else { return };
+    if let Ok(time) = NotifyState::monotonic_usec_now() {
+        service::tell(&[NotifyState::Reloading, time]);
+    }
+    match Settings::new(place, config.as_deref()) {
+        Ok(new) => {
+            let fixed = now.fixed_beside(&new);
+            if !fixed.is_empty() {
+                tracing::warn!(
+                    needs = fixed.join(", "),
+                    "what was changed of these holds after a restart of the agent"
+                );
+            }
+            // The engine may just end.
+            let _ = jobs.send(Job::Reload(Box::new(new)));
+        }
+        Err(error) => tracing::error!(
+            "the configuration was not read anew, and what was in force is: {error:#}"
+        ),
+    }
+    service::tell(&[NotifyState::Ready]);
 }
 
 /// An agent that serves clients no more.
@@ -262,7 +316,7 @@ impl Ending {
         drop(self.jobs);
         let reverted = match self.engine.join() {
             Ok(()) => reverted,
-            Err(_) => Engine::start(self.settings, names::link().0)
+            Err(_) => Engine::start(self.settings, names::link().0, Pulse::new())
                 .map_err(|error| cli::failed(format!("{error:#}")))
                 .and_then(|mut engine| reply(engine.answer(Request::Off))),
         };
@@ -273,7 +327,7 @@ impl Ending {
 
 fn ask(jobs: &mpsc::Sender<Job>, request: Request) -> Result<Reply, Failure> {
     let (answer, answered) = oneshot::channel();
-    jobs.send(Job { request, answer }).map_err(|_| ended())?;
+    jobs.send(Job::Answer { request, answer }).map_err(|_| ended())?;
     reply(answered.blocking_recv().map_err(|_| ended())?)
 }
 
@@ -308,7 +362,7 @@ mod tests {
                 }
             })
         };
-        Agent::serve(settings, occupied, listeners, names::link().1, start).unwrap()
+        Agent::serve(settings, occupied, listeners, names::link().1, Pulse::new(), start).unwrap()
     }
 
     #[test]
@@ -316,7 +370,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let agent = doomed(dir.path());
         assert!(agent.ask(Request::Status).is_err());
-        let error = agent.until_told(Hangup::Ignored).end().unwrap_err();
+        let error = agent.until_told(Hangup::Reloads).end().unwrap_err();
         assert!(error.to_string().contains("panic"), "{error}");
         assert!(!dir.path().join("run").exists());
     }

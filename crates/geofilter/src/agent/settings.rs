@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use geofilter_core::decide::LocalSources;
 use geofilter_dataplane::interfaces::{self, Interface};
 use geofilter_dataplane::kernel;
@@ -18,6 +18,8 @@ use crate::detect::Manager;
 
 const STATE_DIR: &str = "/var/lib/geofilter";
 const RUNTIME_DIR: &str = "/run/geofilter";
+/// The newest form of the file that is known.
+const SCHEMA: u32 = 1;
 
 /// What an agent needs to know to start.
 #[derive(Debug, Clone)]
@@ -42,6 +44,9 @@ pub(crate) struct Settings {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Config {
+    /// The form of the file.
+    #[serde(default)]
+    schema: Option<u32>,
     state_dir: Option<PathBuf>,
     runtime_dir: Option<PathBuf>,
     #[serde(default)]
@@ -53,6 +58,12 @@ struct Config {
     portal: Option<Portal>,
     #[serde(default)]
     geodata: Wishes,
+}
+
+/// What can be read of any form of it.
+#[derive(Debug, Deserialize)]
+struct Version {
+    schema: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -169,6 +180,19 @@ impl Settings {
         }
     }
 
+    /// What other settings change that holds after a restart alone.
+    pub(crate) fn fixed_beside(&self, new: &Self) -> Vec<&'static str> {
+        let changed = [
+            ("state-dir", self.state_dir != new.state_dir),
+            ("runtime-dir", self.runtime_dir != new.runtime_dir),
+            ("interfaces", self.names() != new.names()),
+            ("backend", self.backend != new.backend),
+            ("nameservers", self.nameservers != new.nameservers),
+            ("portal", self.portal != new.portal),
+        ];
+        changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+    }
+
     /// Where clients reach this agent.
     pub(crate) fn socket(&self) -> PathBuf {
         self.runtime_dir.join("agent.sock")
@@ -202,8 +226,43 @@ fn folder(named: Option<PathBuf>, default: &str) -> PathBuf {
 fn read(path: &Path) -> anyhow::Result<Config> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    toml::from_str(&text)
-        .with_context(|| format!("cannot use the configuration {}", path.display()))
+    let unusable = || format!("cannot use the configuration {}", path.display());
+    if let Ok(Version { schema: Some(newer) }) = toml::from_str(&text)
+        && newer > SCHEMA
+    {
+        return Err(anyhow!("it has schema {newer}, and this geofilter knows only {SCHEMA}"))
+            .with_context(unusable);
+    }
+    let config: Config = toml::from_str(&text).with_context(unusable)?;
+    match config.schema {
+        None | Some(SCHEMA) => Ok(config),
+        Some(schema) => Err(anyhow!("there is no schema {schema}")).with_context(unusable),
+    }
+}
+
+/// All that is wrong with a configuration, as far as it can be told on this host now.
+pub(crate) fn check(path: &Path) -> Vec<String> {
+    let config = match read(path) {
+        Ok(config) => config,
+        Err(error) => return vec![format!("{error:#}")],
+    };
+    let portal = config.portal.as_ref().map(|portal| User::named(&portal.user)).transpose();
+    let manager = config.manager().map(|manager| manager.map(|it| it.secret_file));
+    let secret = manager.and_then(|secret| {
+        secret.map(fs::metadata).transpose().context("cannot read `ami-secret-file`")
+    });
+    let interfaces = interfaces::select(&config.interfaces, &[]);
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let today = (today.year(), today.month(), today.day());
+    let checked: [anyhow::Result<()>; 5] = [
+        portal.map(drop).map_err(Into::into),
+        secret.map(drop),
+        interfaces.map(drop).map_err(Into::into),
+        config.geodata.sources(today).map(drop),
+        config.geodata.corrections().map(drop),
+    ];
+    let wrong = checked.into_iter().filter_map(Result::err);
+    wrong.map(|error| format!("{error:#}")).collect()
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ impl Connection {
         let (answer, answered) = oneshot::channel();
         // Held until it is answered, by an engine that takes one after the other.
         let asking = self.asking.acquire().await;
-        let asked = asking.is_ok() && self.jobs.send(Job { request, answer }).is_ok();
+        let asked = asking.is_ok() && self.jobs.send(Job::Answer { request, answer }).is_ok();
         let answered = answered.await;
         drop(asking);
         match answered {

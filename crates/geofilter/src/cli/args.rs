@@ -124,6 +124,8 @@ pub(crate) enum Command {
     /// It asks Asterisk through its control socket, or its manager if the configuration has a login, and Kamailio
     /// through its control socket. It needs no agent and changes nothing; without root it sees little.
     Detect(Detect),
+    /// Say whether the configuration makes sense: exit code 1 if not, with all that is wrong with it
+    Check(Check),
     /// Say what could go wrong on this host, and how to mend it: exit code 1 if something is wrong now
     ///
     /// It changes nothing, and says what it could not look at: without root or an agent that is much.
@@ -153,7 +155,7 @@ pub(crate) enum Command {
     },
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Place {
     /// Protect this interface; may be repeated. Without it, the interfaces with a default route.
     #[arg(long = "interface", value_name = "IF")]
@@ -206,7 +208,7 @@ pub(crate) struct Up {
     pub(crate) accept_risk: Vec<Risk>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Agent {
     /// A TOML file with the same settings; the command line goes before it.
     #[arg(long, value_name = "FILE")]
@@ -536,6 +538,13 @@ pub(crate) struct Detect {
     /// The agent's TOML file, for the login to Asterisk's manager.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The agent's TOML file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/geofilter/geofilter.toml")]
+    pub(crate) config: PathBuf,
 }
 
 #[derive(Debug, Args)]

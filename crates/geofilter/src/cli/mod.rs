@@ -4,6 +4,7 @@
 pub(crate) mod args;
 mod calendar;
 mod change;
+mod check;
 pub(crate) mod client;
 mod countdown;
 mod detect;
@@ -122,6 +123,7 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Evidence(evidence) => evidence::run(&evidence, global),
         Command::Recommend(recommend) => recommend::run(&recommend, global),
         Command::Detect(detect) => detect::run(&detect, global),
+        Command::Check(check) => check::run(&check.config, global),
         Command::Doctor(doctor) => doctor::run(&doctor, global),
         Command::Backup(saved) => state::backup(&saved, global),
         Command::Restore(saved) => state::restore(&saved, global),

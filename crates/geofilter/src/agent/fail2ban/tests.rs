@@ -3,13 +3,15 @@ use geofilter_core::wire::{Records, Request};
 
 use super::*;
 use crate::agent::engine::Answer;
+use crate::agent::service::Pulse;
 use crate::agent::{Settings, clock, names};
 
 const DAY: u64 = 86_400;
 const PEER: &str = "203.0.113.9:5080";
 
 fn engine(dir: &std::path::Path) -> Engine {
-    let mut engine = Engine::start(Settings::in_memory(dir), names::link().0).unwrap();
+    let mut engine =
+        Engine::start(Settings::in_memory(dir), names::link().0, Pulse::new()).unwrap();
     let enforce = r#"{"command":"enforce","change":{"mode":"allow","countries":["ES"]}}"#;
     let Answer::Reply(Reply::Changed(_)) = engine.answer(serde_json::from_str(enforce).unwrap())
     else {

@@ -81,7 +81,7 @@ impl Wishes {
     /// If the file can't be read, or makes no sense.
     pub(crate) fn corrections(&self) -> anyhow::Result<Corrections> {
         let Some(path) = &self.corrections else { return Ok(Corrections::none()) };
-        let unusable = || format!("cannot use {}", path.display());
+        let unusable = || format!("cannot use the corrections in {}", path.display());
         let file = fs::File::open(path).with_context(unusable)?;
         Corrections::parse(BufReader::new(file)).with_context(unusable)
     }

@@ -5,12 +5,14 @@ use geofilter_core::wire::{DecidedBy, Request, Status, Why};
 
 use super::*;
 use crate::agent::engine::Answer;
+use crate::agent::service::Pulse;
 use crate::agent::{Settings, names};
 
 const PEER: &str = "203.0.113.9:5080";
 
 fn engine(dir: &std::path::Path) -> Engine {
-    let mut engine = Engine::start(Settings::in_memory(dir), names::link().0).unwrap();
+    let mut engine =
+        Engine::start(Settings::in_memory(dir), names::link().0, Pulse::new()).unwrap();
     ask(&mut engine, &enforce());
     let until = geofilter_core::desired::BootTime(clock::boot().0 + 7_200_000_000_000);
     engine.backend.set_peer(PEER.parse().unwrap(), until).unwrap();
