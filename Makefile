@@ -17,7 +17,7 @@ endif
 
 GEOFILTER := target/release/geofilter
 
-.PHONY: help up demo test bench benches lab soak audience build deps data lint
+.PHONY: help up demo test bench benches lab soak audience update build deps data lint
 .NOTPARALLEL:
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo '                        PART=floods measures that alone anew'
 	@echo 'make soak HOURS=1       attacks, calls and changes for hours: what grows, into bench/SOAK.md'
 	@echo 'make audience           200 operators at the web page during a flood, into bench/AUDIENCE.md'
+	@echo 'make update             what an update of the country data costs, into bench/UPDATE.md'
 	@echo 'make build              build $(GEOFILTER)'
 	@echo 'make lint               check format and lints'
 	@echo 'make deps               install the Debian packages that are missing'
@@ -75,6 +76,10 @@ soak: require-root build
 audience: require-root build
 	@scripts/deps lab
 	@target/release/audience
+
+update: require-root build
+	@scripts/deps lab
+	@target/release/update
 
 lint:
 	@scripts/deps build
