@@ -91,6 +91,57 @@ pub fn select(names: &[String], held: &[u32]) -> Result<Vec<Interface>, Error> {
         .collect()
 }
 
+/// What is known of the interfaces to protect.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// Those that were named, if any.
+    pub named: &'a [String],
+    /// Those that are protected now, by index.
+    pub held: &'a [u32],
+    /// Those that were protected before: they may come later, and their routes too, as they do at boot.
+    pub before: &'a [String],
+}
+
+/// The interfaces to protect.
+#[derive(Debug)]
+pub struct Found {
+    /// Those that are there.
+    pub present: Vec<Interface>,
+    /// Those that are expected.
+    pub absent: Vec<String>,
+}
+
+impl Known<'_> {
+    /// Finds them. One that was never protected must be there.
+    ///
+    /// # Errors
+    /// As [`select`].
+    pub fn find(&self) -> Result<Found, Error> {
+        let all = all()?;
+        let is_there = |name: &&String| all.iter().any(|interface| interface.name == **name);
+        let wanted = if self.named.is_empty() { self.before } else { self.named };
+        let known = wanted.iter().filter(|name| self.before.contains(name));
+        let absent: Vec<String> = known.filter(|name| !is_there(name)).cloned().collect();
+        let names: Vec<String> =
+            self.named.iter().filter(|name| !absent.contains(name)).cloned().collect();
+        let selected = match !self.named.is_empty() && names.is_empty() {
+            true => Ok(Vec::new()),
+            false => select(&names, self.held),
+        };
+        let mut present = match selected {
+            Err(Error::NoDefaultRoute) if !self.before.is_empty() => Vec::new(),
+            selected => selected?,
+        };
+        if self.named.is_empty() {
+            let is_new = |it: &Interface| !present.iter().any(|found| found.index == it.index);
+            let before = all.into_iter().filter(|it| self.before.contains(&it.name));
+            let before: Vec<Interface> = before.filter(is_new).collect();
+            present.extend(before);
+        }
+        Ok(Found { present, absent })
+    }
+}
+
 fn read_link(link: &LinkMessage) -> Option<Interface> {
     let mut interface = Interface {
         name: String::new(),

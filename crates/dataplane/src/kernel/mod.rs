@@ -19,7 +19,7 @@ mod sources;
 mod sys;
 mod table;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -47,16 +47,32 @@ pub(crate) use sys::strips_vlan_tags;
 /// The BPF data plane.
 pub struct Kernel {
     names: Vec<String>,
+    awaited: Awaited,
     preference: Preference,
     pins: Pins,
     live: Option<Live>,
+}
+
+/// Interfaces that may come later than the agent, as they do at boot: they are attached to when they are there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Awaited {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Nobody named them: as long as none of them is there, whatever gets a default route is taken instead.
+    pub by_route: bool,
 }
 
 impl Kernel {
     /// A data plane for these interfaces; for every one with a default route if none is named.
     pub fn new(names: Vec<String>, preference: Preference, runtime_dir: PathBuf) -> Self {
         let pins = Pins::of(&runtime_dir);
-        Self { names, preference, pins, live: None }
+        Self { names, awaited: Awaited::default(), preference, pins, live: None }
+    }
+
+    /// The same, and these interfaces once they are there.
+    #[must_use]
+    pub fn awaiting(self, awaited: Awaited) -> Self {
+        Self { awaited, ..self }
     }
 
     /// Loads the programs without attaching them anywhere, to judge frames by a [`Judge`].
@@ -184,16 +200,38 @@ impl Kernel {
         }
     }
 
+    /// The interfaces to protect that are there. None is enough where some are awaited.
+    fn choose(&self) -> Result<Vec<Interface>, Error> {
+        let held = protected(&self.pins.holds()?);
+        if !self.names.is_empty() || self.awaited.names.is_empty() {
+            return interfaces::select(&self.names, &held);
+        }
+        let is_ours = |it: &Interface| {
+            self.awaited.names.contains(&it.name)
+                || self.awaited.by_route && (it.default_route || held.contains(&it.index))
+        };
+        Ok(interfaces::all()?.into_iter().filter(is_ours).collect())
+    }
+
+    /// Takes what has a default route by now, if none of the interfaces that were awaited is there.
+    fn take_what_leads_out(&mut self, all: &[Interface]) {
+        if self.awaited.by_route && !all.iter().any(|it| self.names.contains(&it.name)) {
+            let found = all.iter().filter(|it| it.default_route).map(|it| it.name.clone());
+            self.names.extend(found);
+        }
+    }
+
     /// Looks at the interfaces again: what is local there may have changed, and one that went away may be
     /// back.
     fn refresh(&mut self) -> Result<(), Error> {
-        let Some(live) = &mut self.live else { return Ok(()) };
         let all = interfaces::all()?;
+        self.take_what_leads_out(&all);
+        let Some(live) = &mut self.live else { return Ok(()) };
         for interface in all.iter().filter(|interface| self.names.contains(&interface.name)) {
             if live.holds(interface.index) {
                 live.describe(interface.index, interface.local)?;
             } else {
-                tracing::warn!(interface = interface.name, "attaching again");
+                tracing::warn!(interface = interface.name, "attaching to an interface that came");
                 live.protect(&self.pins, interface, self.preference)?;
             }
         }
@@ -204,7 +242,12 @@ impl Kernel {
     }
 
     fn observed(&self) -> Option<Observed> {
-        self.live.as_ref().map(Live::observed)
+        let mut observed = self.live.as_ref().map(Live::observed)?;
+        if observed.attachments.is_empty() {
+            let names = self.names.join(" ");
+            observed.warnings.push(format!("nothing is protected until it is there: {names}"));
+        }
+        Some(observed)
     }
 
     /// Reads back, and compares with what was asked for.
@@ -245,8 +288,10 @@ impl Backend for Kernel {
         desired: &Desired,
         clock: Clock,
     ) -> Result<Observed, Error> {
-        let interfaces = interfaces::select(&self.names, &protected(&self.pins.holds()?))?;
-        self.names = interfaces.iter().map(|interface| interface.name.clone()).collect();
+        let interfaces = self.choose()?;
+        let found = interfaces.iter().map(|interface| &interface.name);
+        let awaited = self.awaited.names.iter();
+        self.names = found.chain(awaited).cloned().collect::<BTreeSet<_>>().into_iter().collect();
         let earlier = self.pins.exist();
         let before = open_control(&self.pins).ok().filter(|control| control.abi() == abi::ABI);
         let before = before.map(|control| control.word());

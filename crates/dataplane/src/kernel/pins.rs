@@ -55,7 +55,7 @@ impl Pins {
 
     /// Whether anything is pinned.
     pub(crate) fn exist(&self) -> bool {
-        self.folder.is_dir()
+        fs::read_dir(&self.folder).is_ok_and(|mut entries| entries.next().is_some())
     }
 
     /// The pin of a map.
@@ -129,14 +129,19 @@ impl Pins {
         entries.map(|entry| Ok(entry.map_err(fail)?.path())).collect()
     }
 
-    /// Removes the folder, empty by now, and the mount if it is ours.
+    /// Removes the folder, empty by now, and the mount if it is ours. A service that may write there alone has the
+    /// folder as a mount of its own, which was there before and stays for as long as it runs.
     pub(crate) fn remove(&self) -> Result<(), Error> {
         let fail = |source| Error::Pins { path: self.folder.clone(), source };
         let gone = |result: io::Result<()>| match result {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             result => result,
         };
-        gone(fs::remove_dir(&self.folder)).map_err(fail)?;
+        let left = match fs::remove_dir(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => Ok(()),
+            result => gone(result),
+        };
+        left.map_err(fail)?;
         if let Some(own) = &self.own_mount {
             if is_bpffs(own) {
                 unmount(own, UnmountFlags::empty()).map_err(|error| fail(error.into()))?;

@@ -61,7 +61,7 @@ pub(crate) fn prove(settings: &Settings, was_attached: bool) -> anyhow::Result<O
 }
 
 fn traces(settings: &Settings) -> Traces {
-    Traces { paths: kernel::paths(&settings.runtime_dir), interfaces: settings.names() }
+    Traces { paths: kernel::paths(&settings.runtime_dir), interfaces: settings.all_names() }
 }
 
 fn load(dir: &Path) -> anyhow::Result<Option<Remembered>> {

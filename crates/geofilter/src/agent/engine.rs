@@ -1,6 +1,7 @@
 //! [`Engine`]: the one thread that owns the data plane and the apply machine. Calls into the kernel
 //! block, so nothing else runs here; requests come by channel.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ use super::service::{Pulse, ROUND};
 use super::settings::Settings;
 use super::sources::Sources;
 use super::store::Store;
-use super::{baseline, clock, plane, unsaved};
+use super::{baseline, clock, plane, protected, unsaved};
 use crate::cli;
 use crate::cli::args::Choice;
 use crate::files::Loaded;
@@ -173,7 +174,7 @@ impl Engine {
                 }
                 Ok(Job::Reload(settings)) => self.reload(*settings),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.leave(),
             }
             self.look_after_geodata();
             self.watch.note(self.machine.dropping(clock::boot()).is_some());
@@ -181,6 +182,13 @@ impl Engine {
                 self.beat();
                 beat = Instant::now() + BEAT;
             }
+        }
+    }
+
+    /// Others may have come since it attached, and some may have left before it as the host shuts down.
+    fn leave(&mut self) {
+        if self.machine.attached() {
+            self.remember_interfaces(protected::recall(&self.settings.state_dir));
         }
     }
 
@@ -282,10 +290,33 @@ impl Engine {
                 Effect::Detach => {
                     self.drain();
                     self.sources = Sources::default();
-                    self.backend.detach().map_err(describe)
+                    self.backend.detach().map_err(describe).inspect(|()| self.forget_interfaces())
                 }
             };
             effect = self.machine.handle(Input::Done(result));
+        }
+    }
+
+    /// Without them the filter comes later at the next boot, and not at all if nothing has a route then.
+    pub(super) fn remember_interfaces(&mut self, others: Vec<String>) {
+        if self.settings.trial || self.settings.backend == Choice::Memory {
+            return;
+        }
+        let attached = self.observed(&mut Vec::new()).map(|observed| observed.attachments);
+        let attached = attached.into_iter().flatten().map(|attachment| attachment.interface);
+        let names: BTreeSet<String> = attached.chain(others).collect();
+        let names: Vec<String> = names.into_iter().collect();
+        if let Err(error) = protected::remember(&self.settings.state_dir, &names) {
+            tracing::warn!("the interfaces are not remembered for the next boot: {error:#}");
+        }
+    }
+
+    fn forget_interfaces(&self) {
+        if self.settings.trial {
+            return;
+        }
+        if let Err(error) = protected::forget(&self.settings.state_dir) {
+            tracing::warn!(%error, "the interfaces that were protected can't be forgotten");
         }
     }
 

@@ -2,7 +2,7 @@
 //! [`place`] makes sure there is only one agent; [`store`] keeps the state on disk, and [`unsaved`] what
 //! could not be kept there; [`ledger`] is the exemptions and bans, [`fail2ban`] takes those of fail2ban, and [`names`]
 //! follows those that are host names; [`scope`] finds the ports to protect, and [`pbx`] hears whom never to cut; [`sources`] is who sends
-//! packets, [`evidence`] what the logs of the PBX tell of attempts, [`preview`] whom a policy would cut, [`change`] refuses to; [`geodata`] keeps the world data current; [`baseline`] proves that nothing remains.
+//! packets, [`evidence`] what the logs of the PBX tell of attempts, [`preview`] whom a policy would cut, [`change`] refuses to; [`geodata`] keeps the world data current; [`protected`] remembers the interfaces for the next boot; [`baseline`] proves that nothing remains.
 
 mod baseline;
 mod change;
@@ -21,6 +21,7 @@ mod pbx;
 mod place;
 mod plane;
 mod preview;
+mod protected;
 mod records;
 mod report;
 mod resolver;
@@ -72,7 +73,7 @@ pub(crate) fn run(args: args::Agent) -> Result<(), Failure> {
     let ready = |settings: &Settings| {
         tracing::info!(
             socket = %settings.socket().display(),
-            interfaces = settings.names().join(" "),
+            interfaces = settings.all_names().join(" "),
             "the agent is ready"
         );
     };

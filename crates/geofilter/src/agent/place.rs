@@ -1,14 +1,15 @@
 //! [`Occupied`]: a runtime directory holds one agent, its lock and its sockets.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use geofilter_portal::sandbox::User;
 use rustix::fs::Mode;
 
 use super::settings::Settings;
@@ -60,8 +61,7 @@ impl Occupied {
         if let Some(user) = &settings.portal {
             let socket = settings.portal_socket();
             let listener = occupied.listen(socket.clone())?;
-            // Until here it was root's alone.
-            chown(&socket, Some(user.uid), Some(user.gid))
+            hand_over(&socket, user)
                 .with_context(|| format!("cannot give {} to {}", socket.display(), user.name))?;
             listeners.push((Door::Portal { uid: user.uid }, listener));
         }
@@ -73,6 +73,17 @@ impl Occupied {
             bind(&socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
         self.ours.insert(0, socket);
         Ok(listener)
+    }
+}
+
+/// Until here the socket was root's alone. Who may not give files away, but has the portal's group, shares it with that.
+fn hand_over(socket: &Path, user: &User) -> io::Result<()> {
+    match chown(socket, Some(user.uid), Some(user.gid)) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            chown(socket, None, Some(user.gid))?;
+            fs::set_permissions(socket, Permissions::from_mode(0o660))
+        }
+        done => done,
     }
 }
 

@@ -11,8 +11,10 @@ use crate::cli::args::Choice;
 /// The data plane the settings ask for.
 pub(crate) fn open(settings: &Settings) -> Box<dyn Backend> {
     let names = settings.names();
-    let kernel =
-        |names, preference| Box::new(Kernel::new(names, preference, settings.runtime_dir.clone()));
+    let kernel = |names, preference| {
+        let kernel = Kernel::new(names, preference, settings.runtime_dir.clone());
+        Box::new(kernel.awaiting(settings.awaited.clone()))
+    };
     match settings.backend {
         Choice::Auto => kernel(names, Preference::Auto),
         Choice::Xdp => kernel(names, Preference::Xdp),

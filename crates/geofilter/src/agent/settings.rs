@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, ensure};
 use geofilter_core::decide::LocalSources;
 use geofilter_dataplane::interfaces::{self, Interface};
-use geofilter_dataplane::kernel;
+use geofilter_dataplane::kernel::{self, Awaited};
 use geofilter_portal::sandbox::User;
 use serde::Deserialize;
 
 use crate::agent::geodata::Wishes;
 use crate::agent::place::check_privileges;
+use crate::agent::protected;
 use crate::cli::args::{Choice, Place};
 use crate::detect::Manager;
 
@@ -26,8 +27,10 @@ const SCHEMA: u32 = 1;
 pub(crate) struct Settings {
     pub(crate) state_dir: PathBuf,
     pub(crate) runtime_dir: PathBuf,
-    /// At least one, all present.
+    /// Those to protect that are present. At least one, unless some are awaited.
     pub(crate) interfaces: Vec<Interface>,
+    /// Those that were protected before and are not present: at boot the agent may come first.
+    pub(crate) awaited: Awaited,
     pub(crate) backend: Choice,
     /// It observes until told otherwise, and keeps its state apart from that of the agent that stays.
     pub(crate) trial: bool,
@@ -151,9 +154,17 @@ impl Settings {
         let runtime_dir = folder(place.runtime_dir.or(config.runtime_dir), RUNTIME_DIR);
         // One that is not there yet has nothing pinned.
         let canonical = fs::canonicalize(&runtime_dir).unwrap_or_else(|_| runtime_dir.clone());
+        let state_dir = folder(place.state_dir.or(config.state_dir), STATE_DIR);
+        let known = interfaces::Known {
+            named: &names,
+            held: &kernel::held(&canonical)?,
+            before: &protected::recall(&state_dir),
+        };
+        let found = known.find()?;
         Ok(Self {
-            state_dir: folder(place.state_dir.or(config.state_dir), STATE_DIR),
-            interfaces: interfaces::select(&names, &kernel::held(&canonical)?)?,
+            state_dir,
+            interfaces: found.present,
+            awaited: Awaited { names: found.absent, by_route: names.is_empty() },
             runtime_dir,
             backend,
             trial: false,
@@ -171,6 +182,7 @@ impl Settings {
             state_dir: dir.to_owned(),
             runtime_dir: dir.to_owned(),
             interfaces: Vec::new(),
+            awaited: Awaited::default(),
             backend: Choice::Memory,
             trial: false,
             manager: None,
@@ -185,7 +197,7 @@ impl Settings {
         let changed = [
             ("state-dir", self.state_dir != new.state_dir),
             ("runtime-dir", self.runtime_dir != new.runtime_dir),
-            ("interfaces", self.names() != new.names()),
+            ("interfaces", self.all_names() != new.all_names()),
             ("backend", self.backend != new.backend),
             ("nameservers", self.nameservers != new.nameservers),
             ("portal", self.portal != new.portal),
@@ -206,6 +218,11 @@ impl Settings {
     /// The names of the interfaces.
     pub(crate) fn names(&self) -> Vec<String> {
         self.interfaces.iter().map(|interface| interface.name.clone()).collect()
+    }
+
+    /// The names of the interfaces, with those that are awaited.
+    pub(crate) fn all_names(&self) -> Vec<String> {
+        [self.names(), self.awaited.names.clone()].concat()
     }
 
     /// What may be a local source on any of the interfaces.

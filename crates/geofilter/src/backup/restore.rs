@@ -16,7 +16,7 @@ use crate::agent::{renumber, take_dir};
 /// Stands in a folder that is not a state yet.
 const MARK: &str = "restoring";
 /// What belongs to the machine and not to the state.
-const OF_MACHINE: &str = "baseline.json";
+const OF_MACHINE: [&str; 2] = ["baseline.json", "interfaces.json"];
 
 /// What was done.
 #[derive(Debug)]
@@ -122,11 +122,14 @@ fn build(state_dir: &Path, new: &Path, file: &Path) -> anyhow::Result<Manifest> 
 }
 
 fn keep_machine(state_dir: &Path, new: &Path) -> io::Result<()> {
-    match fs::copy(state_dir.join(OF_MACHINE), new.join(OF_MACHINE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(_) => File::open(new.join(OF_MACHINE))?.sync_all(),
+    for file in OF_MACHINE {
+        match fs::copy(state_dir.join(file), new.join(file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(_) => File::open(new.join(file))?.sync_all()?,
+        }
     }
+    Ok(())
 }
 
 /// Everything belongs to whom it belonged. A portal that was not here yet takes its folder when it starts.
