@@ -17,7 +17,7 @@ endif
 
 GEOFILTER := target/release/geofilter
 
-.PHONY: help up demo test bench benches lab soak audience update build deps data lint
+.PHONY: help up demo test booted bench benches lab soak audience update build deb deps data lint
 .NOTPARALLEL:
 
 help:
@@ -33,7 +33,9 @@ help:
 	@echo 'make soak HOURS=1       attacks, calls and changes for hours: what grows, into bench/SOAK.md'
 	@echo 'make audience           200 operators at the web page during a flood, into bench/AUDIENCE.md'
 	@echo 'make update             what an update of the country data costs, into bench/UPDATE.md'
+	@echo 'make booted             install, reboot, upgrade and remove the package in a Debian that is booted'
 	@echo 'make build              build $(GEOFILTER)'
+	@echo 'make deb                make the Debian package, into target/debian/'
 	@echo 'make lint               check format and lints'
 	@echo 'make deps               install the Debian packages that are missing'
 	@echo 'make data               rebuild the embedded world data from data/sources'
@@ -51,6 +53,9 @@ build:
 	@scripts/page
 	@echo 'Building $(GEOFILTER)'
 	@cargo build --release --locked --quiet
+
+deb: build
+	@scripts/deb $(GEOFILTER)
 
 test: require-root
 	@scripts/deps lab
@@ -72,6 +77,15 @@ lab: require-root build
 soak: require-root build
 	@scripts/deps lab
 	@target/release/soak $(HOURS)
+
+# Boots a Debian with systemd, for which not every machine has what it takes.
+booted: require-root
+	@apt-get install -y --no-install-recommends mmdebstrap systemd-container dpkg >/dev/null
+	@scripts/deps lab
+	@scripts/page
+	@scripts/fetch debian >/dev/null
+	@cargo build --workspace --locked --quiet
+	@cargo test --workspace --locked --test package
 
 audience: require-root build
 	@scripts/deps lab

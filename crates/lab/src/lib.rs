@@ -4,7 +4,7 @@
 //! [`neighbours`] others on that host, [`process`] the real binary, [`tmux`] a terminal for it, [`plane`] the data plane
 //! without an agent, [`addresses`] real addresses of real countries, [`nameserver`] what the host asks for names.
 //! [`asterisk`] and [`kamailio`] are real PBXs and [`fail2ban`] a real fail2ban, fetched by [`pbx`]; others run in a
-//! [`root`] of their own. [`standin`] answers as a PBX would. [`guarded`] asks whether a filter holds whatever those do,
+//! [`root`] of their own, and a whole Debian is [`booted`]. [`standin`] answers as a PBX would. [`guarded`] asks whether a filter holds whatever those do,
 //! also before a [`container`]. [`images`] builds what the program embeds, a [`disk`] is soon full.
 //!
 //! [`attack`] guesses, in the [`sip`] that takes, and a [`botnet`] does so at a real PBX, in a [`siege`]. [`calls`] speak
@@ -16,6 +16,7 @@ pub mod addresses;
 pub mod asterisk;
 pub mod attack;
 pub mod authenticator;
+pub mod booted;
 pub mod botnet;
 pub mod browser;
 pub mod calls;

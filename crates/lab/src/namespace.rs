@@ -32,6 +32,17 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// That of a process. When this is dropped only the name goes.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn of_process(role: &str, process: u32) -> Result<Self> {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("gf-{role}-{}-{number}", std::process::id());
+        succeed(Command::new("ip").args(["netns", "attach", &name, &process.to_string()]))?;
+        Ok(Self { name })
+    }
+
     /// Its name for `ip -n` and `ip netns exec`.
     pub fn name(&self) -> &str {
         &self.name

@@ -59,16 +59,26 @@ impl Site {
         Ok(site)
     }
 
+    /// An internet to a host that is laid out by others.
+    pub(crate) fn around(host: Namespace) -> Result<Self> {
+        let site = Self { host, internet: Namespace::new("net")? };
+        site.make_internet()?;
+        Ok(site)
+    }
+
     fn unwired() -> Result<Self> {
-        let site = Self { host: Namespace::new("host")?, internet: Namespace::new("net")? };
-        for namespace in [&site.host, &site.internet] {
+        Self::around(Namespace::new("host")?)
+    }
+
+    fn make_internet(&self) -> Result<()> {
+        for namespace in [&self.host, &self.internet] {
             namespace.set("net.ipv4.conf.all.rp_filter", "0")?;
             namespace.set("net.ipv4.conf.default.rp_filter", "0")?;
         }
-        site.internet.set("net.ipv6.ip_nonlocal_bind", "1")?;
-        site.internet.ip("route add local 0.0.0.0/0 dev lo")?;
-        site.internet.ip("-6 route add local ::/0 dev lo")?;
-        Ok(site)
+        self.internet.set("net.ipv6.ip_nonlocal_bind", "1")?;
+        self.internet.ip("route add local 0.0.0.0/0 dev lo")?;
+        self.internet.ip("-6 route add local ::/0 dev lo")?;
+        Ok(())
     }
 
     /// Lays a wire between the two, with addresses and routes; again after it was taken away.

@@ -138,7 +138,13 @@ impl Pins {
             result => result,
         };
         let left = match fs::remove_dir(&self.folder) {
-            Err(error) if error.kind() == ErrorKind::ResourceBusy => Ok(()),
+            Err(error)
+                if [ErrorKind::ReadOnlyFilesystem, ErrorKind::ResourceBusy]
+                    .contains(&error.kind())
+                    && !self.exist() =>
+            {
+                Ok(())
+            }
             result => gone(result),
         };
         left.map_err(fail)?;
