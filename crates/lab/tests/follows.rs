@@ -168,6 +168,46 @@ fn an_interface_that_went_away_is_protected_again_when_it_is_back() {
 }
 
 #[test]
+fn an_agent_that_is_there_before_its_interface_attaches_when_it_comes() {
+    let world = world();
+    let addresses = Addresses::new(&world);
+    for words in [&["--backend", "tc", "--interface", WAN][..], &["--backend", "tc"], &[]] {
+        let site = Site::new().unwrap();
+        let pbx = site.listen(Ipv4Addr::UNSPECIFIED, SIP).unwrap();
+        let mut agent = Agent::start(&site.host, words).unwrap();
+        agent.json(&["allow", "ES", "--yes"]).unwrap();
+        agent.kill().unwrap();
+        site.host.ip(&format!("link del {WAN}")).unwrap();
+        agent.restart(None).unwrap();
+        let status = agent.json(&["status"]).unwrap();
+        assert_eq!(status["attachments"], serde_json::json!([]), "{words:?}");
+        assert!(status["warnings"].to_string().contains(WAN), "it is said: {status}");
+        site.wire().unwrap();
+        within_five_seconds("the interface is protected", || {
+            !passes(&site, &pbx, addresses.v4("CN"), addresses.v4("ES"))
+        });
+    }
+}
+
+#[test]
+fn what_has_a_default_route_takes_the_place_of_an_interface_that_is_not_there_any_more() {
+    let site = Site::new().unwrap();
+    let mut agent = Agent::start(&site.host, &["--backend", "tc"]).unwrap();
+    agent.json(&["allow", "ES", "--yes"]).unwrap();
+    agent.kill().unwrap();
+    site.host.ip(&format!("link del {WAN}")).unwrap();
+    agent.restart(None).unwrap();
+    site.host.ip("link add new0 type veth peer name new1").unwrap();
+    site.host.ip("link set new1 up").unwrap();
+    site.host.ip("link set new0 up").unwrap();
+    site.host.ip("addr add 203.0.113.10/24 dev new0").unwrap();
+    site.host.ip("route add default via 203.0.113.1 dev new0").unwrap();
+    within_five_seconds("it is protected", || {
+        agent.json(&["status"]).unwrap()["attachments"][0]["interface"] == "new0"
+    });
+}
+
+#[test]
 fn a_private_address_that_comes_later_lets_its_network_in() {
     let world = world();
     let addresses = Addresses::new(&world);
