@@ -19,6 +19,9 @@ use crate::job::{BASE, Job, MADE};
 use crate::sources::{Format, Part, Source};
 use crate::{Error, file_name, unpack};
 
+/// What is in a file.
+type Content = Box<dyn BufRead>;
+
 /// Bytes of a database that is read as a whole.
 const MOST: u64 = 128 * 1024 * 1024;
 
@@ -73,7 +76,7 @@ fn read<T>(
     folder: &Path,
     part: Part,
     source: &Source,
-    reader: fn(Format, Vec<Box<dyn BufRead>>) -> Result<T, String>,
+    reader: fn(Format, Vec<Content>) -> Result<T, String>,
 ) -> Result<T, Error> {
     let names = || (0..source.places.len()).map(|number| file_name(part, number));
     let files: Result<_, Error> =
@@ -86,7 +89,7 @@ fn read<T>(
 }
 
 /// Reads countries; where files speak of the same range, the last one counts.
-fn read_countries(format: Format, files: Vec<Box<dyn BufRead>>) -> Result<Listing, String> {
+fn read_countries(format: Format, files: Vec<Content>) -> Result<Listing, String> {
     let mut files = files.into_iter();
     let locations = match format {
         Format::MaxmindCsv => {
@@ -104,7 +107,7 @@ fn read_countries(format: Format, files: Vec<Box<dyn BufRead>>) -> Result<Listin
     joined.unwrap_or_else(|| Err("there is no file".to_owned()))
 }
 
-fn read_listing(format: Format, mut file: Box<dyn BufRead>) -> Result<Listing, String> {
+fn read_listing(format: Format, mut file: Content) -> Result<Listing, String> {
     match format {
         Format::Csv => range_csv::parse(file).map_err(|error| error.to_string()),
         Format::Delegated => delegated::parse(file).map_err(|error| error.to_string()),
@@ -139,7 +142,7 @@ fn guess(begin: &[u8]) -> Format {
     }
 }
 
-fn read_systems(format: Format, files: Vec<Box<dyn BufRead>>) -> Result<AsTable, String> {
+fn read_systems(format: Format, files: Vec<Content>) -> Result<AsTable, String> {
     let file = files.into_iter().next().ok_or("there is no file")?;
     match format {
         Format::AsCsv => as_csv::parse(file).map_err(|error| error.to_string()),
@@ -157,7 +160,7 @@ fn read_systems(format: Format, files: Vec<Box<dyn BufRead>>) -> Result<AsTable,
     }
 }
 
-fn read_classes(format: Format, files: Vec<Box<dyn BufRead>>) -> Result<AsClasses, String> {
+fn read_classes(format: Format, files: Vec<Content>) -> Result<AsClasses, String> {
     match format {
         Format::AsClasses => {
             let file = files.into_iter().next().ok_or("there is no file")?;

@@ -308,10 +308,12 @@ impl Engine {
 
     /// Hears what the worker tells, and begins by itself when it is time.
     pub(super) fn look_after_geodata(&mut self) {
-        if !self.geodata.runs() && self.geodata.due.is_some_and(|due| due <= Instant::now()) {
-            if let Err(failure) = self.geodata(GeodataAsk::Update) {
-                self.geodata.note(UpdateOutcome::Failed, Some(failure.message));
-            }
+        let is_due = self.geodata.due.is_some_and(|due| due <= Instant::now());
+        if is_due
+            && !self.geodata.runs()
+            && let Err(failure) = self.geodata(GeodataAsk::Update)
+        {
+            self.geodata.note(UpdateOutcome::Failed, Some(failure.message));
         }
         let heard = self.geodata.worker.as_mut().map(Worker::heard).unwrap_or_default();
         for told in heard {
