@@ -324,7 +324,17 @@ fn classifier<'a>(
         (Task::Track, false) => "gf_track_tc_l3",
     };
     let program = programs.program_mut(name).ok_or("the object lacks a program")?;
-    Ok(program.try_into().map_err(|error: ProgramError| error)?)
+    let program: &mut SchedClassifier = program.try_into().map_err(|error: ProgramError| error)?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    Ok(program)
+}
+
+/// Whether a program is loaded when an interface needs it: those without Ethernet headers are rare, and the verifier
+/// takes most of the time in which an agent starts.
+pub(crate) fn waits(name: &str) -> bool {
+    name.ends_with("_l3")
 }
 
 /// The word for a kind in the name of a pin.

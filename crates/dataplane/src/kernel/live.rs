@@ -145,7 +145,7 @@ impl Live {
             loader.map_pin_path(name, pins.map(name));
         }
         let mut programs = loader.load(OBJECT).map_err(fail)?;
-        for (_, program) in programs.programs_mut() {
+        for (_, program) in programs.programs_mut().filter(|(name, _)| !attach::waits(name)) {
             let loaded = match program {
                 Program::Xdp(program) => program.load(),
                 Program::SchedClassifier(program) => program.load(),
