@@ -130,7 +130,8 @@ impl<'a> Agent<'a> {
         let pid = self.pid().context("no agent runs")?.as_raw_nonzero();
         let mut children = Vec::new();
         for thread in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
-            let of = fs::read_to_string(thread.path().join("children"))?;
+            // A thread may have ended meanwhile.
+            let of = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
             children.extend(of.split_whitespace().flat_map(str::parse::<u32>));
         }
         Ok(children)
