@@ -154,7 +154,9 @@ impl Geo {
         };
         let world = Arc::new(world);
         let edition = image.edition().clone();
-        AsImage::open(&images.systems).context("cannot read who announces what")?;
+        if let Cow::Owned(systems) = &images.systems {
+            AsImage::open(systems).context("cannot read who announces what")?;
+        }
         Ok(Self { images, corrections, edition, world, systems: OnceLock::new() })
     }
 
