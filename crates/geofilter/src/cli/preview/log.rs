@@ -23,9 +23,9 @@ use crate::logs;
 
 /// Each log has one block, and all of them together no more than [`BLOCKS`]: there may be hundreds.
 const BLOCK: usize = 1 << 16;
-const BLOCKS: usize = 2 << 20;
+const BLOCKS: usize = 4 << 20;
 /// A line that is longer than a block is passed over, and counted as not understood.
-const SHORTEST_BLOCK: usize = 1 << 12;
+const SHORTEST_BLOCK: usize = 1 << 13;
 /// What of a compressed log is read at a time.
 const PIECE: usize = 1 << 12;
 
