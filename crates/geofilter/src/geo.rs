@@ -122,6 +122,14 @@ impl Images {
     }
 }
 
+/// What the data built into this binary says of an address: where no agent is asked.
+///
+/// # Errors
+/// None with the images that are committed.
+pub(crate) fn lookup(address: IpAddr) -> anyhow::Result<Lookup> {
+    Images::EMBEDDED.lookup(address, &Corrections::none())
+}
+
 /// The world table, and the autonomous systems once an exemption or a ban names one. Who announces an address,
 /// and what each source says of it, is left in the images: as tables they would be larger than the world.
 #[derive(Debug)]
@@ -305,9 +313,7 @@ mod tests {
 
     #[test]
     fn a_tunnel_is_looked_through() {
-        let lookup = |address: &str| {
-            Images::EMBEDDED.lookup(address.parse().unwrap(), &Corrections::none()).unwrap()
-        };
+        let lookup = |address: &str| lookup(address.parse().unwrap()).unwrap();
         let inside = lookup("80.58.61.250");
         let tunnel = lookup("2002:503a:3dfa::1");
         assert_eq!(tunnel.country, inside.country);

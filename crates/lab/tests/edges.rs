@@ -9,15 +9,22 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every crate, with the crates of ours that it may use, in its tests too.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
     ("bpf-compile", &[]),
     ("geofilter-core", &[]),
     ("geofilter-dataplane", &["bpf-compile", "geofilter-core"]),
-    ("geofilter-portal", &["geofilter-core"]),
-    ("geofilter-update", &["geofilter-core"]),
+    ("geofilter-portal", &["geofilter-core", "geofilter-reach"]),
+    ("geofilter-reach", &[]),
+    ("geofilter-update", &["geofilter-core", "geofilter-reach"]),
     (
         "geofilter",
-        &["geofilter-core", "geofilter-dataplane", "geofilter-portal", "geofilter-update"],
+        &[
+            "geofilter-core",
+            "geofilter-dataplane",
+            "geofilter-portal",
+            "geofilter-reach",
+            "geofilter-update",
+        ],
     ),
     ("geofilter-lab", &["bpf-compile", "geofilter-core", "geofilter-dataplane"]),
 ];

@@ -144,6 +144,28 @@ fn rollback_uses_what_was_before_and_again_what_was_after() {
 }
 
 #[test]
+fn what_was_fetched_and_not_kept_yet_is_used_by_the_next_update() {
+    let site = Site::new().unwrap();
+    let mut host = Host::new(&site);
+    host.server.put(PATH, edition(MOVED));
+    host.agent.arm("previous-written").unwrap();
+    assert_ne!(host.geodb("update").0, 0, "the agent was killed");
+    host.agent.arm("").unwrap();
+    host.agent.kill().unwrap();
+    host.agent.restart(None).unwrap();
+    assert_eq!(host.country(MADRID), "ES");
+
+    // The server has nothing that is new to who fetches.
+    host.server.behave(Manner::Well);
+    let (code, said) = host.geodb("update");
+    assert_eq!(code, 0, "{said}");
+    assert!(host.server.asked()[0].contains("if-none-match"), "{:?}", host.server.asked());
+    assert_eq!(host.country(MADRID), "CN");
+    assert_eq!(host.geodb("update").0, 0);
+    assert_eq!(host.state()["last"]["outcome"], "same");
+}
+
+#[test]
 fn what_was_cut_off_goes_on_where_it_was() {
     let site = Site::new().unwrap();
     let host = Host::new(&site);

@@ -314,7 +314,7 @@ fn go(scene: &mut Scene<'_>) {
 #[test]
 fn the_country_data_is_seen_and_looked_after_on_the_page() {
     with_scene(|scene| {
-        let mut ana = scene.portal.first_operator().unwrap();
+        let ana = scene.portal.first_operator().unwrap();
         let eva = scene.portal.operator(&ana, "Eva", "viewer").unwrap();
         let path = format!("{HOST}/geodata");
         let state = eva.read(&path).unwrap();
@@ -339,11 +339,8 @@ fn the_country_data_is_seen_and_looked_after_on_the_page() {
         fs::write(&file, [family("v4"), family("v6")].concat()).unwrap();
         scene.agent.json(&["geodb", "import", file.to_str().unwrap()]).unwrap();
         let mut browser = Browser::open(scene.portal.namespace()).unwrap();
+        browser.enter(&scene.portal, &ana).unwrap();
         let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
-        does("open", &[&scene.portal.url]);
-        does("fill", &["Name", "Ana Popescu"]);
-        does("fill", &["Password", "correct horse battery"]);
-        does("click", &["Sign in"]);
         does("go", &["Settings"]);
         does("sees", &["mine.csv"]);
         browser.shoot("country-data").unwrap();
@@ -351,7 +348,6 @@ fn the_country_data_is_seen_and_looked_after_on_the_page() {
         does("click", &["Use the data from before"]);
         does("loses", &["mine.csv"]);
         does("sees", &["IP Geolocation by DB-IP"]);
-        ana.sign_in().unwrap();
         assert_eq!(ana.read(&path).unwrap()["sources"], state["sources"]);
         let audit = ana.read("/api/v1/audit").unwrap().to_string();
         assert!(audit.contains("roll back world data"), "{audit}");

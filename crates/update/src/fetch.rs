@@ -15,7 +15,10 @@ use ureq::http::header::{
 use ureq::http::{HeaderMap, HeaderName, StatusCode, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 
+use geofilter_reach::{is_here, shown};
+
 use crate::Error;
+use crate::job::FRESH;
 
 /// Times that a file is asked for before it is given up; one that brought something is not counted.
 const ATTEMPTS: u32 = 4;
@@ -267,10 +270,16 @@ impl Fetcher {
             return Err(Setback::Passing("the connection ended in the middle".to_owned()));
         }
         file.sync_all()?;
+        self.freshen()?;
         fs::rename(&path, self.path(wanted, ""))?;
         mark.write(&self.path(wanted, ".json"))?;
         self.forget_part(wanted);
         Ok(())
+    }
+
+    /// Says that there is something of which nothing has been made yet.
+    pub(crate) fn freshen(&self) -> io::Result<()> {
+        fs::write(self.folder.join(FRESH), [])
     }
 
     /// The file that is there, if it is of the same place and as long as it was.
@@ -362,22 +371,11 @@ fn begins_at(headers: &HeaderMap, start: u64) -> bool {
 fn check(url: &str) -> Result<(), Error> {
     let wrong = |why: String| Error::Address { url: shown(url), why };
     let uri: Uri = url.parse().map_err(|error| wrong(format!("{error}")))?;
-    let here = uri.host().is_some_and(|host| {
-        let address = host.trim_start_matches('[').trim_end_matches(']').parse();
-        host == "localhost" || address.is_ok_and(|address: std::net::IpAddr| address.is_loopback())
-    });
+    let here = uri.host().is_some_and(is_here);
     match uri.scheme_str() {
         Some("https") => Ok(()),
         Some("http") if here => Ok(()),
         Some("http") => Err(wrong("world data comes by https://, or from this machine".to_owned())),
         Some(_) | None => Err(wrong("an address begins with https://".to_owned())),
     }
-}
-
-/// What may be said of an address: what follows the server may be a secret.
-pub(crate) fn shown(url: &str) -> String {
-    let uri: Uri = url.parse().unwrap_or_default();
-    let server = uri.authority().map_or("", |authority| authority.as_str());
-    let server = server.rsplit('@').next().unwrap_or(server);
-    format!("{}://{server}", uri.scheme_str().unwrap_or("no address"))
 }

@@ -12,6 +12,10 @@ pub const BASE: Images = Images { world: "base-world.img", systems: "base-as.img
 /// The images that it made.
 pub const MADE: Images = Images { world: "world.img", systems: "as.img" };
 
+/// A file that is there since one came that is another than before, until whoever uses the images removes it: what is made of
+/// it may be lost meanwhile.
+pub const FRESH: &str = "fresh";
+
 /// What two images are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Images {
@@ -28,8 +32,6 @@ pub struct Job {
     pub folder: PathBuf,
     /// The sources, and what each is for. What is for none of them stays as it is.
     pub sources: Vec<(Part, Source)>,
-    /// Make images also of what has not changed.
-    pub anew: bool,
     /// How long is waited for servers.
     pub patience: Patience,
 }
@@ -47,12 +49,7 @@ pub enum Told {
         /// Bytes that there will be, if the server said.
         total: Option<u64>,
     },
-    /// A source has nothing new.
-    Same {
-        /// Which.
-        source: String,
-    },
-    /// Images are being made.
+    /// What two images are called.    /// Images are being made.
     Making,
     /// The end: images were made, or there is nothing new.
     Done {

@@ -11,13 +11,14 @@ use std::io;
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
+use geofilter_reach::shown;
 use sha2::Digest as _;
-use ureq::tls::{Certificate, RootCerts};
+use ureq::tls::RootCerts;
 
 pub use fetch::Patience;
-pub use job::{BASE, Images, Job, MADE, Told};
+pub use job::{BASE, FRESH, Images, Job, MADE, Told};
 
-use fetch::{Fetched, Fetcher, Wanted, shown};
+use fetch::{Fetched, Fetcher, Wanted};
 use sources::{Digest, Part, Place, Source};
 
 /// Why data could not be had, or used.
@@ -84,18 +85,6 @@ pub enum Error {
     TooMany(#[from] geofilter_core::world::TooManyEntries),
 }
 
-/// What this machine trusts; read before a process may not any more.
-pub struct Trust(RootCerts);
-
-impl Trust {
-    /// That of the machine.
-    pub fn of_this_machine() -> Self {
-        let certificates = rustls_native_certs::load_native_certs().certs;
-        let certificates = certificates.iter().map(|one| Certificate::from_der(one).to_owned());
-        Self(RootCerts::new_with_certs(&certificates.collect::<Vec<_>>()))
-    }
-}
-
 /// Bytes that a digest may have with what stands around it.
 const DIGEST: u64 = 4096;
 
@@ -103,81 +92,56 @@ const DIGEST: u64 = 4096;
 ///
 /// # Errors
 /// If a source can't be had or read. What is there stays so.
-pub fn update(job: &Job, trust: Trust, tell: &mut dyn FnMut(Told)) -> Result<bool, Error> {
-    let fetcher = Fetcher::new(job.folder.clone(), job.patience, trust.0);
-    let mut new = job.anew;
+pub fn update(job: &Job, trust: RootCerts, tell: &mut dyn FnMut(Told)) -> Result<bool, Error> {
+    let fetcher = Fetcher::new(job.folder.clone(), job.patience, trust);
     for (part, source) in &job.sources {
-        let changed = fetch(&fetcher, &job.folder, *part, source, tell)?;
-        if !changed {
-            tell(Told::Same { source: source.name.clone() });
+        for (number, place) in source.places.iter().enumerate() {
+            let name = file_name(*part, number);
+            let mut progress = |bytes, total| {
+                tell(Told::Fetching { source: source.name.clone(), bytes, total });
+            };
+            fetch(&fetcher, &job.folder, source, place, &name, &mut progress)?;
         }
-        new |= changed;
     }
-    if new {
+    let fresh = job.folder.join(FRESH).exists();
+    if fresh {
         tell(Told::Making);
         images::make(job)?;
     }
-    Ok(new)
+    Ok(fresh)
 }
 
-/// Fetches the files of a source. Says whether one is another than before.
+/// Fetches a file of a source from the first address that has it, if it is another one than before.
 fn fetch(
     fetcher: &Fetcher,
     folder: &Path,
-    part: Part,
     source: &Source,
-    tell: &mut dyn FnMut(Told),
-) -> Result<bool, Error> {
-    let mut new = false;
-    for (number, place) in source.places.iter().enumerate() {
-        let name = file_name(part, number);
-        let mut progress = |bytes, total| {
-            tell(Told::Fetching { source: source.name.clone(), bytes, total });
-        };
-        let Some(url) = fetch_first(fetcher, source, place, &name, &mut progress, &mut new)? else {
-            continue;
-        };
-        if let Err(error) = check_digest(fetcher, folder, source, place, &name, url) {
-            // Otherwise it would not be asked for again.
-            fetch::forget(folder, &name);
-            return Err(error);
-        }
-    }
-    Ok(new)
-}
-
-/// Fetches from the first address that has it. Returns which if it was another one than before.
-fn fetch_first<'a>(
-    fetcher: &Fetcher,
-    source: &Source,
-    place: &'a Place,
+    place: &Place,
     name: &str,
     progress: &mut dyn FnMut(u64, Option<u64>),
-    new: &mut bool,
-) -> Result<Option<&'a str>, Error> {
-    let authorization =
-        source.authorization.as_ref().map(|(name, value)| (name.as_str(), value.as_str()));
+) -> Result<(), Error> {
+    let Some(first) = place.urls.first() else {
+        // It was put there.
+        return Ok(fetcher.freshen()?);
+    };
     for url in &place.urls {
-        let wanted = Wanted { url, name, most: source.most, authorization };
-        match fetcher.fetch(wanted, progress)? {
+        match fetcher.fetch(wanted(source, url, name, source.most), progress)? {
             Fetched::New => {
-                *new = true;
-                return Ok(Some(url));
+                return check_digest(fetcher, folder, source, place, name, url)
+                    // Otherwise it would not be asked for again.
+                    .inspect_err(|_| fetch::forget(folder, name));
             }
-            Fetched::Same => return Ok(None),
+            Fetched::Same => return Ok(()),
             Fetched::Absent => {}
         }
     }
-    match place.urls.first() {
-        // It was put there.
-        None => {
-            *new = true;
-            Ok(None)
-        }
-        Some(url) => {
-            Err(Error::Server { server: shown(url), why: "it has no such file".to_owned() })
-        }
-    }
+    Err(Error::Server { server: shown(first), why: "it has no such file".to_owned() })
+}
+
+/// A file of a source.
+fn wanted<'a>(source: &'a Source, url: &'a str, name: &'a str, most: u64) -> Wanted<'a> {
+    let who = source.authorization.as_ref();
+    Wanted { url, name, most, authorization: who.map(|(name, value)| (&**name, &**value)) }
 }
 
 /// Whether a file is what its owner says it is, where one says.
@@ -195,10 +159,8 @@ fn check_digest(
         Digest::Md5 => ".md5",
     };
     let (url, beside) = (format!("{url}{ending}"), format!("{name}{ending}"));
-    let authorization =
-        source.authorization.as_ref().map(|(name, value)| (name.as_str(), value.as_str()));
-    let wanted = Wanted { url: &url, name: &beside, most: DIGEST, authorization };
-    if fetcher.fetch(wanted, &mut |_, _| {})? == Fetched::Absent {
+    let asked = wanted(source, &url, &beside, DIGEST);
+    if fetcher.fetch(asked, &mut |_, _| {})? == Fetched::Absent {
         let why = "it has no digest of the file".to_owned();
         return Err(Error::Server { server: shown(&url), why });
     }

@@ -198,11 +198,10 @@ impl Engine {
             self.ear = Ear::new(settings.manager.clone());
             self.settings.manager = settings.manager;
         }
-        self.settings.geodata = settings.geodata.clone();
-        if let Err(failure) = self.wish(settings.geodata) {
-            self.note_trouble(failure.message);
+        match self.wish(settings.geodata) {
+            Ok(()) => tracing::info!("the configuration was read anew, and is in force"),
+            Err(failure) => self.note_trouble(failure.message),
         }
-        tracing::info!("the configuration was read anew, and is in force");
     }
 
     fn needs_beats(&self) -> bool {

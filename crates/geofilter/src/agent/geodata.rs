@@ -16,12 +16,13 @@ use geofilter_core::decide::Context;
 use geofilter_core::geodata::corrections::Corrections;
 use geofilter_core::geodata::gate::{self, Watched};
 use geofilter_core::impact::Host;
+use geofilter_core::pbx::printable;
 use geofilter_core::policy::Policy;
 use geofilter_core::wire::{
-    self, Attempt, Failure, FailureKind, GeodataAsk, Held, Reply, Running, UpdateOutcome,
+    self, Attempt, Data, Failure, FailureKind, GeodataAsk, Held, Reply, Running, UpdateOutcome,
 };
 use geofilter_update::sources::{Format, Part, Place, Source};
-use geofilter_update::{BASE, Job, MADE, Told, put_name};
+use geofilter_update::{BASE, FRESH, Job, MADE, Told, put_name};
 use serde::{Deserialize, Serialize};
 
 use super::engine::{Engine, describe};
@@ -48,14 +49,16 @@ const JITTER: u64 = 3600;
 /// Seconds until it is tried again after a failure.
 const AGAIN: u64 = 3600;
 
-/// What is kept of the last update.
+/// What is known of the last update, and of the data that is kept: to tell of that, its images need not be read.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Notes {
     schema: u32,
     last: Option<Last>,
-    /// Why what is held is held.
-    reasons: Vec<String>,
+    /// What was in use before.
+    previous: Option<Data>,
+    /// What is held, and why.
+    held: Option<Held>,
 }
 
 /// When, and what came of it.
@@ -95,7 +98,7 @@ impl Geodata {
     pub(super) fn open(state_dir: &Path, wishes: Wishes, asks: bool) -> anyhow::Result<Opened> {
         let folder = state_dir.join(FOLDER);
         let mut warnings = Vec::new();
-        if let Err(error) = wishes.sources(records::day(ledger::unix_now())) {
+        if let Err(error) = wishes.sources() {
             warnings.push(format!(
                 "the world data can't be updated as the configuration says: {error:#}"
             ));
@@ -148,7 +151,7 @@ impl Geodata {
             write_whole(&folder, name, image)?;
         }
         let patience = self.wishes.patience;
-        let job = Job { folder, sources, anew: false, patience };
+        let job = Job { folder, sources, patience };
         self.running = Running::default();
         self.worker = Some(Worker::start(&job)?);
         Ok(())
@@ -182,14 +185,25 @@ impl Geodata {
         copy().map_err(|error| failed(format!("cannot copy {}: {error}", file.display())))
     }
 
+    /// What was made is in use, or held: it is not made again before there is something new.
+    fn settle(&self) {
+        if let Err(error) = fs::remove_file(self.folder.join(WORK).join(FRESH)) {
+            tracing::warn!(%error, "the next update makes the same again");
+        }
+    }
+
     /// Nothing is held any more.
     fn forget_held(&mut self) {
-        let _ = fs::remove_file(self.folder.join(HELD));
-        self.notes.reasons.clear();
+        if let Err(error) = fs::remove_file(self.folder.join(HELD)) {
+            tracing::warn!(%error, "what was held could not be removed");
+        }
+        self.notes.held = None;
     }
 
     /// Notes what came of an update.
     fn note(&mut self, outcome: UpdateOutcome, why: Option<String>) {
+        // Parts of it may be what a file says.
+        let why = why.map(|why| printable(&why));
         match (&why, outcome) {
             (Some(why), UpdateOutcome::Failed) => {
                 tracing::warn!(why, "the world data was not updated")
@@ -201,7 +215,7 @@ impl Geodata {
             let rest = match outcome {
                 UpdateOutcome::Failed => AGAIN,
                 UpdateOutcome::Used | UpdateOutcome::Same | UpdateOutcome::Held => {
-                    self.wishes.every_hours * 3600
+                    self.wishes.interval().unwrap_or(AGAIN)
                 }
             };
             self.due = Some(Instant::now() + Duration::from_secs(rest + chance(JITTER)));
@@ -229,7 +243,7 @@ impl Engine {
             GeodataAsk::State => {}
             GeodataAsk::Update => {
                 self.correct_anew()?;
-                let sources = self.geodata.wishes.sources(records::day(ledger::unix_now()));
+                let sources = self.geodata.wishes.sources();
                 let sources = sources.map_err(|error| failed(format!("{error:#}")))?;
                 self.begin_update(sources)?;
             }
@@ -245,7 +259,7 @@ impl Engine {
     /// # Errors
     /// If what it is corrected by can't be used.
     pub(super) fn wish(&mut self, wishes: Wishes) -> Result<(), Failure> {
-        if wishes.every_hours != self.geodata.wishes.every_hours && self.geodata.asks {
+        if wishes.interval() != self.geodata.wishes.interval() && self.geodata.asks {
             self.geodata.due = first_turn(&wishes, self.geodata.notes.last.as_ref());
         }
         self.geodata.wishes = wishes;
@@ -321,7 +335,6 @@ impl Engine {
                 Told::Fetching { source, bytes, total } => {
                     self.geodata.running = Running { source: Some(source), bytes, total };
                 }
-                Told::Same { .. } => {}
                 Told::Making => self.geodata.running = Running::default(),
                 Told::Done { made: false } => return self.geodata.note(UpdateOutcome::Same, None),
                 Told::Done { made: true } => return self.judge(),
@@ -350,7 +363,10 @@ impl Engine {
         let reasons = self.reasons_to_hold(&new);
         if reasons.is_empty() {
             match self.use_data(new) {
-                Ok(warning) => self.geodata.note(UpdateOutcome::Used, warning),
+                Ok(warning) => {
+                    self.geodata.settle();
+                    self.geodata.note(UpdateOutcome::Used, warning);
+                }
                 Err(failure) => self.geodata.note(UpdateOutcome::Failed, Some(failure.message)),
             }
             return;
@@ -363,7 +379,8 @@ impl Engine {
             "{}; see `geofilter geodb status`, and `approve` if it is right",
             reasons.join("; ")
         );
-        self.geodata.notes.reasons = reasons;
+        self.geodata.notes.held = Some(Held { data: new.data(), reasons });
+        self.geodata.settle();
         self.geodata.note(UpdateOutcome::Held, Some(why));
     }
 
@@ -376,6 +393,7 @@ impl Engine {
         let folder = &self.geodata.folder;
         let saved = fs::create_dir_all(folder)
             .and_then(|()| before.images().write(folder, PREVIOUS))
+            .inspect(|()| self.geodata.notes.previous = Some(before.data()))
             .and_then(|()| self.geo.images().write(folder, CURRENT));
         Ok(saved.err().map(|error| {
             format!("it is in force but could not be saved, so a restart would undo it: {error}")
@@ -470,22 +488,20 @@ impl Engine {
     }
 
     fn geodata_state(&self) -> wire::Geodata {
-        let folder = &self.geodata.folder;
-        let data = |name: &str| Some(read(&folder.join(name), &Corrections::none()).ok()??.data());
-        let held = data(HELD);
+        let Geodata { notes, due, .. } = &self.geodata;
         let left = |due: Instant| due.saturating_duration_since(Instant::now()).as_secs();
         wire::Geodata {
             data: self.geo.data(),
             embedded: *self.geo.images() == Images::EMBEDDED,
-            previous: data(PREVIOUS),
-            held: held.map(|data| Held { data, reasons: self.geodata.notes.reasons.clone() }),
+            previous: notes.previous.clone(),
+            held: notes.held.clone(),
             running: self.geodata.runs().then(|| self.geodata.running.clone()),
-            last: self.geodata.notes.last.clone().map(|Last { time, outcome, why }| Attempt {
+            last: notes.last.clone().map(|Last { time, outcome, why }| Attempt {
                 time: records::rfc3339(time),
                 outcome,
                 why,
             }),
-            next: self.geodata.due.map(|due| records::rfc3339(ledger::unix_now().plus(left(due)))),
+            next: due.map(|due| records::rfc3339(ledger::unix_now().plus(left(due)))),
         }
     }
 }
@@ -501,7 +517,7 @@ const MOST_IMPORTED: u64 = 256 * 1024 * 1024;
 
 /// When an agent that starts asks by itself: not at once, not sooner than its turn comes, and not when others do.
 fn first_turn(wishes: &Wishes, last: Option<&Last>) -> Option<Instant> {
-    let every = wishes.every_hours.checked_mul(3600).filter(|every| *every > 0)?;
+    let every = wishes.interval()?;
     let since = last.map_or(every, |last| ledger::unix_now().0.saturating_sub(last.time.0));
     let rest = every.saturating_sub(since);
     Some(Instant::now() + Duration::from_secs(rest + SETTLED + chance(JITTER.min(every / 4))))

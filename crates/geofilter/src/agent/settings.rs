@@ -269,13 +269,11 @@ pub(crate) fn check(path: &Path) -> Vec<String> {
         secret.map(fs::metadata).transpose().context("cannot read `ami-secret-file`")
     });
     let interfaces = interfaces::select(&config.interfaces, &[]);
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    let today = (today.year(), today.month(), today.day());
     let checked: [anyhow::Result<()>; 5] = [
         portal.map(drop).map_err(Into::into),
         secret.map(drop),
         interfaces.map(drop).map_err(Into::into),
-        config.geodata.sources(today).map(drop),
+        config.geodata.sources().map(drop),
         config.geodata.corrections().map(drop),
     ];
     let wrong = checked.into_iter().filter_map(Result::err);

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use geofilter_core::geodata::corrections::Corrections;
 use geofilter_core::wire::{
     Failure, FailureKind, Geodata, GeodataAsk, Lookup, Reply, Request, Running, UpdateOutcome,
 };
@@ -14,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::{Geodb, Global, Import};
 use super::{Outcome, client, confused, failed, invalid, render, render_geodb, show};
-use crate::geo::{Geo, Images};
+use crate::geo::{self, Geo};
 
 /// How often the agent is asked how far an update is.
 const BLINK: Duration = Duration::from_millis(200);
@@ -80,9 +79,9 @@ fn lookup(address: IpAddr, global: &Global) -> Result<Lookup, Failure> {
     match client::ask(&global.socket, &request) {
         Ok(Reply::Why(why)) => Ok(why.lookup),
         Ok(_) => Err(confused()),
-        Err(failure) if failure.kind == FailureKind::Unreachable => Images::EMBEDDED
-            .lookup(address, &Corrections::none())
-            .map_err(|error| failed(format!("{error:#}"))),
+        Err(failure) if failure.kind == FailureKind::Unreachable => {
+            geo::lookup(address).map_err(|error| failed(format!("{error:#}")))
+        }
         Err(failure) => Err(failure),
     }
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use geofilter_core::book::{Answer, HostName};
-use geofilter_core::geodata::corrections::Corrections;
 use geofilter_core::wire::{Failure, FailureKind, Reply, Request, Why, WhyName};
 
 use super::args::{self, Global, Subject};
 use super::{Outcome, client, confused, failed, render, show};
 use crate::agent::resolve;
-use crate::geo::Images;
+use crate::geo;
 
 pub(super) fn run(args: &args::Why, global: &Global) -> Outcome {
     match &args.subject {
@@ -43,9 +42,7 @@ fn why(address: IpAddr, args: &args::Why, global: &Global) -> Result<Why, Failur
         Ok(Reply::Why(why)) => Ok(*why),
         Ok(_) => Err(confused()),
         Err(failure) if failure.kind == FailureKind::Unreachable => {
-            let lookup = Images::EMBEDDED
-                .lookup(address, &Corrections::none())
-                .map_err(|error| failed(format!("{error:#}")))?;
+            let lookup = geo::lookup(address).map_err(|error| failed(format!("{error:#}")))?;
             Ok(Why {
                 lookup,
                 verdict: None,

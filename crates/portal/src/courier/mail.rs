@@ -1,3 +1,4 @@
+use geofilter_reach::is_here;
 use lettre::message::{Mailbox, Mailboxes, header::ContentType};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
@@ -5,7 +6,7 @@ use lettre::{Message, SmtpTransport, Transport};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{PATIENCE, is_here, look_up};
+use super::{PATIENCE, look_up};
 use crate::notices::Notice;
 
 /// How the connection to a mail server is kept from others.

@@ -1,16 +1,16 @@
 use std::net::SocketAddr;
 
+use geofilter_reach::{is_here, shown};
 use hmac::{Hmac, Mac};
-use rustls_native_certs::load_native_certs;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use ureq::http::Uri;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use utoipa::ToSchema;
 
-use super::{PATIENCE, is_here, look_up};
+use super::{PATIENCE, look_up};
 use crate::notices::Notice;
 
 /// Where the signature stands.
@@ -35,12 +35,7 @@ impl Webhook {
 
     /// The scheme, host and port: what may be shown of it, since its path is often a secret.
     pub(crate) fn shown(&self) -> String {
-        let uri = self.url.parse::<Uri>().unwrap_or_default();
-        format!(
-            "{}://{}",
-            uri.scheme_str().unwrap_or_default(),
-            uri.authority().map_or("", |it| it.as_str())
-        )
+        shown(&self.url)
     }
 
     fn server(&self) -> Result<(String, u16), String> {
@@ -111,13 +106,6 @@ impl Resolver for Found {
         self.0.iter().take(MOST).for_each(|address| found.push(*address));
         Ok(found)
     }
-}
-
-/// What this machine trusts; read before there are no files any more.
-pub(super) fn roots() -> RootCerts {
-    let certificates = load_native_certs().certs;
-    let certificates = certificates.iter().map(|one| Certificate::from_der(one).to_owned());
-    RootCerts::new_with_certs(&certificates.collect::<Vec<_>>())
 }
 
 fn signature(secret: &str, body: &[u8]) -> String {

@@ -13,12 +13,14 @@ use geofilter_update::sources::{Day, Known, Part, Place, Source};
 use serde::Deserialize;
 use serde::de::{Deserializer, IntoDeserializer};
 
+use crate::agent::{ledger, records};
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(crate) struct Wishes {
     /// Hours between two updates that nobody asks for; 0 for none.
-    pub(crate) every_hours: u64,
+    every_hours: u64,
     /// The source of countries that decides; `kept` for what is in use.
     #[serde(deserialize_with = "known_or_kept")]
     primary: Option<Known>,
@@ -75,6 +77,11 @@ impl Default for Wishes {
 }
 
 impl Wishes {
+    /// Seconds between two updates that nobody asks for, a year at most; none if there are none.
+    pub(crate) fn interval(&self) -> Option<u64> {
+        (self.every_hours > 0).then(|| self.every_hours.min(24 * 365) * 3600)
+    }
+
     /// What the administrator knows better, as it is written now.
     ///
     /// # Errors
@@ -86,11 +93,12 @@ impl Wishes {
         Corrections::parse(BufReader::new(file)).with_context(unusable)
     }
 
-    /// The sources on that day, with the secrets that they ask for.
+    /// The sources of today, with the secrets that they ask for.
     ///
     /// # Errors
     /// If a source can't be what it is named for, or its key can't be read.
-    pub(crate) fn sources(&self, today: Day) -> anyhow::Result<Vec<(Part, Source)>> {
+    pub(crate) fn sources(&self) -> anyhow::Result<Vec<(Part, Source)>> {
+        let today = records::day(ledger::unix_now());
         let wanted = [
             (Part::Primary, self.primary),
             (Part::Second, self.second),
@@ -119,6 +127,8 @@ impl Wishes {
             let digest = source.places.first().and_then(|place| place.digest);
             let place = |url: &String| Place { urls: vec![url.clone()], digest };
             source.places = urls.iter().map(place).collect();
+            // Secrets are for the owner's server.
+            return Ok(source);
         }
         match known {
             Known::Maxmind => {
@@ -170,15 +180,13 @@ fn basic(user: &str, password: &str) -> String {
 mod tests {
     use super::*;
 
-    const DAY: Day = (2026, 11, 29);
-
     #[test]
     fn who_asks_for_a_key_is_refused_without_one() {
         let wishes = |text: &str| toml::from_str::<Wishes>(text).unwrap();
-        assert!(Wishes::default().sources(DAY).is_ok());
-        let without = wishes("primary = 'maxmind'").sources(DAY).unwrap_err().to_string();
+        assert!(Wishes::default().sources().is_ok());
+        let without = wishes("primary = 'maxmind'").sources().unwrap_err().to_string();
         assert!(without.contains("licence-key-file"), "{without}");
-        let wrong = wishes("systems = 'dbip-lite'").sources(DAY).unwrap_err().to_string();
+        let wrong = wishes("systems = 'dbip-lite'").sources().unwrap_err().to_string();
         assert!(wrong.contains("nothing of"), "{wrong}");
         let dir = tempfile::tempdir().unwrap();
         let key = dir.path().join("key");
@@ -187,8 +195,12 @@ mod tests {
             "primary = 'maxmind'\n[maxmind]\naccount = 7\nlicence-key-file = '{}'",
             key.display()
         );
-        let sources = wishes(&text).sources(DAY).unwrap();
+        let sources = wishes(&text).sources().unwrap();
         let (_, value) = sources[0].1.authorization.clone().unwrap();
         assert_eq!(value, "Basic NzpzZXNhbWU=");
+        let mirrored =
+            text.replace("[maxmind]", "mirrors.maxmind = ['https://mirror.example/x']\n[maxmind]");
+        let sources = wishes(&mirrored).sources().unwrap();
+        assert_eq!(sources[0].1.authorization, None, "no key is for a mirror");
     }
 }

@@ -10,7 +10,7 @@ use std::thread;
 
 use geofilter_core::wire::Failure;
 use geofilter_portal::sandbox;
-use geofilter_update::{Job, Told, Trust};
+use geofilter_update::{Job, Told};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::cli::failed;
@@ -104,7 +104,7 @@ pub(crate) fn work() -> Result<(), Failure> {
     let mut line = String::new();
     BufReader::new(io::stdin().take(LONGEST)).read_line(&mut line).map_err(unusable)?;
     let job: Job = serde_json::from_str(&line).map_err(|error| unusable(error.into()))?;
-    let trust = Trust::of_this_machine();
+    let trust = geofilter_reach::trusted();
     confine(&job.folder)?;
     let mut tell = |told: Told| {
         let mut line = serde_json::to_vec(&told).unwrap_or_default();
