@@ -6,18 +6,20 @@
 use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::symlink;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use geofilter_core::geodata::{AsNumber, embedded};
+use geofilter_lab::disk::SmallDisk;
 use geofilter_lab::fileserver::{FileServer, Manner};
 use geofilter_lab::guarded::Guarded;
 use geofilter_lab::images::{data_folder, read};
 use geofilter_lab::process::Agent;
 use geofilter_lab::site::{Site, WAN};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -331,6 +333,47 @@ fn what_the_administrator_knows_better_wins_over_every_source() {
     assert_eq!(correct("").0, 0);
     assert_eq!(host.country(MADRID), "ES");
     assert!(guarded.arrives(MADRID.into()));
+}
+
+#[test]
+fn without_room_on_the_disk_nothing_changes_and_it_goes_on_once_there_is() {
+    let site = Site::new().unwrap();
+    let host = Host::new(&site);
+    let disk = SmallDisk::new(64 << 10).unwrap();
+    symlink(disk.path(), host.agent.state_dir().join("geodata")).unwrap();
+    host.server.put(PATH, edition(MOVED));
+    disk.fill().unwrap();
+    let (code, said) = host.geodb("update");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("No space left"), "{said}");
+    assert_eq!(host.country(MADRID), "ES");
+    disk.make_room().unwrap();
+    let (code, said) = host.geodb("update");
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(host.country(MADRID), "CN");
+}
+
+#[test]
+fn who_fetches_and_is_killed_is_said_to_be_and_asked_again() {
+    let site = Site::new().unwrap();
+    let host = Host::new(&site);
+    host.server.put(PATH, edition(MOVED));
+    host.server.behave(Manner::Silent);
+    let (code, said) = std::thread::scope(|scope| {
+        let updating = scope.spawn(|| host.geodb("update"));
+        let since = Instant::now();
+        while host.server.asked().is_empty() {
+            assert!(since.elapsed() < Duration::from_secs(10), "nobody fetches");
+        }
+        let worker = host.agent.children().unwrap()[0];
+        kill_process(Pid::from_raw(worker.cast_signed()).unwrap(), Signal::KILL).unwrap();
+        updating.join().unwrap()
+    });
+    assert_eq!(code, 1);
+    assert!(said.contains("ended early"), "{said}");
+    host.server.behave(Manner::Well);
+    assert_eq!(host.geodb("update").0, 0);
+    assert_eq!(host.country(MADRID), "CN");
 }
 
 #[test]
