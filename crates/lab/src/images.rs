@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use geofilter_core::geodata::hosting::HostingList;
 use geofilter_core::geodata::{
-    AsNumber, AsTable, Edition, Layer, Listing, SourceInfo, WorldData, merge, mmdb, range_csv,
+    AsNumber, AsTable, Edition, Layer, Listing, Packing, Says, SourceInfo, WorldImage, merge, mmdb,
+    range_csv,
 };
 
 /// The sources, parsed.
@@ -42,11 +43,15 @@ impl Sources {
         self.hosting.is_hosting(number, self.asns.name(number))
     }
 
-    /// The world made of the sources.
-    pub fn world(&self) -> Result<WorldData> {
-        let is_hosting = |number| self.is_hosting(number);
-        let says = merge::merge(&self.primary, &self.registry, self.asns.layer(), is_hosting);
-        Ok(WorldData::new(edition(), says)?)
+    /// What the sources say.
+    fn says(&self) -> Layer<Says> {
+        let networks = merge::networks(&self.asns, &self.hosting);
+        merge::merge(&self.primary, &self.registry, &networks)
+    }
+
+    /// The image of the world that is embedded.
+    pub fn world_image(&self) -> Result<Vec<u8>> {
+        Ok(WorldImage::encode(&edition(), &self.says(), Packing::Smallest)?)
     }
 }
 

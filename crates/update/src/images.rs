@@ -10,8 +10,8 @@ use geofilter_core::geodata::hosting::HostingList;
 use geofilter_core::geodata::ipfire::{Database, IPFIRE_KEY, PublicKey, Trust, text};
 use geofilter_core::geodata::maxmind_csv::Locations;
 use geofilter_core::geodata::{
-    AsNumber, AsTable, Listing, Packing, Says, SourceInfo, WorldData, WorldImage, as_csv,
-    delegated, merge, mmdb, range_csv,
+    AsTable, Edition, Listing, Packing, Says, SourceInfo, WorldImage, as_csv, delegated, merge,
+    mmdb, range_csv,
 };
 
 use crate::fetch;
@@ -29,42 +29,51 @@ const MOST: u64 = 128 * 1024 * 1024;
 pub(crate) fn make(job: &Job) -> Result<(), Error> {
     let base = fs::read(job.folder.join(BASE.world))?;
     let base = WorldImage::open(&base)?;
-    let base_systems = fs::read(job.folder.join(BASE.systems))?;
     let mut edition = base.edition().clone();
     let source = |wanted| job.sources.iter().find(|(part, _)| *part == wanted).map(|(_, it)| it);
-    let systems = match source(Part::Systems) {
-        Some(source) => {
-            let table = read(&job.folder, Part::Systems, source, read_systems)?;
-            keep(&job.folder, MADE.systems, &table.encode(Packing::Quick)?)?;
-            if let Some(first) = edition.hosting.first_mut() {
-                *first = info(&job.folder, Part::Systems, source);
-            }
-            table
-        }
-        None => {
-            keep(&job.folder, MADE.systems, &base_systems)?;
-            AsTable::decode(&base_systems)?
-        }
-    };
-    let says = base.sources()?;
-    let listing = |part, edition: &mut SourceInfo, of: fn(Says) -> Option<CountryId>| {
-        let Some(source) = source(part) else { return Ok(says.map(of)) };
-        *edition = info(&job.folder, part, source);
-        read(&job.folder, part, source, read_countries)
-    };
-    let primary = listing(Part::Primary, &mut edition.primary, |says| known(says.primary))?;
-    let second = listing(Part::Second, &mut edition.registry, |says| {
-        (!says.masked).then_some(says.registry)
-    })?;
-    drop(says);
     let classes = source(Part::Classes);
     let classes = classes.map(|source| read(&job.folder, Part::Classes, source, read_classes));
     let hosting = HostingList::embedded().with_classes(classes.transpose()?.unwrap_or_default());
-    let is_hosting = |number: AsNumber| hosting.is_hosting(number, systems.name(number));
-    let says = merge::merge(&primary, &second, systems.layer(), is_hosting);
-    drop((primary, second, systems));
-    let data = WorldData::new(edition, says)?;
-    keep(&job.folder, MADE.world, &data.encode(Packing::Quick)?)
+    let systems = systems(&job.folder, source(Part::Systems), &mut edition)?;
+    let networks = merge::networks(&systems, &hosting);
+    drop((systems, hosting));
+    // What is in use of a source that is not asked, before any file takes its room.
+    let says = base.sources()?;
+    let kept = |part, of: fn(Says) -> Option<CountryId>| match source(part) {
+        None => Ok(says.map(of)),
+        Some(source) => Err(source),
+    };
+    let primary = kept(Part::Primary, |says| known(says.primary));
+    let second = kept(Part::Second, |says| (!says.masked).then_some(says.registry));
+    drop(says);
+    let listing = |part, source, edition: &mut SourceInfo| {
+        *edition = info(&job.folder, part, source);
+        read(&job.folder, part, source, read_countries)
+    };
+    let second = second.or_else(|source| listing(Part::Second, source, &mut edition.registry))?;
+    let primary = primary.or_else(|source| listing(Part::Primary, source, &mut edition.primary))?;
+    let says = merge::merge(&primary, &second, &networks);
+    drop((primary, second, networks));
+    keep(&job.folder, MADE.world, &WorldImage::encode(&edition, &says, Packing::Quick)?)
+}
+
+/// Who announces what, and its image: from its source, or what is in use.
+fn systems(
+    folder: &Path,
+    source: Option<&Source>,
+    edition: &mut Edition,
+) -> Result<AsTable, Error> {
+    let Some(source) = source else {
+        let base = fs::read(folder.join(BASE.systems))?;
+        keep(folder, MADE.systems, &base)?;
+        return Ok(AsTable::decode(&base)?);
+    };
+    let table = read(folder, Part::Systems, source, read_systems)?;
+    keep(folder, MADE.systems, &table.encode(Packing::Quick)?)?;
+    if let Some(first) = edition.hosting.first_mut() {
+        *first = info(folder, Part::Systems, source);
+    }
+    Ok(table)
 }
 
 fn known(country: CountryId) -> Option<CountryId> {

@@ -49,7 +49,7 @@ pub enum Told {
         /// Bytes that there will be, if the server said.
         total: Option<u64>,
     },
-    /// What two images are called.    /// Images are being made.
+    /// Images are being made.
     Making,
     /// The end: images were made, or there is nothing new.
     Done {

@@ -80,9 +80,6 @@ pub enum Error {
     /// What comes out of it can't be used.
     #[error("cannot make an image of it: {0}")]
     Image(#[from] geofilter_core::geodata::ImageError),
-    /// There are more different things in it than the kernel's table holds.
-    #[error(transparent)]
-    TooMany(#[from] geofilter_core::world::TooManyEntries),
 }
 
 /// Bytes that a digest may have with what stands around it.

@@ -1,10 +1,12 @@
 //! Merges the sources into the [`World`](crate::world::World): [`Says`] is what they say of an address,
 //! and [`Says::entry`] the one place that decides between them.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::asn::AsNumber;
+use super::asn::AsTable;
 use super::corrections::Corrections;
+use super::hosting::HostingList;
 use super::listing::{Layer, Listing};
 use crate::country::CountryId;
 use crate::steps::{self, Address, Range, Steps};
@@ -60,17 +62,37 @@ pub fn correct(says: &Layer<Says>, corrections: &Corrections) -> Layer<Says> {
     })
 }
 
+/// Who announces space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// Nobody.
+    Unannounced,
+    /// A hosting company.
+    Hosting,
+    /// Somebody else.
+    Other,
+}
+
+/// The kind of network everywhere. Each autonomous system is judged once: there are ten times as many ranges.
+pub fn networks(systems: &AsTable, hosting: &HostingList) -> Layer<Network> {
+    let mut judged = HashMap::new();
+    systems.layer().map(|number| match number {
+        None => Network::Unannounced,
+        Some(number) => *judged.entry(number).or_insert_with(|| {
+            match hosting.is_hosting(number, systems.name(number)) {
+                true => Network::Hosting,
+                false => Network::Other,
+            }
+        }),
+    })
+}
+
 /// Merges a primary source, what the registries list, and who announces what.
-pub fn merge(
-    primary: &Listing,
-    registry: &Listing,
-    announced: &Layer<Option<AsNumber>>,
-    is_hosting: impl Fn(AsNumber) -> bool,
-) -> Layer<Says> {
+pub fn merge(primary: &Listing, registry: &Listing, networks: &Layer<Network>) -> Layer<Says> {
     let Layer { v4, v6 } = special_use();
     Layer {
-        v4: merge_family(&primary.v4, &registry.v4, &announced.v4, &v4, &is_hosting),
-        v6: merge_family(&primary.v6, &registry.v6, &announced.v6, &v6, &is_hosting),
+        v4: merge_family(&primary.v4, &registry.v4, &networks.v4, &v4),
+        v6: merge_family(&primary.v6, &registry.v6, &networks.v6, &v6),
     }
 }
 
@@ -79,18 +101,15 @@ pub fn merge(
 fn merge_family<A: Address>(
     primary: &Steps<A, Option<CountryId>>,
     registry: &Steps<A, Option<CountryId>>,
-    announced: &Steps<A, Option<AsNumber>>,
+    networks: &Steps<A, Network>,
     special: &Steps<A, bool>,
-    is_hosting: impl Fn(AsNumber) -> bool,
 ) -> Steps<A, Says> {
-    let network = announced.map(|number| (number.is_some(), number.is_some_and(&is_hosting)));
-    let registered = registry.zip(&network, |listed, (announced, hosting)| Says {
+    let registered = registry.zip(networks, |listed, network| Says {
         primary: CountryId::UNKNOWN,
         registry: listed.unwrap_or(CountryId::UNKNOWN),
-        hosting,
-        masked: listed.is_none() && !announced,
+        hosting: network == Network::Hosting,
+        masked: listed.is_none() && network == Network::Unannounced,
     });
-    drop(network);
     let registered =
         registered.zip(special, |says, special| Says { masked: says.masked || special, ..says });
     primary.zip(&registered, |listed, says| Says {
@@ -254,14 +273,16 @@ mod tests {
             v6: Steps::constant(false),
         };
         let listed = half.map(|inside| inside.then(|| id("PT")));
-        let announced = half.map(|inside| AsNumber::new(u32::from(inside)));
-        let says = merge(&everywhere, &listed, &Layer::constant(None), |_| true);
+        let hosting = half.map(|inside| match inside {
+            true => Network::Hosting,
+            false => Network::Unannounced,
+        });
+        let says = merge(&everywhere, &listed, &Layer::constant(Network::Unannounced));
         assert!(!says.v4.get(1 << 24).masked && says.v4.get(3 << 24).masked);
-        let says = merge(&everywhere, &Layer::constant(None), &announced, |_| true);
+        let says = merge(&everywhere, &Layer::constant(None), &hosting);
         assert!(!says.v4.get(1 << 24).masked && says.v4.get(3 << 24).masked);
         assert!(says.v4.get(1 << 24).hosting);
-        let says =
-            merge(&everywhere, &everywhere, &Layer::constant(AsNumber::new(64500)), |_| false);
+        let says = merge(&everywhere, &everywhere, &Layer::constant(Network::Other));
         assert!(says.v4.get(10 << 24).masked && !says.v4.get(11 << 24).masked);
         assert!(!says.v4.get(11 << 24).hosting);
     }

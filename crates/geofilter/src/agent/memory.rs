@@ -7,7 +7,7 @@ const LARGE: libc::c_int = 1 << 17;
 
 /// Has the allocator give large pieces back as soon as they are free.
 #[expect(unsafe_code, reason = "mallopt(3) sets a number; no library here wraps it")]
-pub(super) fn give_back_what_is_large() {
+pub(crate) fn give_back_what_is_large() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it may be called at any time; left alone, the allocator would raise the limit by itself.
     unsafe {

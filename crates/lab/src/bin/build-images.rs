@@ -8,7 +8,7 @@ fn main() -> Result<()> {
     let data = data_folder();
     let sources = Sources::read(&data)?;
     let images = [
-        ("world.img", sources.world()?.encode(Packing::Smallest)?),
+        ("world.img", sources.world_image()?),
         ("as.img", sources.asns.encode(Packing::Smallest)?),
     ];
     for (name, image) in images {

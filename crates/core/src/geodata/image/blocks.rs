@@ -31,16 +31,16 @@ pub(super) fn write<A: Address, B: Block<A>>(
     head: &mut Writer,
     pieces: &mut Vec<Vec<u8>>,
 ) -> Result<(), ImageError> {
-    let steps: Vec<(A, B::Value)> = steps.iter().collect();
-    let blocks = steps.chunks(STEPS);
-    head.number(blocks.len() as u128);
+    head.number(steps.len().div_ceil(STEPS) as u128);
+    let mut steps = steps.iter().peekable();
     let mut last = 0;
-    for steps in blocks {
-        let first = steps[0].0.widen();
+    while let Some((first, _)) = steps.peek() {
+        let first = first.widen();
         head.number(first - last);
         last = first;
         let mut content = Writer::default();
-        block.write(steps, &mut content)?;
+        let steps: Vec<(A, B::Value)> = steps.by_ref().take(STEPS).collect();
+        block.write(&steps, &mut content)?;
         pieces.push(content.0);
     }
     Ok(())

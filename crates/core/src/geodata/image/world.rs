@@ -52,6 +52,24 @@ impl<'a> WorldImage<'a> {
         }
     }
 
+    /// The bytes of an image of this; the same data always gives the same.
+    ///
+    /// # Errors
+    /// [`ImageError::Malformed`] if the data is larger than an image may be.
+    pub fn encode(
+        edition: &Edition,
+        sources: &Layer<Says>,
+        packing: Packing,
+    ) -> Result<Vec<u8>, ImageError> {
+        let mut head = Writer::default();
+        write_edition(edition, &mut head);
+        let mut pieces = Vec::new();
+        blocks::write(&Changes, &sources.v4, &mut head, &mut pieces)?;
+        blocks::write(&Changes, &sources.v6, &mut head, &mut pieces)?;
+        pieces.insert(0, head.0);
+        pack(ImageKind::World, &pieces, packing)
+    }
+
     /// Where the data comes from.
     pub fn edition(&self) -> &Edition {
         &self.edition
@@ -98,20 +116,6 @@ impl<'a> WorldImage<'a> {
 }
 
 impl WorldData {
-    /// The compact form; the same data always gives the same bytes.
-    ///
-    /// # Errors
-    /// [`ImageError::Malformed`] if the data is larger than an image may be.
-    pub fn encode(&self, packing: Packing) -> Result<Vec<u8>, ImageError> {
-        let mut head = Writer::default();
-        write_edition(&self.edition, &mut head);
-        let mut pieces = Vec::new();
-        blocks::write(&Changes, &self.sources.v4, &mut head, &mut pieces)?;
-        blocks::write(&Changes, &self.sources.v6, &mut head, &mut pieces)?;
-        pieces.insert(0, head.0);
-        pack(ImageKind::World, &pieces, packing)
-    }
-
     /// Reads the compact form.
     ///
     /// # Errors

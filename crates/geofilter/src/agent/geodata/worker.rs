@@ -13,6 +13,7 @@ use geofilter_portal::sandbox;
 use geofilter_update::{Job, Told};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use crate::agent::memory;
 use crate::cli::failed;
 
 /// Bytes of what it is told, and of a line that it tells.
@@ -98,6 +99,7 @@ fn listen(mut from: impl BufRead, tell: &Sender<Told>) {
 /// # Errors
 /// If it can't be confined, or is not told what to do.
 pub(crate) fn work() -> Result<(), Failure> {
+    memory::give_back_what_is_large();
     let unusable = |error: io::Error| failed(format!("cannot read what to do: {error}"));
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| failed(format!("cannot end with the agent: {error}")))?;
