@@ -119,3 +119,64 @@ fn every_promise_names_a_test_that_is_there() {
     }
     assert!(before > 20, "the promises were not found");
 }
+
+/// What introduces the words of an alarm in the code: in the log, and in what `status` warns of.
+const LOGGED: &[&str] = &["tracing::warn!(", "tracing::error!("];
+const WARNED: &[&str] = &["warnings.push(", "warnings.extend(", "note_trouble("];
+
+/// What comes before the parenthesis that closes those before.
+fn arguments(text: &str) -> &str {
+    let (mut open, mut quoted) = (1, false);
+    let end = text.find(|letter| {
+        quoted ^= letter == '"';
+        open += match letter {
+            '(' if !quoted => 1,
+            ')' if !quoted => -1,
+            _ => 0,
+        };
+        open == 0
+    });
+    &text[..end.unwrap()]
+}
+
+/// The alarms of a file, each by its words up to the first value. Those that begin with a value are said elsewhere.
+fn alarms<'a>(text: &'a str, calls: &[&[&str]]) -> Vec<&'a str> {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let begin = calls.concat().into_iter().flat_map(|call| text.match_indices(call));
+    let words = begin.filter_map(|(at, call)| {
+        // The words come after the fields.
+        let arguments = arguments(&text[at + call.len()..]);
+        let words = arguments.split('"').skip(1).step_by(2).max_by_key(|words| words.len())?;
+        words.split('{').next()
+    });
+    words.map(str::trim).filter(|words| words.len() > 6).collect()
+}
+
+#[test]
+fn every_alarm_is_in_the_runbook() {
+    let mut code = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut code);
+    let operating = read("docs/operating.md");
+    let (_, runbook) = operating.split_once("## Every alarm").unwrap();
+    let (runbook, _) = runbook.split_once("\n## ").unwrap();
+    let told: Vec<&str> = runbook.split('`').skip(1).step_by(2).collect();
+    let mut found = 0;
+    for (path, text) in code {
+        // What the portal warns of otherwise answers whoever changed something.
+        let calls: &[&[&str]] = match path.contains("portal/src") {
+            true => &[LOGGED],
+            false => &[LOGGED, WARNED],
+        };
+        let speaks = ["geofilter/src/agent", "geofilter/src/geo.rs", "dataplane/src", "portal/src"];
+        if !speaks.iter().any(|part| path.contains(part)) || path.contains("/tests") {
+            continue;
+        }
+        for alarm in alarms(&text, calls) {
+            let is_told =
+                told.iter().any(|told| alarm.starts_with(told) || told.starts_with(alarm));
+            assert!(is_told, "{path}: the runbook does not say what `{alarm}` means");
+            found += 1;
+        }
+    }
+    assert!(found > 40, "{found} alarms: they were not found");
+}

@@ -2,20 +2,28 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::Ipv4Addr;
-use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use geofilter_lab::guarded::Guarded;
 use geofilter_lab::process::Agent;
-use geofilter_lab::site::{Site, WAN};
+use geofilter_lab::site::{PBX_V4, SIP, Site, WAN, next};
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// Of Spain.
 const MADRID: Ipv4Addr = Ipv4Addr::new(80, 58, 61, 250);
+/// Of China.
+const BEIJING: Ipv4Addr = Ipv4Addr::new(1, 12, 0, 1);
+/// Where Prometheus asks.
+const MONITORED: &str = "127.0.0.1:9734";
 /// By then systemd has been told.
 const TOLD: Duration = Duration::from_secs(10);
 
@@ -140,4 +148,127 @@ fn a_configuration_is_checked_before_it_is_used() {
         assert_eq!(code, 1, "{config}");
         assert!(said.contains(wrong), "{config}: {said}");
     }
+}
+
+/// What is answered to a request for this path.
+fn get(mut stream: impl Read + Write, path: &str) -> String {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn metrics(agent: &Agent<'_>) -> String {
+    get(UnixStream::connect(agent.runtime_dir().join("metrics.sock")).unwrap(), "/metrics")
+}
+
+/// The value of a metric with these labels.
+fn metric(text: &str, name: &str) -> Option<f64> {
+    let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    values.map(|value| value.parse().unwrap()).next()
+}
+
+#[test]
+fn what_monitoring_reads_is_what_the_kernel_counted() {
+    let site = Site::new().unwrap();
+    let systemd = Systemd::new();
+    let agent = systemd.start(&site, &format!("[metrics]\naddress = '{MONITORED}'\n"));
+    agent.json(&["allow", "ES", "--yes"]).unwrap();
+    agent.json(&["ban", "add", "192.0.2.7", "--for", "1h"]).unwrap();
+    let pbx = site.listen(PBX_V4, SIP).unwrap();
+    for _ in 0..7 {
+        site.send(BEIJING, SIP, b"no").unwrap();
+    }
+    site.send(MADRID, SIP, b"yes").unwrap();
+    assert_eq!(next(&pbx).unwrap().0, "yes");
+
+    let text = metrics(&agent);
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    assert!(text.contains("content-type: application/openmetrics-text; version=1.0.0"), "{text}");
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let state = |name: &str| metric(&text, &format!("geofilter_state{{state=\"{name}\"}}"));
+    assert_eq!((state("enforcing"), state("observing")), (Some(1.0), Some(0.0)));
+    let packets = |labels: &str| metric(&text, &format!("geofilter_packets_total{{{labels}}}"));
+    assert_eq!(packets("verdict=\"dropped\",country=\"CN\""), Some(7.0), "{text}");
+    assert_eq!(packets("verdict=\"passed\",country=\"ES\""), Some(1.0), "{text}");
+    let protected = format!("geofilter_interface_protected{{interface=\"{WAN}\",backend=\"xdp\"}}");
+    assert_eq!(metric(&text, &protected), Some(1.0), "{text}");
+    assert_eq!(metric(&text, "geofilter_bans"), Some(1.0));
+    assert_eq!(metric(&text, "geofilter_warnings"), Some(0.0));
+    assert!(metric(&text, "process_resident_memory_bytes").unwrap() > 1e6);
+    assert!(!text.contains(&BEIJING.to_string()), "an address: {text}");
+
+    // At the address that the configuration names it is the same.
+    let there = site.host.inside(|| TcpStream::connect(MONITORED).unwrap()).unwrap();
+    let there = get(there, "/metrics");
+    let lines = |text: &str| -> Vec<String> {
+        let body = text.split_once("\r\n\r\n").unwrap().1;
+        body.lines().filter(|line| !line.starts_with("process_")).map(str::to_owned).collect()
+    };
+    assert_eq!(lines(&there), lines(&text));
+    let elsewhere = site.host.inside(|| TcpStream::connect(MONITORED).unwrap()).unwrap();
+    assert!(get(elsewhere, "/").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn every_figure_of_the_grafana_board_is_there() {
+    let site = Site::new().unwrap();
+    let agent = Agent::start(&site.host, &["--interface", WAN]).unwrap();
+    let text = metrics(&agent);
+    let board =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/grafana/geofilter.json");
+    let board: Value = serde_json::from_str(&fs::read_to_string(board).unwrap()).unwrap();
+    let panels = board["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let mut asked = BTreeSet::new();
+    for target in targets {
+        let letters = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+        let words = target["expr"].as_str().unwrap().split(|letter| !letters(letter));
+        let ours = |word: &&str| word.starts_with("geofilter_") || word.starts_with("process_");
+        asked.extend(words.filter(ours).map(str::to_owned));
+    }
+    assert!(asked.len() > 12, "{asked:?}");
+    // Of what has no value yet there is at least the name.
+    let there = |name: &str| {
+        let family = name.strip_suffix("_total").unwrap_or(name);
+        text.contains(&format!("# TYPE {family} "))
+    };
+    // Absent until the country data was updated.
+    let later = "geofilter_data_update_outcome";
+    let missing: Vec<&String> =
+        asked.iter().filter(|name| !there(name) && *name != later).collect();
+    assert!(missing.is_empty(), "{missing:?} of {text}");
+}
+
+#[test]
+fn who_asks_for_metrics_holds_nobody_up() {
+    let site = Site::new().unwrap();
+    let systemd = Systemd::new();
+    // Somebody else has the address.
+    let taken = site.host.inside(|| TcpListener::bind(MONITORED).unwrap()).unwrap();
+    let config = systemd.config();
+    fs::write(&config, format!("[metrics]\naddress = '{MONITORED}'\n")).unwrap();
+    let words = ["--interface", WAN, "--config", config.to_str().unwrap()];
+    let agent = Agent::start(&site.host, &words).unwrap();
+    let idle = || UnixStream::connect(agent.runtime_dir().join("metrics.sock")).unwrap();
+    let idle: Vec<UnixStream> = (0..20).map(|_| idle()).collect();
+    let began = Instant::now();
+    agent.json(&["allow", "ES", "--yes"]).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "a change waited for who asks for metrics");
+    drop(idle);
+    assert!(metrics(&agent).ends_with("# EOF\n"));
+    assert!(agent.log().contains(MONITORED), "{}", agent.log());
+
+    // Once it is free it is used.
+    drop(taken);
+    let connect = || site.host.inside(|| TcpStream::connect(MONITORED)).unwrap();
+    let began = Instant::now();
+    let there = loop {
+        match connect() {
+            Ok(stream) => break stream,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    assert!(get(there, "/metrics").ends_with("# EOF\n"));
 }

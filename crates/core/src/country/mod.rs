@@ -45,6 +45,18 @@ pub struct CountryCode([u8; 2]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct CountryId(u8);
 
+/// The index of each pair of letters: a file of a source has a million codes.
+const IDS: [[u8; 26]; 26] = {
+    let mut ids = [[0; 26]; 26];
+    let mut index = 1;
+    while index < CODES.len() {
+        let code = CODES[index].as_bytes();
+        ids[(code[0] - b'A') as usize][(code[1] - b'A') as usize] = index as u8;
+        index += 1;
+    }
+    ids
+};
+
 /// A two-letter code that is not in [`CODES`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a country code: use an ISO 3166-1 alpha-2 code such as ES")]
@@ -91,17 +103,15 @@ impl CountryCode {
             [first, second] => Self([first.to_ascii_uppercase(), second.to_ascii_uppercase()]),
             _ => return Err(UnknownCode(text.to_owned())),
         };
-        let known = code.0 == *b"ZZ" || CODES[1..].binary_search(&code.as_str()).is_ok();
+        let known = code.0 == *b"ZZ" || code.id() != CountryId::UNKNOWN;
         known.then_some(code).ok_or_else(|| UnknownCode(text.to_owned()))
     }
 
     /// The dense index of this code.
     pub fn id(self) -> CountryId {
-        let known = &CODES[1..];
-        match known.binary_search(&self.as_str()) {
-            Ok(index) => CountryId(index as u8 + 1),
-            Err(_) => CountryId::UNKNOWN,
-        }
+        let [first, second] = self.0.map(|letter| usize::from(letter.wrapping_sub(b'A')));
+        let id = IDS.get(first).and_then(|row| row.get(second));
+        CountryId(id.copied().unwrap_or_default())
     }
 
     /// The two letters.

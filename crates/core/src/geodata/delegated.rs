@@ -23,13 +23,13 @@ pub fn parse(file: impl BufRead) -> Result<Listing, ParseError> {
 }
 
 fn parse_line(line: &str, ranges: &mut Ranges) -> Result<(), LineProblem> {
-    let fields: Vec<&str> = line.split('|').map(str::trim).collect();
-    if is_version(&fields) || fields.last() == Some(&"summary") {
+    if is_version(line) || line.ends_with("summary") {
         return Ok(());
     }
-    let [_registry, code, kind, start, size, _date, status, ..] = fields[..] else {
-        return Err(LineProblem::TooFewFields);
-    };
+    let mut fields = line.split('|').map(str::trim_ascii);
+    let mut field = || fields.next().ok_or(LineProblem::TooFewFields);
+    let (_registry, code, kind, start) = (field()?, field()?, field()?, field()?);
+    let (size, _date, status) = (field()?, field()?, field()?);
     if !matches!(status, "allocated" | "assigned") {
         return Ok(());
     }
@@ -43,8 +43,8 @@ fn parse_line(line: &str, ranges: &mut Ranges) -> Result<(), LineProblem> {
 }
 
 /// The first line begins with the version of the format in place of a registry: `2` or `2.3`.
-fn is_version(fields: &[&str]) -> bool {
-    fields.first().is_some_and(|field| field.starts_with(|letter: char| letter.is_ascii_digit()))
+fn is_version(line: &str) -> bool {
+    line.starts_with(|letter: char| letter.is_ascii_digit())
 }
 
 fn block_v4(start: &str, size: &str) -> Result<(IpAddr, IpAddr), LineProblem> {

@@ -5,9 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::line::LineProblem;
 
-/// What may stand between two fields; the first of them in a line is the one that counts there.
-const SEPARATORS: [char; 3] = [',', ';', '\t'];
-
 /// How many fields of a line are looked at. No known table has more columns.
 const MAX_FIELDS: usize = 16;
 
@@ -22,7 +19,9 @@ impl<'a> Fields<'a> {
     /// Splits a line.
     pub(super) fn of(line: &'a str) -> Self {
         let mut split = Self { fields: [""; MAX_FIELDS], count: 0 };
-        let separator = line.find(SEPARATORS).map(|at| line.as_bytes()[at]);
+        // What may stand between two fields; the first of them in a line is the one that counts there.
+        let separator = memchr::memchr3(b',', b';', b'\t', line.as_bytes());
+        let separator = separator.map(|at| line.as_bytes()[at]);
         let mut rest = Some(line);
         for field in &mut split.fields {
             let Some(line) = rest else { break };
@@ -75,7 +74,7 @@ fn end(line: &str, separator: u8) -> Option<usize> {
 
 /// The field without the blanks and quotes around it.
 pub(super) fn unquote(field: &str) -> &str {
-    let field = field.trim();
+    let field = field.trim_ascii();
     field.strip_prefix('"').and_then(|field| field.strip_suffix('"')).unwrap_or(field)
 }
 

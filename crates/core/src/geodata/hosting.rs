@@ -2,6 +2,9 @@
 //! of those without a class the ones whose names speak of the trade and not of access to the Internet.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
 
 use super::as_classes::{AsClass, AsClasses};
 use super::asn::AsNumber;
@@ -106,12 +109,18 @@ const ACCESS_PARTS: &[&str] = &[
 ];
 
 fn speaks_of_hosting(name: &str) -> bool {
-    let name = name.to_lowercase();
-    let words = format!(" {} ", name.replace(|letter: char| !letter.is_alphanumeric(), " "));
-    let has_word = |word: &&str| words.contains(*word);
-    let has_part = |part: &&str| name.contains(*part);
-    let trade = TRADE_PARTS.iter().any(has_part) || TRADE_WORDS.iter().any(has_word);
-    trade && !ACCESS_PARTS.iter().any(has_part)
+    static TRADE: LazyLock<AhoCorasick> = LazyLock::new(|| any_of(TRADE_PARTS));
+    static WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| any_of(TRADE_WORDS));
+    static ACCESS: LazyLock<AhoCorasick> = LazyLock::new(|| any_of(ACCESS_PARTS));
+    let words = || format!(" {} ", name.replace(|letter: char| !letter.is_alphanumeric(), " "));
+    (TRADE.is_match(name) || WORDS.is_match(&words())) && !ACCESS.is_match(name)
+}
+
+/// Finds any of these, in any case.
+#[expect(clippy::expect_used, reason = "they are the few above")]
+fn any_of(parts: &[&str]) -> AhoCorasick {
+    let finder = AhoCorasick::builder().ascii_case_insensitive(true).build(parts);
+    finder.expect("a few words are not too many")
 }
 
 #[cfg(test)]

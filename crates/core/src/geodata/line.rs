@@ -89,15 +89,26 @@ pub(super) fn each_line(
 ) -> Result<(), ParseError> {
     let mut line = Vec::new();
     for number in 1.. {
-        line.clear();
-        let read = reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line);
+        let mut tell = |line: &[u8]| {
+            let text = text(line, number).and_then(|text| each(number, text));
+            text.map_err(|problem| ParseError::Line { number, problem })
+        };
         let broken =
             |error: io::Error| ParseError::Broken { after: number - 1, kind: error.kind() };
+        // Most lines need not be copied.
+        if let Ok(held) = reader.fill_buf()
+            && let Some(end) = memchr::memchr(b'\n', held)
+        {
+            tell(&held[..end])?;
+            reader.consume(end + 1);
+            continue;
+        }
+        line.clear();
+        let read = reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line);
         if read.map_err(broken)? == 0 {
             break;
         }
-        let text = text(&line, number).and_then(|text| each(number, text));
-        text.map_err(|problem| ParseError::Line { number, problem })?;
+        tell(&line)?;
     }
     Ok(())
 }
@@ -122,7 +133,7 @@ fn text(line: &[u8], number: usize) -> Result<&str, LineProblem> {
         1 => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
         _ => line,
     };
-    from_utf8(line).map(str::trim).map_err(|_| LineProblem::NotText)
+    from_utf8(line.trim_ascii()).map_err(|_| LineProblem::NotText)
 }
 
 #[cfg(test)]

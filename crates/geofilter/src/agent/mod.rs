@@ -2,7 +2,7 @@
 //! [`place`] makes sure there is only one agent; [`store`] keeps the state on disk, and [`unsaved`] what
 //! could not be kept there; [`ledger`] is the exemptions and bans, [`fail2ban`] takes those of fail2ban, and [`names`]
 //! follows those that are host names; [`scope`] finds the ports to protect, and [`pbx`] hears whom never to cut; [`sources`] is who sends
-//! packets, [`evidence`] what the logs of the PBX tell of attempts, [`preview`] whom a policy would cut, [`change`] refuses to; [`geodata`] keeps the world data current; [`protected`] remembers the interfaces for the next boot; [`baseline`] proves that nothing remains.
+//! packets, [`evidence`] what the logs of the PBX tell of attempts, [`preview`] whom a policy would cut, [`change`] refuses to; [`geodata`] keeps the world data current; [`metrics`] is what monitoring reads; [`protected`] remembers the interfaces for the next boot; [`baseline`] proves that nothing remains.
 
 mod baseline;
 mod change;
@@ -15,6 +15,7 @@ mod journal;
 mod ledger;
 mod log;
 mod memory;
+mod metrics;
 mod names;
 mod overrides;
 mod pbx;
@@ -50,6 +51,7 @@ use crate::cli::{self, args};
 pub(crate) use clock::wall;
 use engine::{Answer, Engine, Job};
 pub(crate) use geodata::work as work_on_geodata;
+use metrics::Place;
 use names::Follower;
 pub(crate) use place::take_dir;
 use place::{Listeners, Occupied};
@@ -106,6 +108,7 @@ pub(crate) struct Agent {
     /// Closed when the engine ends, however it does.
     alive: oneshot::Receiver<()>,
     doors: Vec<(Door, UnixListener)>,
+    metrics: UnixListener,
     signals: Signals,
     follower: Follower,
     pulse: Pulse,
@@ -174,10 +177,12 @@ impl Agent {
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        let (doors, signals) = runtime.block_on(async {
+        let Listeners { doors, metrics } = listeners;
+        let (doors, metrics, signals) = runtime.block_on(async {
             let served = |(door, listener)| Ok((door, UnixListener::from_std(listener)?));
-            let doors: io::Result<_> = listeners.into_iter().map(served).collect();
-            anyhow::Ok((doors.context("cannot serve the sockets")?, Signals::listen()?))
+            let doors: io::Result<_> = doors.into_iter().map(served).collect();
+            let doors = doors.context("cannot serve the sockets")?;
+            anyhow::Ok((doors, UnixListener::from_std(metrics)?, Signals::listen()?))
         })?;
         let (jobs, inbox) = mpsc::channel();
         let (started, begun) = mpsc::channel();
@@ -207,6 +212,7 @@ impl Agent {
             engine,
             alive,
             doors,
+            metrics,
             signals,
             follower,
             pulse,
@@ -234,6 +240,10 @@ impl Agent {
             tokio::spawn(service::watch(self.pulse));
             for (door, listener) in self.doors {
                 tokio::spawn(socket::serve(door, listener, self.jobs.clone()));
+            }
+            tokio::spawn(metrics::serve(Place::Unix(self.metrics), self.jobs.clone()));
+            if let Some(address) = self.settings.metrics {
+                tokio::spawn(metrics::serve_at(address, self.jobs.clone()));
             }
             tokio::select! {
                 signal = self.signals.told(hangup, reload) => tracing::info!("told to end by {signal}"),

@@ -20,8 +20,14 @@ const LOCK: &str = "agent.lock";
 const BURIAL: Duration = Duration::from_secs(2);
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// The sockets that an agent listens on, and whom each is for.
-pub(crate) type Listeners = Vec<(Door, UnixListener)>;
+/// The sockets that an agent listens on.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    /// Those of clients, and whom each is for.
+    pub(crate) doors: Vec<(Door, UnixListener)>,
+    /// That of monitoring.
+    pub(crate) metrics: UnixListener,
+}
 
 /// The place of this agent; it is left when this is dropped.
 #[derive(Debug)]
@@ -48,8 +54,9 @@ impl Occupied {
         let lock = lock(&lock_file)?;
         let mut occupied = Self { dir, ours: vec![lock_file], locks: vec![lock] };
         occupied.locks.push(lock_dir(&settings.state_dir)?);
-        for socket in [settings.socket(), settings.portal_socket()] {
-            match fs::remove_file(&socket) {
+        let metrics = settings.metrics_socket();
+        for socket in [&settings.socket(), &settings.portal_socket(), &metrics] {
+            match fs::remove_file(socket) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(error)
                         .with_context(|| format!("cannot replace {}", socket.display()));
@@ -57,14 +64,15 @@ impl Occupied {
                 Ok(()) | Err(_) => {}
             }
         }
-        let mut listeners = vec![(Door::Root, occupied.listen(settings.socket())?)];
+        let mut doors = vec![(Door::Root, occupied.listen(settings.socket())?)];
         if let Some(user) = &settings.portal {
             let socket = settings.portal_socket();
             let listener = occupied.listen(socket.clone())?;
             hand_over(&socket, user)
                 .with_context(|| format!("cannot give {} to {}", socket.display(), user.name))?;
-            listeners.push((Door::Portal { uid: user.uid }, listener));
+            doors.push((Door::Portal { uid: user.uid }, listener));
         }
+        let listeners = Listeners { doors, metrics: occupied.listen(metrics)? };
         Ok((settings, occupied, listeners))
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) portal: Option<User>,
     /// Where world data comes from.
     pub(crate) geodata: Wishes,
+    /// Where metrics are handed out besides at their socket.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -61,6 +63,7 @@ struct Config {
     portal: Option<Portal>,
     #[serde(default)]
     geodata: Wishes,
+    metrics: Option<Metrics>,
 }
 
 /// What can be read of any form of it.
@@ -73,6 +76,12 @@ struct Version {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Portal {
     user: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Metrics {
+    address: SocketAddr,
 }
 
 #[derive(Debug, Deserialize)]
@@ -172,6 +181,7 @@ impl Settings {
             nameservers: config.nameservers,
             portal,
             geodata: config.geodata,
+            metrics: config.metrics.map(|metrics| metrics.address),
         })
     }
 
@@ -189,6 +199,7 @@ impl Settings {
             nameservers: Vec::new(),
             portal: None,
             geodata: Wishes::default(),
+            metrics: None,
         }
     }
 
@@ -201,6 +212,7 @@ impl Settings {
             ("backend", self.backend != new.backend),
             ("nameservers", self.nameservers != new.nameservers),
             ("portal", self.portal != new.portal),
+            ("metrics", self.metrics != new.metrics),
         ];
         changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
     }
@@ -213,6 +225,11 @@ impl Settings {
     /// Where the portal reaches this agent, and nobody else does.
     pub(crate) fn portal_socket(&self) -> PathBuf {
         self.runtime_dir.join("portal.sock")
+    }
+
+    /// Where monitoring reads its metrics.
+    pub(crate) fn metrics_socket(&self) -> PathBuf {
+        self.runtime_dir.join("metrics.sock")
     }
 
     /// The names of the interfaces.

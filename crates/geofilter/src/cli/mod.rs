@@ -29,10 +29,11 @@ mod state;
 mod status;
 mod terminal;
 mod top;
+mod trace;
 mod why;
 
 pub(crate) use change::countries;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -40,7 +41,6 @@ use clap::error::ErrorKind;
 use geofilter_core::policy::Mode;
 use geofilter_core::wire::{Document, Failure, FailureKind, Request};
 use serde::Serialize;
-use tracing::Level;
 
 use args::{Command, Global, Line, Portal};
 use render::Style;
@@ -84,20 +84,20 @@ fn misread(error: &clap::Error) -> ExitCode {
 fn obey(command: Command, global: &Global) -> Outcome {
     match command {
         Command::Up(up) => {
-            trace(global);
+            trace::on_stderr(global);
             crate::up::run(up, Style::choose(global))
         }
         Command::Agent(agent) => {
-            trace(global);
+            trace::in_journal(global);
             crate::agent::run(agent)
         }
         Command::Portal(Portal::Run(run)) => {
-            trace(global);
+            trace::on_stderr(global);
             crate::portal::run(run, global.json)
         }
         Command::Portal(Portal::Reset(reset)) => crate::portal::reset(&reset, global.json),
         Command::Portal(Portal::Courier) => {
-            trace(global);
+            trace::on_stderr(global);
             crate::portal::carry()
         }
         Command::Allow(select) => change::enforce(Mode::AllowSelected, select, global),
@@ -195,19 +195,4 @@ pub(crate) fn invalid(message: String) -> Failure {
 /// The agent answered something else than was asked.
 pub(crate) fn confused() -> Failure {
     failed("the agent answered something else; is it another version?".to_owned())
-}
-
-fn trace(global: &Global) {
-    let level = match global.verbose {
-        0 => Level::INFO,
-        1 => Level::DEBUG,
-        _ => Level::TRACE,
-    };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        // Where standard error is lost, there is nowhere to complain about that.
-        .log_internal_errors(false)
-        .with_ansi(Style::choose(global).colour && std::io::stderr().is_terminal())
-        .init();
 }

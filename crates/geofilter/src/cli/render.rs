@@ -483,7 +483,7 @@ fn state_word(state: State) -> &'static str {
 }
 
 /// The word that a value of `core` is written as in JSON.
-pub(super) fn words<T: serde::Serialize>(value: &T) -> String {
+pub(crate) fn words<T: serde::Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         Ok(_) | Err(_) => String::new(),

@@ -138,12 +138,14 @@ impl AsTable {
         let mut head = Writer::default();
         head.number(named.len() as u128);
         let mut pieces: Vec<Vec<u8>> = named.chunks(NAMED).map(write_names).collect();
-        let place = |number: Option<AsNumber>| -> Result<Place, ImageError> {
-            let Some(number) = number else { return Ok(0) };
-            let place = named.binary_search_by_key(&number, |(number, _)| *number);
-            place
-                .map(|place| place as Place + 1)
-                .map_err(|_| ImageError::Malformed("a system is not named"))
+        let known: HashMap<AsNumber, Place> =
+            named.iter().zip(1..).map(|((number, _), place)| (*number, place)).collect();
+        let place = |number: Option<AsNumber>| match number {
+            None => Ok(0),
+            Some(number) => {
+                let place = known.get(&number).copied();
+                place.ok_or(ImageError::Malformed("a system is not named"))
+            }
         };
         blocks::write(&Places, &places(&self.layer().v4, place)?, &mut head, &mut pieces)?;
         blocks::write(&Places, &places(&self.layer().v6, place)?, &mut head, &mut pieces)?;
