@@ -2,7 +2,8 @@
 //! [`place`] makes sure there is only one agent; [`store`] keeps the state on disk, and [`unsaved`] what
 //! could not be kept there; [`ledger`] is the exemptions and bans, [`fail2ban`] takes those of fail2ban, and [`names`]
 //! follows those that are host names; [`scope`] finds the ports to protect, and [`pbx`] hears whom never to cut; [`sources`] is who sends
-//! packets, [`evidence`] what the logs of the PBX tell of attempts, [`preview`] whom a policy would cut, [`change`] refuses to; [`geodata`] keeps the world data current; [`protected`] remembers the interfaces for the next boot; [`baseline`] proves that nothing remains.
+//! packets, [`evidence`] what the logs of the PBX tell of attempts, [`preview`] whom a policy would cut, [`change`] refuses to; [`geodata`] keeps the world data current; [`protected`] remembers the interfaces for the next boot; [`baseline`] proves that nothing remains;
+//! [`upkeep`] puts back what others take away.
 
 mod baseline;
 mod change;
@@ -33,10 +34,13 @@ mod socket;
 mod sources;
 mod store;
 mod unsaved;
+mod upkeep;
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::Context;
 use geofilter_core::book::{self, HostName};
@@ -58,6 +62,10 @@ use service::Pulse;
 pub(crate) use settings::{Settings, check, folders, manager};
 use socket::Door;
 pub(crate) use store::renumber;
+use upkeep::Trouble;
+
+/// How often the sockets are looked at.
+const RENEWAL: Duration = Duration::from_millis(500);
 
 /// Asks the host's name servers for a name.
 ///
@@ -232,12 +240,14 @@ impl Agent {
         self.runtime.block_on(async {
             tokio::spawn(following);
             tokio::spawn(service::watch(self.pulse));
+            let mut serving = Serving { jobs: self.jobs.clone(), tasks: Vec::new() };
             for (door, listener) in self.doors {
-                tokio::spawn(socket::serve(door, listener, self.jobs.clone()));
+                serving.serve(door, listener);
             }
             tokio::select! {
                 signal = self.signals.told(hangup, reload) => tracing::info!("told to end by {signal}"),
                 _ = &mut self.alive => {}
+                never = serving.look_after(&mut self.occupied) => match never {},
             }
         });
         service::tell(&[NotifyState::Stopping]);
@@ -259,6 +269,50 @@ impl Agent {
             engine: self.engine,
             occupied: self.occupied,
         }
+    }
+}
+
+/// The doors that are served.
+struct Serving {
+    jobs: mpsc::Sender<Job>,
+    tasks: Vec<(Door, tokio::task::JoinHandle<()>)>,
+}
+
+impl Serving {
+    /// Serves a door, no more by the socket that it had before.
+    fn serve(&mut self, door: Door, listener: UnixListener) {
+        for (_, task) in self.tasks.extract_if(.., |(of, _)| *of == door) {
+            task.abort();
+        }
+        let served = socket::serve(door, listener, self.jobs.clone());
+        self.tasks.push((door, tokio::spawn(served)));
+    }
+
+    /// Listens again where somebody has removed a socket, for as long as it is polled.
+    async fn look_after(&mut self, occupied: &mut Occupied) -> Infallible {
+        let mut trouble = Trouble::default();
+        loop {
+            tokio::time::sleep(RENEWAL).await;
+            let renewed = self.renew(occupied);
+            trouble.take(renewed.map_err(|error| {
+                format!("nobody can ask this agent: what it listens on was removed: {error:#}")
+            }));
+        }
+    }
+
+    fn renew(&mut self, occupied: &mut Occupied) -> anyhow::Result<()> {
+        let renewed = occupied.renew()?;
+        if renewed.is_empty() {
+            return Ok(());
+        }
+        for (door, listener) in renewed {
+            self.serve(door, UnixListener::from_std(listener)?);
+        }
+        let mended =
+            "what the agent listens on was removed from its runtime folder, and was made again";
+        // The engine may just end.
+        let _ = self.jobs.send(Job::Mended(mended.to_owned()));
+        Ok(())
     }
 }
 

@@ -23,12 +23,23 @@ const MOMENT: Duration = Duration::from_millis(20);
 /// The sockets that an agent listens on, and whom each is for.
 pub(crate) type Listeners = Vec<(Door, UnixListener)>;
 
+/// A socket that an agent listens on.
+#[derive(Debug, Clone)]
+struct Socket {
+    door: Door,
+    path: PathBuf,
+    /// Who may open it beside root.
+    user: Option<User>,
+}
+
 /// The place of this agent; it is left when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Occupied {
     dir: PathBuf,
     /// What this agent put there, last first.
     ours: Vec<PathBuf>,
+    /// Where it listens.
+    sockets: Vec<Socket>,
     /// Held, not used: the kernel gives the locks back when this process ends, however it ends.
     locks: Vec<File>,
 }
@@ -46,7 +57,8 @@ impl Occupied {
         let dir = settings.runtime_dir.clone();
         let lock_file = dir.join(LOCK);
         let lock = lock(&lock_file)?;
-        let mut occupied = Self { dir, ours: vec![lock_file], locks: vec![lock] };
+        let sockets = sockets(&settings);
+        let mut occupied = Self { dir, ours: vec![lock_file], sockets, locks: vec![lock] };
         occupied.locks.push(lock_dir(&settings.state_dir)?);
         for socket in [settings.socket(), settings.portal_socket()] {
             match fs::remove_file(&socket) {
@@ -57,23 +69,56 @@ impl Occupied {
                 Ok(()) | Err(_) => {}
             }
         }
-        let mut listeners = vec![(Door::Root, occupied.listen(settings.socket())?)];
-        if let Some(user) = &settings.portal {
-            let socket = settings.portal_socket();
-            let listener = occupied.listen(socket.clone())?;
-            hand_over(&socket, user)
-                .with_context(|| format!("cannot give {} to {}", socket.display(), user.name))?;
-            listeners.push((Door::Portal { uid: user.uid }, listener));
-        }
+        let listeners = occupied.listen()?;
         Ok((settings, occupied, listeners))
     }
 
-    fn listen(&mut self, socket: PathBuf) -> anyhow::Result<UnixListener> {
-        let listener =
-            bind(&socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
-        self.ours.insert(0, socket);
-        Ok(listener)
+    /// Takes the place again where somebody has removed a part of it. What others have put there instead is theirs.
+    ///
+    /// # Errors
+    /// If a part of it can't be used.
+    pub(crate) fn renew(&mut self) -> anyhow::Result<Listeners> {
+        if self.sockets.iter().all(|socket| socket.path.exists()) {
+            return Ok(Vec::new());
+        }
+        make(&self.dir, "runtime")?;
+        let lock_file = self.dir.join(LOCK);
+        if !lock_file.exists() {
+            self.locks.push(lock(&lock_file)?);
+        }
+        self.listen()
     }
+
+    /// Listens on the sockets that are not there.
+    fn listen(&mut self) -> anyhow::Result<Listeners> {
+        let mut listeners = Vec::new();
+        for Socket { door, path, user } in &self.sockets {
+            if path.exists() {
+                continue;
+            }
+            let listener =
+                bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+            if !self.ours.contains(path) {
+                self.ours.insert(0, path.clone());
+            }
+            if let Some(user) = user {
+                hand_over(path, user)
+                    .with_context(|| format!("cannot give {} to {}", path.display(), user.name))?;
+            }
+            listeners.push((*door, listener));
+        }
+        Ok(listeners)
+    }
+}
+
+fn sockets(settings: &Settings) -> Vec<Socket> {
+    let root = Socket { door: Door::Root, path: settings.socket(), user: None };
+    let portal = settings.portal.clone().map(|user| Socket {
+        door: Door::Portal { uid: user.uid },
+        path: settings.portal_socket(),
+        user: Some(user),
+    });
+    [root].into_iter().chain(portal).collect()
 }
 
 /// Until here the socket was root's alone. Who may not give files away, but has the portal's group, shares it with that.
