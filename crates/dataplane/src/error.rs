@@ -109,6 +109,12 @@ pub enum Error {
         /// Where they are pinned.
         path: PathBuf,
     },
+    /// The policy that programs judge by was unpinned by somebody else.
+    #[error("what is attached judges by a policy that somebody has removed from {path}")]
+    Torn {
+        /// Where it was pinned.
+        path: PathBuf,
+    },
     /// Part of the machine's state could not be read.
     #[error("cannot read the machine's state: {area}")]
     Baseline {

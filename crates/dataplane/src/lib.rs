@@ -84,6 +84,10 @@ pub trait Backend: Send {
     /// Reads back what the kernel holds; `None` when nothing is attached, also not by an earlier agent.
     fn observe(&mut self) -> Result<Option<Observed>, Error>;
 
+    /// Puts back what others have taken away since the last call, follows interfaces that came, and says what was
+    /// taken away. Attached only.
+    fn mend(&mut self) -> Result<Vec<String>, Error>;
+
     /// Reads the counters. Attached only.
     fn counters(&mut self) -> Result<Counters, Error>;
 

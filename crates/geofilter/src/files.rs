@@ -19,17 +19,17 @@ struct Version {
 pub(crate) enum Loaded<T> {
     Nothing,
     State(T),
-    /// It could not be read and was set aside.
+    /// It could not be read and was set aside, if the disk took that.
     Corrupt {
         aside: PathBuf,
         why: String,
     },
 }
 
-/// Reads what [`write_whole`] wrote. What can't be read is kept beside it.
+/// Reads what [`write_whole`] wrote. What can't be read is kept beside it, or where it is on a disk that refuses.
 ///
 /// # Errors
-/// If the file can't be opened or moved, or was written by a newer version.
+/// If the file can't be opened, or was written by a newer version.
 pub(crate) fn read_whole<T: DeserializeOwned>(
     dir: &Path,
     name: &str,
@@ -53,7 +53,10 @@ pub(crate) fn read_whole<T: DeserializeOwned>(
     }
     match serde_json::from_slice(&text) {
         Ok(content) => Ok(Loaded::State(content)),
-        Err(error) => Ok(Loaded::Corrupt { aside: set_aside(&path)?, why: error.to_string() }),
+        Err(error) => Ok(match set_aside(&path) {
+            Ok(aside) => Loaded::Corrupt { aside, why: error.to_string() },
+            Err(refused) => Loaded::Corrupt { aside: path, why: format!("{error}; {refused:#}") },
+        }),
     }
 }
 

@@ -37,6 +37,26 @@ impl SmallDisk {
         self.folder.path()
     }
 
+    /// Lets nobody write to it.
+    ///
+    /// # Errors
+    /// If somebody is writing.
+    pub fn close(&self) -> Result<()> {
+        self.remount("remount,ro")
+    }
+
+    /// Lets it be written to again.
+    ///
+    /// # Errors
+    /// If that can't be done.
+    pub fn open(&self) -> Result<()> {
+        self.remount("remount,rw")
+    }
+
+    fn remount(&self, how: &str) -> Result<()> {
+        succeed(Command::new("mount").args(["-o", how]).arg(self.path())).map(drop)
+    }
+
     fn ballast(&self) -> PathBuf {
         self.folder.path().join("ballast")
     }

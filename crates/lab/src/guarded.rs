@@ -32,6 +32,8 @@ pub struct Guarded<'a> {
     abroad: Vec<IpAddr>,
     attachments: Value,
     calls: Cell<u64>,
+    /// What `status` is to warn of.
+    warning: Cell<Option<&'static str>>,
 }
 
 impl<'a> Guarded<'a> {
@@ -51,7 +53,16 @@ impl<'a> Guarded<'a> {
         pbx.set_read_timeout(Some(ARRIVES)).unwrap();
         let of = |country| vec![addresses.v4(country).into(), addresses.v6(country).into()];
         let (home, abroad) = (of("ES"), of("CN"));
-        Self { site, agent, pbx, home, abroad, attachments, calls: Cell::new(0) }
+        Self {
+            site,
+            agent,
+            pbx,
+            home,
+            abroad,
+            attachments,
+            calls: Cell::new(0),
+            warning: Cell::new(None),
+        }
     }
 
     /// Only over IPv4: a PBX that has no other address.
@@ -62,13 +73,22 @@ impl<'a> Guarded<'a> {
         self
     }
 
+    /// From now on `status` warns of this, and of nothing else.
+    pub fn is_warned_of(&self, warning: &'static str) {
+        self.warning.set(Some(warning));
+    }
+
     /// Whoever is blocked is dropped by the filter, over each family, and `status` says what is so.
     pub fn keeps_out(&self) {
         let before = self.status();
         assert_eq!(before["state"], "enforcing");
         assert_eq!(before["attachments"], self.attachments);
         assert_eq!(before["countries"], json!(["ES"]));
-        assert_eq!(before["warnings"], json!([]));
+        let warnings = before["warnings"].as_array().unwrap();
+        let expected =
+            |it: &Value| it.as_str().unwrap().contains(self.warning.get().unwrap_or("\n"));
+        assert!(warnings.iter().all(expected), "{warnings:?}");
+        assert_eq!(warnings.is_empty(), self.warning.get().is_none(), "{warnings:?}");
         let dropped = |status: &Value| status["dropped"]["packets"].as_u64().unwrap();
         for source in &self.abroad {
             self.call(*source);

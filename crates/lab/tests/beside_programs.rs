@@ -119,6 +119,7 @@ fn a_clsact_qdisc_that_others_take_away_is_put_back() {
     while !filters().contains("gf_tc") {
         assert!(since.elapsed() < Duration::from_secs(5), "the filter stays away");
     }
+    guarded.is_warned_of("was taken off wan0");
     guarded.keeps_out();
     assert!(guarded.serves());
     guarded.off();

@@ -122,7 +122,14 @@ fn every_promise_names_a_test_that_is_there() {
 
 /// What introduces the words of an alarm in the code: in the log, and in what `status` warns of.
 const LOGGED: &[&str] = &["tracing::warn!(", "tracing::error!("];
-const WARNED: &[&str] = &["warnings.push(", "warnings.extend(", "note_trouble("];
+const WARNED: &[&str] = &[
+    "warnings.push(",
+    "warnings.extend(",
+    "note_trouble(",
+    "trouble.take(",
+    "mended.push(",
+    "was_mended(",
+];
 
 /// What comes before the parenthesis that closes those before.
 fn arguments(text: &str) -> &str {

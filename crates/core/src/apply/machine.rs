@@ -110,6 +110,11 @@ impl Machine {
         self.unsaved
     }
 
+    /// What is on disk is not there any more: the next [`Input::Tick`] saves it again.
+    pub fn save_again_soon(&mut self) {
+        self.unsaved = true;
+    }
+
     /// Until when the present state lasts; in the past until the next [`Input::Tick`] settles it.
     pub fn deadline(&self) -> Option<BootTime> {
         match self.saved.interim {

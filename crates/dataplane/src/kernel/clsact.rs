@@ -101,6 +101,34 @@ pub(crate) fn release_qdisc(pins: &Pins, index: u32) -> io::Result<()> {
     pins.unmark_qdisc(index)
 }
 
+/// Whether the kernel has what a mark stands for.
+pub(crate) fn is_there(mark: &Hold) -> bool {
+    match &mark.how {
+        How::Filter { task, priority } => has_filter(mark.interface, *task, *priority),
+        How::Qdisc => has_qdisc(mark.interface, Task::Track),
+        How::Link { .. } => Ok(true),
+    }
+    .unwrap_or(false)
+}
+
+/// Marks the filters of ours whose marks somebody has removed while no agent ran: they would judge by an old policy
+/// beside the new one.
+pub(crate) fn adopt(pins: &Pins, all: &[Interface]) -> io::Result<()> {
+    let qdiscs = tc::qdiscs()?;
+    let has_qdisc = |index| {
+        let mut on_it = qdiscs.iter().filter(|qdisc| qdisc.header.index == index as i32);
+        on_it.any(|qdisc| qdisc.attributes.iter().any(|kind| serves(kind, Task::Judge)))
+    };
+    for interface in all.iter().filter(|interface| has_qdisc(interface.index)) {
+        for (task, direction) in [(Task::Judge, tc::INGRESS), (Task::Track, tc::EGRESS)] {
+            for filter in tc::filters(interface.index, direction)?.iter().filter(|it| is_ours(it)) {
+                pins.mark_filter(interface.index, task, priority_of(filter))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn name_of(index: u32) -> io::Result<Option<String>> {
     let all = interfaces::all().map_err(io::Error::other)?;
     Ok(all.into_iter().find(|found| found.index == index).map(|found| found.name))
@@ -116,22 +144,26 @@ fn handle((major, minor): (u16, u16)) -> netlink_packet_route::tc::TcHandle {
 
 /// Whether filters can be put there; for ingress an ingress qdisc of somebody else serves as well.
 fn has_qdisc(index: u32, task: Task) -> io::Result<bool> {
-    let serves = |kind: &TcAttribute| match kind {
+    let serves = |qdisc: &TcMessage| qdisc.attributes.iter().any(|kind| serves(kind, task));
+    Ok(tc::qdiscs()?.iter().any(|qdisc| qdisc.header.index == index as i32 && serves(qdisc)))
+}
+
+fn serves(kind: &TcAttribute, task: Task) -> bool {
+    match kind {
         TcAttribute::Kind(kind) => kind == "clsact" || kind == "ingress" && task == Task::Judge,
         _ => false,
-    };
-    Ok(tc::qdiscs()?
-        .iter()
-        .any(|qdisc| qdisc.header.index == index as i32 && qdisc.attributes.iter().any(serves)))
+    }
+}
+
+fn priority_of(filter: &TcMessage) -> u16 {
+    (filter.header.info >> 16) as u16
 }
 
 /// The priorities in use, in both directions.
 fn priorities(index: u32) -> io::Result<BTreeSet<u16>> {
     let mut taken = BTreeSet::new();
     for direction in [tc::INGRESS, tc::EGRESS] {
-        taken.extend(
-            tc::filters(index, direction)?.iter().map(|filter| (filter.header.info >> 16) as u16),
-        );
+        taken.extend(tc::filters(index, direction)?.iter().map(priority_of));
     }
     Ok(taken)
 }
@@ -144,7 +176,7 @@ pub(crate) fn has_filter(index: u32, task: Task, priority: u16) -> io::Result<bo
     };
     Ok(tc::filters(index, direction)?
         .iter()
-        .any(|filter| is_ours(filter) && (filter.header.info >> 16) as u16 == priority))
+        .any(|filter| is_ours(filter) && priority_of(filter) == priority))
 }
 
 /// Whether a filter carries our name.

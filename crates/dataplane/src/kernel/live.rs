@@ -1,6 +1,7 @@
 //! [`Live`]: the loaded programs with their maps, and what holds them on the interfaces.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
@@ -68,6 +69,8 @@ pub(crate) struct Live {
     prefixes: Option<Dxr<Spans>>,
     attached: Vec<Attached>,
     trackers: Vec<Tracker>,
+    /// What holds programs and can't be pinned, so that marks tell of it.
+    marks: Vec<Hold>,
     /// Interfaces that refused the tracker.
     pub(crate) untracked: Vec<String>,
     watch: Watch,
@@ -88,8 +91,8 @@ struct Tracker {
 
 /// What keeps it there.
 enum Held {
-    /// A link. Our descriptor keeps it even if somebody unmounts the pins.
-    Link(OwnedFd),
+    /// A link, pinned under this kind. Our descriptor keeps it even if somebody unmounts the pins.
+    Link { link: OwnedFd, kind: String },
     /// A filter with this priority on the clsact qdisc.
     Filter(Task, u16),
 }
@@ -98,7 +101,9 @@ impl Held {
     /// Opens what a pin or a mark stands for; a qdisc holds nothing.
     fn open(hold: &Hold) -> std::io::Result<Option<Self>> {
         Ok(match &hold.how {
-            How::Link { pin, .. } => Some(Self::Link(sys::open_pin(pin)?)),
+            How::Link { kind, pin } => {
+                Some(Self::Link { link: sys::open_pin(pin)?, kind: kind.clone() })
+            }
             How::Filter { task, priority } => Some(Self::Filter(*task, *priority)),
             How::Qdisc => None,
         })
@@ -107,10 +112,20 @@ impl Held {
     /// Whether the kernel still has the program on the interface.
     fn is_on(&self, interface: u32) -> bool {
         match self {
-            Self::Link(link) => sys::interface_of(link).is_ok_and(|index| index == interface),
+            Self::Link { link, .. } => {
+                sys::interface_of(link).is_ok_and(|index| index == interface)
+            }
             Self::Filter(task, priority) => {
                 clsact::has_filter(interface, *task, *priority).unwrap_or(false)
             }
+        }
+    }
+
+    /// Its pin, unless it can't have one.
+    fn pin(&self, pins: &Pins, interface: u32) -> Option<PathBuf> {
+        match self {
+            Self::Link { kind, .. } => Some(pins.link(interface, kind)),
+            Self::Filter(..) => None,
         }
     }
 }
@@ -129,7 +144,7 @@ impl Attached {
                  {} ingress`, or use --backend xdp",
                 self.attachment.interface, self.attachment.interface
             )),
-            Held::Filter(..) | Held::Link(_) => None,
+            Held::Filter(..) | Held::Link { .. } => None,
         }
     }
 }
@@ -179,6 +194,7 @@ impl Live {
             prefixes: None,
             attached: Vec::new(),
             trackers: Vec::new(),
+            marks: Vec::new(),
             untracked: Vec::new(),
             watch: Watch::new().map_err(Error::Netlink)?,
         })
@@ -218,6 +234,66 @@ impl Live {
     /// Lets go of trackers whose interface is gone: each would keep a descriptor for ever.
     pub(crate) fn forget_trackers(&mut self, is_gone: impl Fn(u32) -> bool) {
         self.trackers.retain(|tracker| !is_gone(tracker.index) || tracker.how.is_on(tracker.index));
+    }
+
+    /// Whether a program of ours was put on an interface, although it may not be there any more.
+    pub(crate) fn was_on(&self, index: u32, task: Task) -> bool {
+        match task {
+            Task::Judge => self.attached.iter().any(|attached| attached.index == index),
+            Task::Track => self.trackers.iter().any(|tracker| tracker.index == index),
+        }
+    }
+
+    /// Whether none of the interfaces to protect has been there yet.
+    pub(crate) fn awaits_all(&self) -> bool {
+        self.attached.is_empty()
+    }
+
+    /// Takes note of what can't be pinned, to mark it again.
+    pub(crate) fn note_marks(&mut self, pins: &Pins) -> Result<(), Error> {
+        let is_link = |hold: &Hold| matches!(hold.how, How::Link { .. });
+        self.marks = pins.holds()?.into_iter().filter(|hold| !is_link(hold)).collect();
+        Ok(())
+    }
+
+    /// Whether all that is in force would stay so without this process.
+    pub(crate) fn is_pinned(&self, pins: &Pins) -> Result<bool, Error> {
+        let found = pins.files()?;
+        let is_there = |pin: &PathBuf| found.contains(pin);
+        let held = |held: &Held, index| {
+            held.pin(pins, index).is_none_or(|pin| is_there(&pin)) || !held.is_on(index)
+        };
+        let marked = pins.holds()?;
+        Ok(MAPS.iter().all(|name| is_there(&pins.map(name)))
+            && self.attached.iter().all(|attached| held(&attached.how, attached.index))
+            && self.trackers.iter().all(|tracker| held(&tracker.how, tracker.index))
+            && self.marks.iter().all(|mark| marked.contains(mark) || !clsact::is_there(mark)))
+    }
+
+    /// Pins and marks whatever is not: the links first, which keep the filter in force by themselves.
+    pub(crate) fn pin(&self, pins: &Pins) -> Result<(), Error> {
+        let found = pins.files()?;
+        let attached = self.attached.iter().map(|attached| (&attached.how, attached.index));
+        let trackers = self.trackers.iter().map(|tracker| (&tracker.how, tracker.index));
+        for (held, index) in attached.chain(trackers) {
+            let Held::Link { link, kind } = held else { continue };
+            let path = pins.link(index, kind);
+            if !found.contains(&path) && held.is_on(index) {
+                sys::pin(link, &path).map_err(|source| Error::Pins { path, source })?;
+            }
+        }
+        fault::point("links-pinned-again");
+        for mark in self.marks.iter().filter(|mark| clsact::is_there(mark)) {
+            pins.mark_again(mark)?;
+        }
+        for (name, map) in self.programs.maps() {
+            let path = pins.map(name);
+            if MAPS.contains(&name) && !found.contains(&path) {
+                let pinned = map.pin(&path).map_err(std::io::Error::other);
+                pinned.map_err(|source| Error::Pins { path, source })?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the tracker is on an interface.
@@ -261,7 +337,15 @@ impl Live {
                 "{lost} requests of the PBX made no peer, since there is room for {MAX_PEERS}: see `geofilter peer list`"
             )
         });
-        self.attached.iter().filter_map(Attached::warning).chain(untracked).chain(lost).collect()
+        let away = self.attached.iter().filter(|attached| !attached.holds());
+        let away = away.map(|attached| {
+            format!(
+                "nothing is protected on {} until it is there and takes the filter: see `ip link`",
+                attached.attachment.interface
+            )
+        });
+        let warnings = self.attached.iter().filter_map(Attached::warning);
+        warnings.chain(away).chain(untracked).chain(lost).collect()
     }
 
     /// Removes the peers that have ended, now and then.

@@ -49,8 +49,11 @@ pub struct Kernel {
     names: Vec<String>,
     awaited: Awaited,
     preference: Preference,
+    runtime_dir: PathBuf,
     pins: Pins,
     live: Option<Live>,
+    /// What others have taken away and was put back, until somebody asks.
+    mended: Vec<String>,
 }
 
 /// Interfaces that may come later than the agent, as they do at boot: they are attached to when they are there.
@@ -65,8 +68,8 @@ pub struct Awaited {
 impl Kernel {
     /// A data plane for these interfaces; for every one with a default route if none is named.
     pub fn new(names: Vec<String>, preference: Preference, runtime_dir: PathBuf) -> Self {
-        let pins = Pins::of(&runtime_dir);
-        Self { names, awaited: Awaited::default(), preference, pins, live: None }
+        let (awaited, pins) = (Awaited::default(), Pins::of(&runtime_dir));
+        Self { names, awaited, preference, runtime_dir, pins, live: None, mended: Vec::new() }
     }
 
     /// The same, and these interfaces once they are there.
@@ -147,6 +150,8 @@ impl Kernel {
 
     /// Attaches to the protected interfaces, and tracks on all that lead out.
     fn attach_to(&mut self, mut live: Live, interfaces: &[Interface]) -> Result<(), Error> {
+        let all = interfaces::all()?;
+        clsact::adopt(&self.pins, &all).map_err(Error::Netlink)?;
         let earlier = self.pins.holds()?;
         for interface in interfaces {
             if let Err(error) = live.protect(&self.pins, interface, self.preference) {
@@ -154,7 +159,6 @@ impl Kernel {
                 return Err(error);
             }
         }
-        let all = interfaces::all()?;
         Self::track(&self.pins, &mut live, &all);
         self.release_gone(&all);
         // Those that an earlier agent protected and this one does not.
@@ -162,24 +166,35 @@ impl Kernel {
             let protected = interfaces.iter().any(|interface| interface.index == hold.interface);
             hold.task() == Task::Judge && !protected
         })?;
+        live.note_marks(&self.pins)?;
         self.live = Some(live);
         fault::point("attach-done");
         Ok(())
     }
 
-    /// Puts the tracker wherever it is missing. An interface that refuses it costs nobody the filter, and is
-    /// asked again when the host's interfaces change.
-    fn track(pins: &Pins, live: &mut Live, all: &[Interface]) {
+    /// Puts the tracker wherever it is missing, and says from where it was taken. An interface that refuses it costs
+    /// nobody the filter, and is asked again when the host's interfaces change.
+    fn track(pins: &Pins, live: &mut Live, all: &[Interface]) -> Vec<String> {
         live.untracked.clear();
+        let mut mended = Vec::new();
         for interface in all.iter().filter(|interface| interface.leads_out()) {
             if live.tracks(interface.index) {
                 continue;
             }
-            if let Err(error) = live.track(pins, interface) {
-                tracing::warn!(interface = interface.name, %error, "cannot track what leaves");
-                live.untracked.push(interface.name.clone());
+            let was_on = live.was_on(interface.index, Task::Track);
+            match live.track(pins, interface) {
+                Ok(()) if was_on => mended.push(format!(
+                    "what learns whom the PBX sends requests to was taken off {}, and was put back",
+                    interface.name
+                )),
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(interface = interface.name, %error, "cannot track what leaves");
+                    live.untracked.push(interface.name.clone());
+                }
             }
         }
+        mended
     }
 
     /// Detaches what is chosen.
@@ -227,23 +242,69 @@ impl Kernel {
         let all = interfaces::all()?;
         self.take_what_leads_out(&all);
         let Some(live) = &mut self.live else { return Ok(()) };
+        let mut refused = Ok(());
         for interface in all.iter().filter(|interface| self.names.contains(&interface.name)) {
             if live.holds(interface.index) {
                 live.describe(interface.index, interface.local)?;
-            } else {
-                tracing::warn!(interface = interface.name, "attaching to an interface that came");
-                live.protect(&self.pins, interface, self.preference)?;
+                continue;
+            }
+            let was_on = live.was_on(interface.index, Task::Judge);
+            // One that refuses must not cost another one the filter.
+            match live.protect(&self.pins, interface, self.preference) {
+                Ok(()) if was_on => self.mended.push(format!(
+                    "the filter was taken off {}, and was put back; until then everything passed there",
+                    interface.name
+                )),
+                Ok(()) => {
+                    tracing::warn!(interface = interface.name, "attached to an interface that came");
+                }
+                Err(error) => refused = Err(error),
             }
         }
         live.forget_trackers(|index| !all.iter().any(|interface| interface.index == index));
-        Self::track(&self.pins, live, &all);
+        self.mended.extend(Self::track(&self.pins, live, &all));
+        live.note_marks(&self.pins)?;
         self.release_gone(&all);
+        refused
+    }
+
+    /// Sees to it that what was attached is, and stays without this process.
+    fn look(&mut self) -> Result<(), Error> {
+        let pinned = self.pin_again();
+        if self.live_mut("look at what is attached")?.needs_a_look()? {
+            self.refresh()?;
+        }
+        pinned
+    }
+
+    /// Pins again what somebody has unpinned.
+    fn pin_again(&mut self) -> Result<(), Error> {
+        let Some(live) = &self.live else { return Ok(()) };
+        if live.is_pinned(&self.pins)? {
+            return Ok(());
+        }
+        // Where it was may be no bpffs any more.
+        let pins = Pins::of(&self.runtime_dir);
+        pins.create()?;
+        live.pin(&pins)?;
+        self.mended.push(format!(
+            "what keeps the filter in force without the agent was removed from {}, and was pinned again",
+            self.pins.folder().display()
+        ));
+        self.pins = pins;
         Ok(())
     }
 
+    /// Whether the policy was unpinned, while other maps still are.
+    fn is_torn(&self) -> bool {
+        let policy = ["gf_control", "gf_banks"];
+        self.pins.exist() && !policy.iter().all(|name| self.pins.map(name).exists())
+    }
+
     fn observed(&self) -> Option<Observed> {
-        let mut observed = self.live.as_ref().map(Live::observed)?;
-        if observed.attachments.is_empty() {
+        let live = self.live.as_ref()?;
+        let mut observed = live.observed();
+        if live.awaits_all() {
             let names = self.names.join(" ");
             observed.warnings.push(format!("nothing is protected until it is there: {names}"));
         }
@@ -293,6 +354,9 @@ impl Backend for Kernel {
         let awaited = self.awaited.names.iter();
         self.names = found.chain(awaited).cloned().collect::<BTreeSet<_>>().into_iter().collect();
         let earlier = self.pins.exist();
+        if self.is_torn() {
+            self.pins.remove_maps()?;
+        }
         let before = open_control(&self.pins).ok().filter(|control| control.abi() == abi::ABI);
         let before = before.map(|control| control.word());
         let attached = self
@@ -311,8 +375,9 @@ impl Backend for Kernel {
     }
 
     fn apply(&mut self, desired: &Desired, clock: Clock) -> Result<Observed, Error> {
-        if self.live_mut("apply a policy")?.needs_a_look()? {
-            self.refresh()?;
+        // What can't be mended is said the next time somebody asks, and keeps no policy from being changed.
+        if let Err(error) = self.look() {
+            tracing::debug!(%error, "what is attached is not as it should be");
         }
         let live = self.live_mut("apply a policy")?;
         fault::point("apply-start");
@@ -370,9 +435,17 @@ impl Backend for Kernel {
         if attachments.is_empty() {
             return Ok(None);
         }
+        if self.is_torn() {
+            return Err(Error::Torn { path: self.pins.folder().to_owned() });
+        }
         let control = open_control(&self.pins)?;
         let (active, fallback) = control.read();
         Ok(Some(Observed { attachments, active, fallback, warnings: Vec::new() }))
+    }
+
+    fn mend(&mut self) -> Result<Vec<String>, Error> {
+        self.look()?;
+        Ok(std::mem::take(&mut self.mended))
     }
 
     fn counters(&mut self) -> Result<Counters, Error> {
@@ -388,9 +461,6 @@ impl Backend for Kernel {
         now: BootTime,
         sink: &mut dyn FnMut(DropEvent),
     ) -> Result<(), Error> {
-        if self.live_mut("read the attack log")?.needs_a_look()? {
-            self.refresh()?;
-        }
         let live = self.live_mut("read the attack log")?;
         live.drain_events(sink);
         live.seen.renew(now);
@@ -399,6 +469,10 @@ impl Backend for Kernel {
 
     fn detach(&mut self) -> Result<(), Error> {
         fault::point("detach-start");
+        // What is not pinned or marked would not be found.
+        if let Err(error) = self.pin_again() {
+            tracing::warn!(%error, "what others have unpinned may remain");
+        }
         let remains = Remains::find(&self.pins)?;
         if self.pins.exist() {
             pass_everything(&self.pins);

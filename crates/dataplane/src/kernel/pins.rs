@@ -105,6 +105,28 @@ impl Pins {
         self.folder.join(format!("qdisc_{interface}"))
     }
 
+    /// Marks again what holds a program on an interface and can't be pinned.
+    pub(crate) fn mark_again(&self, hold: &Hold) -> Result<(), Error> {
+        let marked = match &hold.how {
+            How::Filter { task, priority } => self.mark_filter(hold.interface, *task, *priority),
+            How::Qdisc => self.mark_qdisc(hold.interface),
+            How::Link { .. } => Ok(()),
+        };
+        marked.map_err(|source| Error::Pins { path: self.folder.clone(), source })
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Removes the pins of all maps: they are made anew together, or judge by what does not belong together.
+    pub(crate) fn remove_maps(&self) -> Result<(), Error> {
+        self.maps()?.into_iter().try_for_each(|path| {
+            fs::remove_file(&path).map_err(|source| Error::Pins { path, source })
+        })
+    }
+
     /// Everything that holds a program on an interface, qdiscs behind the filters on them.
     pub(crate) fn holds(&self) -> Result<Vec<Hold>, Error> {
         let mut holds: Vec<Hold> = self.files()?.into_iter().filter_map(Hold::read).collect();
@@ -120,7 +142,8 @@ impl Pins {
         Ok(self.files()?.into_iter().filter(is_map).collect())
     }
 
-    fn files(&self) -> Result<Vec<PathBuf>, Error> {
+    /// Whatever is pinned or marked.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>, Error> {
         let fail = |source| Error::Pins { path: self.folder.clone(), source };
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

@@ -14,6 +14,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
+const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
@@ -102,6 +103,20 @@ struct InfoAttr {
     object: u32,
     length: u32,
     info: u64,
+}
+
+/// Pins a link that this process holds.
+#[expect(unsafe_code, reason = "the library pins no link that it did not make")]
+pub(crate) fn pin(link: impl AsFd, pin: &Path) -> io::Result<()> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let object = link.as_fd().as_raw_fd() as u32;
+    let attr = PinAttr { path: path.as_ptr() as u64, object, flags: 0 };
+    // SAFETY: the kernel reads `attr` and, through it, `path`; both live until it returns.
+    match unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_PIN, &raw const attr, size_of_val(&attr)) }
+    {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// The index of the interface that an XDP or TCX link holds; 0 once that is gone.

@@ -16,32 +16,57 @@ use crate::files::write_whole;
 
 const FILE: &str = "baseline.json";
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Remembered {
+pub(super) struct Remembered {
     /// The boot it was captured in: a reboot makes another machine.
     boot: String,
     baseline: Baseline,
 }
 
-/// Captures the baseline, unless it was captured already and no `off` has ended that since.
-pub(crate) fn remember(dir: &Path) -> anyhow::Result<()> {
+impl Remembered {
+    /// Writes it down.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(super) fn write(&self, dir: &Path) -> anyhow::Result<()> {
+        let text = serde_json::to_vec(self)?;
+        write_whole(dir, FILE, &text)
+            .with_context(|| format!("cannot write {}", dir.join(FILE).display()))
+    }
+}
+
+/// Captures the baseline, unless it was captured already and no `off` has ended that since. Returns what could not be
+/// written yet.
+///
+/// # Errors
+/// If it can't be captured, or could only be of a machine on which something is attached already.
+pub(super) fn remember(dir: &Path, is_attached: bool) -> anyhow::Result<Option<Remembered>> {
     let boot = boot()?;
-    if load(dir).is_ok_and(|known| known.is_some_and(|known| known.boot == boot)) {
-        return Ok(());
+    let known = load(dir);
+    if known.as_ref().is_ok_and(|known| known.as_ref().is_some_and(|known| known.boot == boot)) {
+        return Ok(None);
+    }
+    if is_attached {
+        let why = known.err().map_or_else(|| "it is not there".to_owned(), |it| format!("{it:#}"));
+        bail!("what was before it was attached is not known: {why}");
     }
     let remembered = Remembered { boot, baseline: Baseline::capture()? };
-    let text = serde_json::to_vec(&remembered)?;
-    write_whole(dir, FILE, &text)
-        .with_context(|| format!("cannot write {}", dir.join(FILE).display()))
+    let written = remembered.write(dir).inspect_err(|error| tracing::warn!("{error:#}"));
+    Ok(written.is_err().then_some(remembered))
 }
 
 /// Compares the machine with its baseline, and forgets that if nothing remains. Without one there is
 /// nothing to prove, unless something was attached.
-pub(crate) fn prove(settings: &Settings, was_attached: bool) -> anyhow::Result<Option<Proof>> {
+pub(super) fn prove(
+    settings: &Settings,
+    unwritten: Option<Remembered>,
+    was_attached: bool,
+) -> anyhow::Result<Option<Proof>> {
     let boot = boot()?;
     let dir = &settings.state_dir;
-    let before = match load(dir)?.filter(|known| known.boot == boot) {
+    let known = unwritten.map_or_else(|| load(dir), |unwritten| Ok(Some(unwritten)))?;
+    let before = match known.filter(|known| known.boot == boot) {
         Some(known) => known.baseline,
         None if was_attached => bail!("what was before it was attached is not known"),
         None => return Ok(None),

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use geofilter_core::desired::BootTime;
+use geofilter_dataplane::fault;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Time since boot, sleep included: the clock of the kernel's dead-man.
@@ -13,5 +14,7 @@ pub(crate) fn boot() -> BootTime {
 
 /// Time since 1970.
 pub(crate) fn wall() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    let seconds = |fault| Duration::from_secs(fault::number(fault).unwrap_or_default());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (now + seconds("wall-clock-ahead")).saturating_sub(seconds("wall-clock-behind"))
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use geofilter_core::apply::{
     Command, Effect, Input, Machine, Outcome, Refusal, Saved, Stance, Standing,
 };
 use geofilter_core::desired::{BootTime, Generation, Observed, State};
 use geofilter_core::wire::{Changed, Failure, FailureKind, Fallback, LogEntry, Reply, Request};
-use geofilter_dataplane::Backend;
+use geofilter_dataplane::{Backend, Error};
 use tokio::sync::{broadcast, oneshot};
 
 use super::evidence::Watch;
@@ -26,6 +27,7 @@ use super::service::{Pulse, ROUND};
 use super::settings::Settings;
 use super::sources::Sources;
 use super::store::Store;
+use super::upkeep::{Files, Mended, Trouble};
 use super::{baseline, clock, plane, protected, unsaved};
 use crate::cli;
 use crate::cli::args::Choice;
@@ -51,6 +53,8 @@ pub(crate) enum Job {
     },
     /// To go by what the configuration says now.
     Reload(Box<Settings>),
+    /// To say what was taken away and is back.
+    Mended(String),
 }
 
 /// What is sent back.
@@ -71,7 +75,7 @@ pub(crate) struct Engine {
     pub(super) machine: Machine,
     pub(super) geo: Geo,
     pub(super) ledger: Ledger,
-    store: Store,
+    pub(super) store: Store,
     log: AttackLog,
     pub(super) usual_scope: UsualScope,
     /// Who sends packets.
@@ -84,6 +88,11 @@ pub(crate) struct Engine {
     pub(super) warnings: Vec<String>,
     /// What failed by itself lately, and when it is tried again.
     pub(super) trouble: Option<(String, Instant)>,
+    /// What others took away lately, and was put back.
+    pub(super) mended: Mended,
+    /// What keeps that from being done in the kernel.
+    pub(super) plane_trouble: Trouble,
+    pub(super) files: Files,
     /// By which it is seen to work.
     pulse: Pulse,
 }
@@ -99,7 +108,6 @@ impl Engine {
         let geodata::Opened { geo, geodata, warnings: unreadable } = opened;
         let store = Store::open(&settings.state_dir)?;
         let mut backend = plane::open(&settings);
-        let observed = backend.observe()?;
         let mut warnings = unreadable;
         let trial = store.on_trial();
         let last = unsaved::read(&settings.runtime_dir)
@@ -109,15 +117,33 @@ impl Engine {
             false => store.load()?,
         };
         let store = if settings.trial { trial } else { store };
+        let mut torn = false;
+        let observed = match backend.observe() {
+            Err(error @ Error::Torn { .. }) if matches!(loaded, Loaded::State(_)) => {
+                torn = true;
+                warnings.push(format!(
+                    "{error}; what was saved is in its place, and whom the PBX sends requests to is learnt anew"
+                ));
+                None
+            }
+            Err(error @ Error::Torn { .. }) => {
+                return Err(error).context(
+                    "there is no saved policy to put in its place, so it stays; remove the pins to let everything pass and begin anew",
+                );
+            }
+            observed => observed?,
+        };
         let saved = match loaded {
             Loaded::Nothing => None,
             Loaded::State(saved) => Some(saved),
             Loaded::Corrupt { aside, why } => {
+                let copy = store.copy().filter(|copy| is_as_in_kernel(copy, observed.as_ref()));
                 warnings.push(format!(
-                    "the saved state was corrupt ({why}); it was moved to {}, and what the kernel held was left in force",
-                    aside.display()
+                    "the saved state was corrupt ({why}) and is kept in {}; {}",
+                    aside.display(),
+                    instead(copy.as_ref(), observed.as_ref())
                 ));
-                None
+                copy
             }
         };
         let Begun { ledger, warning } = Ledger::open(&settings, &geo, names)?;
@@ -147,11 +173,17 @@ impl Engine {
             geodata,
             warnings,
             trouble: None,
+            mended: Mended::default(),
+            plane_trouble: Trouble::default(),
+            files: Files::new(),
             pulse,
         };
         engine.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         if let Some(error) = engine.drive(effect)?.unsaved {
             engine.note_trouble(format!("cannot save the state: {error}"));
+        }
+        if torn && !engine.machine.attached() {
+            engine.backend.detach().context("what should be off is attached")?;
         }
         Ok(engine)
     }
@@ -173,10 +205,12 @@ impl Engine {
                     let _ = back.send(answer);
                 }
                 Ok(Job::Reload(settings)) => self.reload(*settings),
+                Ok(Job::Mended(what)) => self.was_mended(what),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.leave(),
             }
             self.look_after_geodata();
+            self.look_after_files();
             self.watch.note(self.machine.dropping(clock::boot()).is_some());
             if self.needs_beats() && beat <= Instant::now() {
                 self.beat();
@@ -188,7 +222,10 @@ impl Engine {
     /// Others may have come since it attached, and some may have left before it as the host shuts down.
     fn leave(&mut self) {
         if self.machine.attached() {
-            self.remember_interfaces(protected::recall(&self.settings.state_dir));
+            let before = protected::recall(&self.settings.state_dir);
+            if let Err(error) = self.remember_interfaces(before) {
+                tracing::warn!("{error:#}");
+            }
         }
     }
 
@@ -213,6 +250,7 @@ impl Engine {
     }
 
     fn beat(&mut self) {
+        self.look_after_plane();
         self.drain();
         self.look_at_sources();
         self.look_after_overrides();
@@ -297,17 +335,16 @@ impl Engine {
     }
 
     /// Without them the filter comes later at the next boot, and not at all if nothing has a route then.
-    pub(super) fn remember_interfaces(&mut self, others: Vec<String>) {
+    pub(super) fn remember_interfaces(&mut self, others: Vec<String>) -> anyhow::Result<()> {
         if self.settings.trial || self.settings.backend == Choice::Memory {
-            return;
+            return Ok(());
         }
         let attached = self.observed(&mut Vec::new()).map(|observed| observed.attachments);
         let attached = attached.into_iter().flatten().map(|attachment| attachment.interface);
         let names: BTreeSet<String> = attached.chain(others).collect();
         let names: Vec<String> = names.into_iter().collect();
-        if let Err(error) = protected::remember(&self.settings.state_dir, &names) {
-            tracing::warn!("the interfaces are not remembered for the next boot: {error:#}");
-        }
+        protected::remember(&self.settings.state_dir, &names)
+            .context("the interfaces are not remembered for the next boot")
     }
 
     fn forget_interfaces(&self) {
@@ -439,11 +476,11 @@ impl Engine {
     }
 
     /// With the proof that nothing remains.
-    fn proven(&self, changed: Changed, was_attached: bool) -> Reply {
+    fn proven(&mut self, changed: Changed, was_attached: bool) -> Reply {
         if self.settings.backend == Choice::Memory {
             return Reply::Changed(changed);
         }
-        match baseline::prove(&self.settings, was_attached) {
+        match baseline::prove(&self.settings, self.files.baseline.take(), was_attached) {
             Ok(proof) => Reply::Changed(Changed { proof, ..changed }),
             Err(error) => {
                 let warning = format!("that nothing remains could not be proven: {error:#}");
@@ -459,7 +496,9 @@ impl Engine {
         if self.settings.backend == Choice::Memory {
             return;
         }
-        if let Err(error) = baseline::remember(&self.settings.state_dir) {
+        let is_attached = !matches!(self.backend.observe(), Ok(None));
+        let remembered = baseline::remember(&self.settings.state_dir, is_attached);
+        if let Err(error) = remembered.map(|unwritten| self.files.baseline = unwritten) {
             let warning =
                 format!("`off` will not be able to prove that nothing remains: {error:#}");
             tracing::warn!("{warning}");
@@ -539,6 +578,24 @@ impl Engine {
     pub(super) fn remaining(&self, now: BootTime) -> Option<u64> {
         let left = self.machine.deadline()?.0.saturating_sub(now.0);
         (left > 0).then(|| left.div_ceil(NANOSECONDS))
+    }
+}
+
+/// Whether a copy of what was confirmed is no older than what the kernel holds.
+fn is_as_in_kernel(copy: &Saved, observed: Option<&Observed>) -> bool {
+    observed.is_none_or(|observed| {
+        observed.active.0 == copy.confirmed.generation && observed.fallback.is_none()
+    })
+}
+
+/// What stands in for a saved state that can't be read.
+fn instead(copy: Option<&Saved>, observed: Option<&Observed>) -> &'static str {
+    match (copy, observed) {
+        (Some(_), _) => "what was confirmed last was read from its copy, and is in force",
+        (None, Some(_)) => "what the kernel held was left in force",
+        (None, None) => {
+            "the kernel held nothing, so that everything passes until you choose a policy with `allow` or `block`"
+        }
     }
 }
 

@@ -130,12 +130,36 @@ impl Geodata {
         let geo = kept.map_or_else(|| Geo::of(Images::EMBEDDED, corrections), Ok)?;
         let notes = match read_whole::<Notes>(&folder, NOTES, SCHEMA) {
             Ok(Loaded::State(notes)) => notes,
-            Ok(Loaded::Nothing | Loaded::Corrupt { .. }) | Err(_) => Notes::default(),
+            Ok(Loaded::Nothing) => Notes::default(),
+            Ok(Loaded::Corrupt { aside, why }) => {
+                warnings.push(format!(
+                    "what came of the last update of the world data can't be read ({why}) and is kept in {}; `geofilter geodb update` asks anew",
+                    aside.display()
+                ));
+                Notes::default()
+            }
+            Err(error) => {
+                warnings.push(format!(
+                    "what came of the last update of the world data is not known: {error:#}"
+                ));
+                Notes::default()
+            }
         };
         let due = asks.then(|| first_turn(&wishes, notes.last.as_ref())).flatten();
         let geodata =
             Self { folder, wishes, asks, notes, due, worker: None, running: Running::default() };
         Ok(Opened { geo, geodata, warnings })
+    }
+
+    /// Keeps the data in use again if somebody has removed it; whether that was so.
+    pub(super) fn keep(&self, in_use: &Images) -> io::Result<bool> {
+        let path = self.folder.join(CURRENT);
+        if path.exists() || *in_use == Images::EMBEDDED {
+            return Ok(false);
+        }
+        fs::create_dir_all(&self.folder)?;
+        in_use.write(&self.folder, CURRENT)?;
+        Ok(true)
     }
 
     /// Whether an update runs.

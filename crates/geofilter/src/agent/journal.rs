@@ -27,7 +27,7 @@ struct Header {
 #[derive(Debug)]
 pub(super) struct Journal {
     dir: PathBuf,
-    /// None until there is something to write.
+    /// None until something was written.
     file: Option<File>,
     /// Bytes up to the end of the last whole line.
     length: u64,
@@ -55,7 +55,7 @@ impl Journal {
     /// Reads what was written, and goes on from there. What can't be read is kept beside it.
     ///
     /// # Errors
-    /// If the file can't be opened, or was written by a newer version.
+    /// If the file can't be read, or was written by a newer version.
     pub(super) fn open(dir: &Path) -> anyhow::Result<Opened> {
         let mut journal =
             Self { dir: dir.to_owned(), file: None, length: 0, lines: 0, corrupt: None };
@@ -66,7 +66,6 @@ impl Journal {
         let parsed = Parsed::read(&content).with_context(|| path.display().to_string())?;
         let warning = match parsed.unreadable {
             0 => {
-                journal.file = Some(append_to(&path)?);
                 journal.length = parsed.whole;
                 journal.lines = parsed.lines;
                 None
@@ -116,8 +115,10 @@ impl Journal {
             self.corrupt = Some(corrupt);
             return Err(error);
         }
-        if self.file.is_none() {
-            self.rewrite(&Book::default())?;
+        match (&self.file, self.length) {
+            (Some(_), _) => {}
+            (None, 0) => self.rewrite(&Book::default())?,
+            (None, _) => self.file = Some(append_to(&self.path())?),
         }
         let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
         // What an earlier failure left behind the last whole line goes first.
@@ -131,6 +132,15 @@ impl Journal {
         self.length += text.len() as u64;
         self.lines += edits.len();
         Ok(())
+    }
+
+    /// Writes the file anew if somebody has removed it; whether that was so.
+    pub(super) fn keep(&mut self, book: &Book) -> io::Result<bool> {
+        let is_gone = self.length > 0 && !self.path().exists();
+        if is_gone {
+            self.rewrite(book)?;
+        }
+        Ok(is_gone)
     }
 
     /// Writes the file anew if most of it is of the past.
@@ -186,9 +196,8 @@ fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     }
 }
 
-fn append_to(path: &Path) -> anyhow::Result<File> {
-    let file = OpenOptions::new().append(true).open(path);
-    file.with_context(|| format!("cannot open {} to write", path.display()))
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).open(path)
 }
 
 /// What a file says.

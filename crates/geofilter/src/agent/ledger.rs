@@ -184,6 +184,14 @@ impl Ledger {
         Ok(())
     }
 
+    /// Writes the journal anew if somebody has removed it; whether that was so.
+    pub(super) fn keep_journal(&mut self) -> std::io::Result<bool> {
+        match &mut self.journal {
+            Some(journal) => journal.keep(&self.book),
+            None => Ok(false),
+        }
+    }
+
     fn tidy_journal(&mut self) -> Result<(), Refused> {
         match &mut self.journal {
             Some(journal) => journal.tidy(&self.book).map_err(Refused::Unsaved),

@@ -2,7 +2,8 @@
 //! [`place`] makes sure there is only one agent; [`store`] keeps the state on disk, and [`unsaved`] what
 //! could not be kept there; [`ledger`] is the exemptions and bans, [`fail2ban`] takes those of fail2ban, and [`names`]
 //! follows those that are host names; [`scope`] finds the ports to protect, and [`pbx`] hears whom never to cut; [`sources`] is who sends
-//! packets, [`evidence`] what the logs of the PBX tell of attempts, [`preview`] whom a policy would cut, [`change`] refuses to; [`geodata`] keeps the world data current; [`metrics`] is what monitoring reads; [`protected`] remembers the interfaces for the next boot; [`baseline`] proves that nothing remains.
+//! packets, [`evidence`] what the logs of the PBX tell of attempts, [`preview`] whom a policy would cut, [`change`] refuses to; [`geodata`] keeps the world data current; [`metrics`] is what monitoring reads; [`protected`] remembers the interfaces for the next boot; [`baseline`] proves that nothing remains;
+//! [`upkeep`] puts back what others take away.
 
 mod baseline;
 mod change;
@@ -34,10 +35,13 @@ mod socket;
 mod sources;
 mod store;
 mod unsaved;
+mod upkeep;
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::Context;
 use geofilter_core::book::{self, HostName};
@@ -54,12 +58,15 @@ pub(crate) use geodata::work as work_on_geodata;
 use metrics::Place;
 use names::Follower;
 pub(crate) use place::take_dir;
-use place::{Listeners, Occupied};
+use place::{Listeners, Occupied, Serves};
 use sd_notify::NotifyState;
 use service::Pulse;
 pub(crate) use settings::{Settings, check, folders, manager};
-use socket::Door;
 pub(crate) use store::renumber;
+use upkeep::Trouble;
+
+/// How often the sockets are looked at.
+const RENEWAL: Duration = Duration::from_millis(500);
 
 /// Asks the host's name servers for a name.
 ///
@@ -107,8 +114,7 @@ pub(crate) struct Agent {
     engine: JoinHandle<()>,
     /// Closed when the engine ends, however it does.
     alive: oneshot::Receiver<()>,
-    doors: Vec<(Door, UnixListener)>,
-    metrics: UnixListener,
+    sockets: Vec<(Serves, UnixListener)>,
     signals: Signals,
     follower: Follower,
     pulse: Pulse,
@@ -177,12 +183,10 @@ impl Agent {
             .enable_all()
             .build()
             .context("cannot start the runtime")?;
-        let Listeners { doors, metrics } = listeners;
-        let (doors, metrics, signals) = runtime.block_on(async {
-            let served = |(door, listener)| Ok((door, UnixListener::from_std(listener)?));
-            let doors: io::Result<_> = doors.into_iter().map(served).collect();
-            let doors = doors.context("cannot serve the sockets")?;
-            anyhow::Ok((doors, UnixListener::from_std(metrics)?, Signals::listen()?))
+        let (sockets, signals) = runtime.block_on(async {
+            let served = |(serves, listener)| Ok((serves, UnixListener::from_std(listener)?));
+            let sockets: io::Result<_> = listeners.into_iter().map(served).collect();
+            anyhow::Ok((sockets.context("cannot serve the sockets")?, Signals::listen()?))
         })?;
         let (jobs, inbox) = mpsc::channel();
         let (started, begun) = mpsc::channel();
@@ -211,8 +215,7 @@ impl Agent {
             jobs,
             engine,
             alive,
-            doors,
-            metrics,
+            sockets,
             signals,
             follower,
             pulse,
@@ -238,16 +241,17 @@ impl Agent {
         self.runtime.block_on(async {
             tokio::spawn(following);
             tokio::spawn(service::watch(self.pulse));
-            for (door, listener) in self.doors {
-                tokio::spawn(socket::serve(door, listener, self.jobs.clone()));
+            let mut serving = Serving { jobs: self.jobs.clone(), tasks: Vec::new() };
+            for (serves, listener) in self.sockets {
+                serving.serve(serves, listener);
             }
-            tokio::spawn(metrics::serve(Place::Unix(self.metrics), self.jobs.clone()));
             if let Some(address) = self.settings.metrics {
                 tokio::spawn(metrics::serve_at(address, self.jobs.clone()));
             }
             tokio::select! {
                 signal = self.signals.told(hangup, reload) => tracing::info!("told to end by {signal}"),
                 _ = &mut self.alive => {}
+                never = serving.look_after(&mut self.occupied) => match never {},
             }
         });
         service::tell(&[NotifyState::Stopping]);
@@ -269,6 +273,54 @@ impl Agent {
             engine: self.engine,
             occupied: self.occupied,
         }
+    }
+}
+
+/// The sockets that are served.
+struct Serving {
+    jobs: mpsc::Sender<Job>,
+    tasks: Vec<(Serves, tokio::task::JoinHandle<()>)>,
+}
+
+impl Serving {
+    /// Serves at a socket, and no more at the one that was there before.
+    fn serve(&mut self, serves: Serves, listener: UnixListener) {
+        for (_, task) in self.tasks.extract_if(.., |(of, _)| *of == serves) {
+            task.abort();
+        }
+        let jobs = self.jobs.clone();
+        let task = match serves {
+            Serves::Clients(door) => tokio::spawn(socket::serve(door, listener, jobs)),
+            Serves::Metrics => tokio::spawn(metrics::serve(Place::Unix(listener), jobs)),
+        };
+        self.tasks.push((serves, task));
+    }
+
+    /// Listens again where somebody has removed a socket, for as long as it is polled.
+    async fn look_after(&mut self, occupied: &mut Occupied) -> Infallible {
+        let mut trouble = Trouble::default();
+        loop {
+            tokio::time::sleep(RENEWAL).await;
+            let renewed = self.renew(occupied);
+            trouble.take(renewed.map_err(|error| {
+                format!("nobody can ask this agent: what it listens on was removed: {error:#}")
+            }));
+        }
+    }
+
+    fn renew(&mut self, occupied: &mut Occupied) -> anyhow::Result<()> {
+        let renewed = occupied.renew()?;
+        if renewed.is_empty() {
+            return Ok(());
+        }
+        for (serves, listener) in renewed {
+            self.serve(serves, UnixListener::from_std(listener)?);
+        }
+        let mended =
+            "what the agent listens on was removed from its runtime folder, and was made again";
+        // The engine may just end.
+        let _ = self.jobs.send(Job::Mended(mended.to_owned()));
+        Ok(())
     }
 }
 

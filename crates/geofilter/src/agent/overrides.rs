@@ -195,7 +195,8 @@ impl Engine {
         })?;
         backend.attach(geo.world(), ledger.table(), desired, ledger.clock()).map_err(describe)?;
         self.tell_who_is_known();
-        self.remember_interfaces(self.settings.awaited.names.clone());
+        let remembered = self.remember_interfaces(self.settings.awaited.names.clone());
+        self.note_files(remembered);
         Ok(())
     }
 

@@ -20,13 +20,25 @@ const LOCK: &str = "agent.lock";
 const BURIAL: Duration = Duration::from_secs(2);
 const MOMENT: Duration = Duration::from_millis(20);
 
+/// What is served at a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Serves {
+    /// Whoever asks the agent to do something.
+    Clients(Door),
+    /// Monitoring.
+    Metrics,
+}
+
 /// The sockets that an agent listens on.
-#[derive(Debug)]
-pub(crate) struct Listeners {
-    /// Those of clients, and whom each is for.
-    pub(crate) doors: Vec<(Door, UnixListener)>,
-    /// That of monitoring.
-    pub(crate) metrics: UnixListener,
+pub(crate) type Listeners = Vec<(Serves, UnixListener)>;
+
+/// A socket that an agent listens on.
+#[derive(Debug, Clone)]
+struct Socket {
+    serves: Serves,
+    path: PathBuf,
+    /// Who may open it beside root.
+    user: Option<User>,
 }
 
 /// The place of this agent; it is left when this is dropped.
@@ -35,6 +47,8 @@ pub(crate) struct Occupied {
     dir: PathBuf,
     /// What this agent put there, last first.
     ours: Vec<PathBuf>,
+    /// Where it listens.
+    sockets: Vec<Socket>,
     /// Held, not used: the kernel gives the locks back when this process ends, however it ends.
     locks: Vec<File>,
 }
@@ -52,11 +66,11 @@ impl Occupied {
         let dir = settings.runtime_dir.clone();
         let lock_file = dir.join(LOCK);
         let lock = lock(&lock_file)?;
-        let mut occupied = Self { dir, ours: vec![lock_file], locks: vec![lock] };
+        let sockets = sockets(&settings);
+        let mut occupied = Self { dir, ours: vec![lock_file], sockets, locks: vec![lock] };
         occupied.locks.push(lock_dir(&settings.state_dir)?);
-        let metrics = settings.metrics_socket();
-        for socket in [&settings.socket(), &settings.portal_socket(), &metrics] {
-            match fs::remove_file(socket) {
+        for socket in [settings.socket(), settings.portal_socket(), settings.metrics_socket()] {
+            match fs::remove_file(&socket) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(error)
                         .with_context(|| format!("cannot replace {}", socket.display()));
@@ -64,24 +78,58 @@ impl Occupied {
                 Ok(()) | Err(_) => {}
             }
         }
-        let mut doors = vec![(Door::Root, occupied.listen(settings.socket())?)];
-        if let Some(user) = &settings.portal {
-            let socket = settings.portal_socket();
-            let listener = occupied.listen(socket.clone())?;
-            hand_over(&socket, user)
-                .with_context(|| format!("cannot give {} to {}", socket.display(), user.name))?;
-            doors.push((Door::Portal { uid: user.uid }, listener));
-        }
-        let listeners = Listeners { doors, metrics: occupied.listen(metrics)? };
+        let listeners = occupied.listen()?;
         Ok((settings, occupied, listeners))
     }
 
-    fn listen(&mut self, socket: PathBuf) -> anyhow::Result<UnixListener> {
-        let listener =
-            bind(&socket).with_context(|| format!("cannot listen on {}", socket.display()))?;
-        self.ours.insert(0, socket);
-        Ok(listener)
+    /// Takes the place again where somebody has removed a part of it. What others have put there instead is theirs.
+    ///
+    /// # Errors
+    /// If a part of it can't be used.
+    pub(crate) fn renew(&mut self) -> anyhow::Result<Listeners> {
+        if self.sockets.iter().all(|socket| socket.path.exists()) {
+            return Ok(Vec::new());
+        }
+        make(&self.dir, "runtime")?;
+        let lock_file = self.dir.join(LOCK);
+        if !lock_file.exists() {
+            self.locks.push(lock(&lock_file)?);
+        }
+        self.listen()
     }
+
+    /// Listens on the sockets that are not there.
+    fn listen(&mut self) -> anyhow::Result<Listeners> {
+        let mut listeners = Vec::new();
+        for Socket { serves, path, user } in &self.sockets {
+            if path.exists() {
+                continue;
+            }
+            let listener =
+                bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+            if !self.ours.contains(path) {
+                self.ours.insert(0, path.clone());
+            }
+            if let Some(user) = user {
+                hand_over(path, user)
+                    .with_context(|| format!("cannot give {} to {}", path.display(), user.name))?;
+            }
+            listeners.push((*serves, listener));
+        }
+        Ok(listeners)
+    }
+}
+
+fn sockets(settings: &Settings) -> Vec<Socket> {
+    let of_root = |serves, path| Socket { serves, path, user: None };
+    let root = of_root(Serves::Clients(Door::Root), settings.socket());
+    let metrics = of_root(Serves::Metrics, settings.metrics_socket());
+    let portal = settings.portal.clone().map(|user| Socket {
+        serves: Serves::Clients(Door::Portal { uid: user.uid }),
+        path: settings.portal_socket(),
+        user: Some(user),
+    });
+    [root, metrics].into_iter().chain(portal).collect()
 }
 
 /// Until here the socket was root's alone. Who may not give files away, but has the portal's group, shares it with that.

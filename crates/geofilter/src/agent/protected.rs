@@ -11,21 +11,29 @@ const FILE: &str = "interfaces.json";
 
 /// Their names; none if nothing was protected, or that can't be read.
 pub(super) fn recall(dir: &Path) -> Vec<String> {
-    let path = dir.join(FILE);
-    let read = match fs::read(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
-        read => read.and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from)),
-    };
-    read.unwrap_or_else(|error| {
+    read(dir).map(Option::unwrap_or_default).unwrap_or_else(|error| {
+        let path = dir.join(FILE);
         let path = path.display();
         tracing::warn!(%path, %error, "the interfaces that were protected last are not known");
         Vec::new()
     })
 }
 
+/// Whether there are names that can be read.
+pub(super) fn is_known(dir: &Path) -> bool {
+    matches!(read(dir), Ok(Some(_)))
+}
+
+fn read(dir: &Path) -> io::Result<Option<Vec<String>>> {
+    match fs::read(dir.join(FILE)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => read.and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from)),
+    }
+}
+
 /// Keeps their names, if they are not those already.
 pub(super) fn remember(dir: &Path, names: &[String]) -> anyhow::Result<()> {
-    match recall(dir) == names {
+    match read(dir).is_ok_and(|known| known.unwrap_or_default() == names) {
         true => Ok(()),
         false => write_whole(dir, FILE, &serde_json::to_vec(names)?).map_err(Into::into),
     }

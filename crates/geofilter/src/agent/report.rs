@@ -28,6 +28,9 @@ impl Engine {
             None => Counters::default(),
         };
         warnings.extend(self.trouble.as_ref().map(|(trouble, _)| trouble.clone()));
+        warnings.extend(self.plane_trouble.warning());
+        warnings.extend(self.files.trouble.warning());
+        warnings.extend(self.mended.warnings(now));
         if self.machine.policy_lost() {
             warnings.push(POLICY_LOST.to_owned());
         }

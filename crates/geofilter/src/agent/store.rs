@@ -1,5 +1,6 @@
 //! [`Store`]: what the apply machine saves, as a file that is always whole.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,10 +19,14 @@ const SCHEMA: u32 = 1;
 pub(crate) struct Store {
     dir: PathBuf,
     file: &'static str,
+    /// Whether the file is there, unless somebody else has removed it.
+    is_kept: Cell<bool>,
 }
 
 const STATE: &str = "state.json";
 const TRIAL: &str = "up.json";
+/// What was confirmed last, a second time: a file that can't be read must not cost the policy.
+const COPY: &str = "confirmed.json";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,28 +40,40 @@ impl Store {
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(dir)
             .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
-        Ok(Self { dir: dir.to_owned(), file: STATE })
+        Ok(Self { dir: dir.to_owned(), file: STATE, is_kept: Cell::new(false) })
     }
 
     /// The same for an agent on trial, which leaves what another one saved as it is.
     pub(crate) fn on_trial(&self) -> Self {
-        Self { dir: self.dir.clone(), file: TRIAL }
+        Self { dir: self.dir.clone(), file: TRIAL, is_kept: Cell::new(false) }
     }
 
     /// What was saved last, if it can be read.
     pub(crate) fn peek(&self) -> Option<Saved> {
-        let text = fs::read(self.path()).ok()?;
-        serde_json::from_slice::<Content>(&text).ok().map(|content| content.state)
+        peek(&self.path())
+    }
+
+    /// What was confirmed last, where what was saved last can't be read. A change that was under way then is unknown.
+    pub(crate) fn copy(&self) -> Option<Saved> {
+        peek(&self.dir.join(COPY))
+    }
+
+    /// Whether somebody else has removed what was saved.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_kept.get() && !self.path().exists()
     }
 
     /// Reads what was saved last. What can't be read is kept beside it.
     ///
     /// # Errors
-    /// If the file can't be opened or moved, or was written by a newer version.
+    /// If the file can't be opened, or was written by a newer version.
     pub(crate) fn load(&self) -> anyhow::Result<Loaded<Saved>> {
         Ok(match read_whole::<Content>(&self.dir, self.file, SCHEMA)? {
             Loaded::Nothing => Loaded::Nothing,
-            Loaded::State(content) => Loaded::State(content.state),
+            Loaded::State(content) => {
+                self.is_kept.set(true);
+                Loaded::State(content.state)
+            }
             Loaded::Corrupt { aside, why } => Loaded::Corrupt { aside, why },
         })
     }
@@ -74,12 +91,21 @@ impl Store {
         fault::point(before);
         write_whole(&self.dir, self.file, &text)?;
         fault::point(after);
+        self.is_kept.set(true);
+        if self.file == STATE && state.interim.is_none() {
+            write_whole(&self.dir, COPY, &text)?;
+        }
         Ok(())
     }
 
     fn path(&self) -> PathBuf {
         self.dir.join(self.file)
     }
+}
+
+fn peek(path: &Path) -> Option<Saved> {
+    let text = fs::read(path).ok()?;
+    serde_json::from_slice::<Content>(&text).ok().map(|content| content.state)
 }
 
 /// Makes what was saved in one directory the successor of what was in another: nothing of it is under way, and whatever

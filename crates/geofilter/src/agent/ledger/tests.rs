@@ -112,6 +112,10 @@ impl Backend for Spy {
         Ok(None)
     }
 
+    fn mend(&mut self) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
     fn counters(&mut self) -> Result<Counters, Error> {
         Ok(Counters::default())
     }
