@@ -54,8 +54,10 @@ build:
 	@echo 'Building $(GEOFILTER)'
 	@cargo build --release --locked --quiet
 
-deb: build
-	@scripts/deb $(GEOFILTER)
+deb:
+	@scripts/deps build
+	@scripts/page
+	@binary=$$(scripts/release) && scripts/deb $$binary
 
 test: require-root
 	@scripts/deps lab
