@@ -2,7 +2,7 @@
 //! (`start,end,number,country,name`, separated by tabs, without a header) and those with a header, such as
 //! those of IPinfo Lite and GeoLite2 ASN.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io::BufRead;
 
 use super::asn::{AsNumber, AsTable};
@@ -21,7 +21,7 @@ const NAME: &[&str] = &["as_name", "autonomous_system_organization", "as_descrip
 /// [`ParseError`] with the number of the line that cannot be read, or if nobody announces anything.
 pub fn parse(file: impl BufRead) -> Result<AsTable, ParseError> {
     let mut ranges = Ranges::default();
-    let mut names = BTreeMap::new();
+    let mut names = HashMap::new();
     let mut columns = None;
     each_data_line(file, |_, line| {
         let fields = Fields::of(line);
@@ -37,6 +37,8 @@ pub fn parse(file: impl BufRead) -> Result<AsTable, ParseError> {
         Ok(())
     })?;
     let layer = ranges.into_listing().ok_or(ParseError::Empty)?;
+    let mut names: Vec<(AsNumber, Box<str>)> = names.into_iter().collect();
+    names.sort_unstable_by_key(|(number, _)| *number);
     Ok(AsTable::new(layer, names.iter().map(|(number, name)| (*number, &**name))))
 }
 
