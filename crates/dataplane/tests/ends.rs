@@ -177,7 +177,7 @@ fn a_country_with_a_time_box_is_let_in_from_its_first_to_its_last_second() {
         let from = now() / SECOND + 5;
         let country = CountryCode::parse("CN").unwrap();
         let time_box = TimeBox { country, from, until: from + 1 };
-        let (kernel, _runtime) = loaded(vec![time_box]);
+        let (mut kernel, _runtime) = loaded(vec![time_box]);
         let judge = kernel.0.judge().unwrap();
         changes_at(&judge, kind, CHINA, from * SECOND, Verdict::Drop);
         changes_at(&judge, kind, CHINA, (from + 1) * SECOND, Verdict::Pass);

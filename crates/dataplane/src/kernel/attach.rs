@@ -309,7 +309,11 @@ impl Hold {
 
 fn xdp(programs: &mut Ebpf) -> Result<&mut Xdp, Cause> {
     let program = programs.program_mut("gf_xdp").ok_or("the object has no program gf_xdp")?;
-    Ok(program.try_into().map_err(|error: ProgramError| error)?)
+    let program: &mut Xdp = program.try_into().map_err(|error: ProgramError| error)?;
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    Ok(program)
 }
 
 fn classifier<'a>(
@@ -331,10 +335,10 @@ fn classifier<'a>(
     Ok(program)
 }
 
-/// Whether a program is loaded when an interface needs it: those without Ethernet headers are rare, and the verifier
-/// takes most of the time in which an agent starts.
+/// Whether a program is loaded when an interface needs it. All but the tracker are: a host needs one or two of them, and the
+/// verifier takes most of the time in which an agent starts.
 pub(crate) fn waits(name: &str) -> bool {
-    name.ends_with("_l3")
+    name != "gf_track_tc"
 }
 
 /// The word for a kind in the name of a pin.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use aya::Ebpf;
-use aya::programs::{ProgramError, SchedClassifier, TestRun, TestRunOptions, Xdp};
+use aya::programs::{Program, ProgramError, SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya_obj::programs::XdpAttachType;
 use geofilter_core::desired::AttachmentKind;
 use geofilter_core::policy::Verdict;
@@ -24,10 +24,16 @@ pub struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn new(programs: &Ebpf) -> Result<Self, ProgramError> {
-        let info = |name| match programs.program(name) {
-            Some(program) => program.info(),
-            None => Err(ProgramError::NotLoaded),
+    /// Loads what no interface has needed yet.
+    pub(crate) fn new(programs: &mut Ebpf) -> Result<Self, ProgramError> {
+        let mut info = |name| {
+            let program = programs.program_mut(name).ok_or(ProgramError::NotLoaded)?;
+            match program {
+                Program::Xdp(program) if program.fd().is_err() => program.load()?,
+                Program::SchedClassifier(program) if program.fd().is_err() => program.load()?,
+                _ => {}
+            }
+            program.info()
         };
         let name: Cow<'static, str> = "judge".into();
         let xdp = info("gf_xdp")?;

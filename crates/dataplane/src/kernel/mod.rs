@@ -96,9 +96,9 @@ impl Kernel {
     ///
     /// # Errors
     /// [`Error::NotAttached`] before anything is loaded.
-    pub fn judge(&self) -> Result<Judge, Error> {
-        let live = self.live.as_ref().ok_or(Error::NotAttached { operation: "judge a frame" })?;
-        Judge::new(&live.programs).map_err(|source| Error::Load(source.into()))
+    pub fn judge(&mut self) -> Result<Judge, Error> {
+        let live = self.live_mut("judge a frame")?;
+        Judge::new(&mut live.programs).map_err(|source| Error::Load(source.into()))
     }
 
     /// Puts a policy in force as [`Backend::apply`] does, without looking at the interfaces or reading it back;
