@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use geofilter_dataplane::kernel;
 
@@ -79,7 +79,7 @@ impl Deed {
                 pins(agent).iter().for_each(remove);
                 fs::remove_dir(folder(agent)).unwrap();
             }
-            Self::Unmount => unmount(agent),
+            Self::Unmount => drop(unmount(agent).unwrap()),
         }
     }
 }
@@ -120,7 +120,9 @@ pub fn pinned(agent: &Agent<'_>) -> Vec<String> {
 pub fn empty_the_kernel(site: &Site, agent: &Agent<'_>) {
     // It may not be there.
     let _ = site.host.command("tc", &["qdisc", "del", "dev", WAN, "clsact"]);
-    unmount(agent);
+    pins(agent).iter().for_each(remove);
+    // Where the host has a bpffs, the agent mounts none.
+    let _ = unmount(agent);
 }
 
 fn folder(agent: &Agent<'_>) -> PathBuf {
@@ -133,9 +135,9 @@ fn pins(agent: &Agent<'_>) -> Vec<PathBuf> {
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-fn unmount(agent: &Agent<'_>) {
+fn unmount(agent: &Agent<'_>) -> anyhow::Result<Output> {
     let own = agent.runtime_dir().join("bpf");
-    succeed(Command::new("umount").arg("--lazy").arg(own)).unwrap();
+    succeed(Command::new("umount").arg("--lazy").arg(own))
 }
 
 fn tc(site: &Site, words: &[&str]) {

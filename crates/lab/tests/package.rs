@@ -137,6 +137,10 @@ fn a_package_is_installed_rebooted_upgraded_removed_and_purged() {
         ""
     );
     machine.run("systemctl reload geofilter");
+    // What it logs has its values as fields, and monitoring finds it.
+    let said = machine.run("journalctl -u geofilter -o json");
+    assert!(said.contains(&format!("\"GEOFILTER_INTERFACES\":\"{HOST_INTERFACE}\"")), "{said}");
+    assert_eq!(machine.run("stat -c %a:%U /run/geofilter/metrics.sock"), "600:root\n");
     // The portal reaches it, once it is wanted.
     machine.run("systemctl start geofilter-portal");
     let portal =
