@@ -60,7 +60,8 @@ for unit in bpffs pbx systemd-networkd; do systemctl --quiet --root=$root enable
 
 /// Lays it out in memory and boots it until it is powered off, in a mount namespace that goes with it.
 const BOOT_IT: &str = r#"
-trap 'kill -KILL "$nspawn"; wait "$nspawn"; clean; exit 1' TERM
+# What it has started does not always end with it.
+trap 'kill -KILL $(cat "/proc/$nspawn/task/$nspawn/children") "$nspawn"; wait "$nspawn"; clean; exit 1' TERM
 # Those that still have a process stay.
 clean() {
   find /sys/fs/cgroup -depth -type d \( -path '*/payload*' -o -path '*/supervisor*' \) -exec rmdir {} \; 2>/dev/null
