@@ -1,9 +1,11 @@
 //! Builds the embedded images from `data/sources`. `docs/geo-data.md` says what goes into them.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use geofilter_core::geodata::hosting::HostingList;
 use geofilter_core::geodata::{
     AsNumber, AsTable, Edition, Layer, Listing, Packing, Says, SourceInfo, WorldImage, merge, mmdb,
@@ -69,6 +71,20 @@ pub fn read(data: &Path, name: &str) -> Result<Vec<u8>> {
     } else {
         Ok(file)
     }
+}
+
+/// The file of the source that the embedded world was made of, as it is published: both families in one.
+pub fn dbip() -> Result<Vec<u8>> {
+    let family =
+        |family| read(&data_folder(), &format!("dbip-country-lite-2026-10-{family}.csv.zst"));
+    Ok([family("v4")?, family("v6")?].concat())
+}
+
+/// Something compressed by gzip.
+pub fn packed(content: &[u8], level: Compression) -> Result<Vec<u8>> {
+    let mut packer = GzEncoder::new(Vec::new(), level);
+    packer.write_all(content)?;
+    Ok(packer.finish()?)
 }
 
 fn both_families(data: &Path, name: &str) -> Result<Listing> {

@@ -5,7 +5,7 @@
 //! without an agent, [`addresses`] real addresses of real countries, [`nameserver`] what the host asks for names.
 //! [`asterisk`] and [`kamailio`] are real PBXs and [`fail2ban`] a real fail2ban, fetched by [`pbx`]; others run in a
 //! [`root`] of their own, and a whole Debian is [`booted`]. [`standin`] answers as a PBX would. [`guarded`] asks whether a filter holds whatever those do,
-//! also before a [`container`]; [`vandals`] take it away. [`images`] builds what the program embeds, a [`disk`] is soon full.
+//! also before a [`container`]; [`vandals`] take it away. [`images`] builds what the program embeds, a [`disk`] is soon full, and what is [`awaited`] has a time to come.
 //!
 //! [`attack`] guesses, in the [`sip`] that takes, and a [`botnet`] does so at a real PBX, in a [`siege`]. [`calls`] speak
 //! with a real one, during a [`flood`] ([`load`]) or [`changes`] of the filter; [`intruders`] are inside already. [`gun`]
@@ -16,6 +16,7 @@ pub mod addresses;
 pub mod asterisk;
 pub mod attack;
 pub mod authenticator;
+pub mod awaited;
 pub mod booted;
 pub mod botnet;
 pub mod browser;

@@ -114,9 +114,17 @@ pub fn register(site: &Site, address: impl Into<IpAddr>, extension: u32) -> UdpS
 
 /// With an agent that lets in Spain alone, once for each way to attach.
 pub fn with_agents(test: impl Fn(&Phones<'_>, &mut Agent<'_>, &Addresses<'_>)) {
+    with_agents_by(&BACKENDS, test);
+}
+
+/// The same, once for each of these ways.
+pub fn with_agents_by(
+    backends: &[&str],
+    test: impl Fn(&Phones<'_>, &mut Agent<'_>, &Addresses<'_>),
+) {
     let world = embedded::world().unwrap().world;
     let addresses = Addresses::new(&world);
-    for backend in BACKENDS {
+    for backend in backends {
         println!("backend {backend}");
         let site = Site::new().unwrap();
         let phones = Phones::new(&site, &addresses);

@@ -5,32 +5,24 @@
 
 use std::time::{Duration, Instant};
 
-use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
-use geofilter_lab::phones::Phones;
+use geofilter_lab::awaited::within;
+use geofilter_lab::phones::{Phones, with_agents_by};
 use geofilter_lab::process::Agent;
-use geofilter_lab::site::{Site, WAN};
 use serde_json::json;
 
 const HOUR: u64 = 3600;
 
 /// A second is how often the agent looks at its clock, and a half what it takes to follow.
 fn soon(agent: &Agent<'_>, what: &str, is_so: impl Fn() -> bool) {
-    let since = Instant::now();
-    while !is_so() {
-        assert!(since.elapsed() < Duration::from_millis(1_500), "{what}: {}", agent.log());
-    }
+    within(Duration::from_millis(1_500), Instant::now(), is_so, || {
+        format!("{what}: {}", agent.log())
+    });
 }
 
-/// With an agent that lets in Spain alone. How it is attached makes no difference to its clocks.
-fn with_agent(test: impl FnOnce(&Phones<'_>, &mut Agent<'_>, &Addresses<'_>)) {
-    let world = embedded::world().unwrap().world;
-    let addresses = Addresses::new(&world);
-    let site = Site::new().unwrap();
-    let phones = Phones::new(&site, &addresses);
-    let mut agent = Agent::start(&site.host, &["--backend", "xdp", "--interface", WAN]).unwrap();
-    agent.json(&["allow", "ES", "--yes"]).unwrap();
-    test(&phones, &mut agent, &addresses);
+/// How it is attached makes no difference to the clocks of an agent.
+fn with_agent(test: impl Fn(&Phones<'_>, &mut Agent<'_>, &Addresses<'_>)) {
+    with_agents_by(&["xdp"], test);
 }
 
 fn set(agent: &Agent<'_>, clock: &str, hours: u64) {

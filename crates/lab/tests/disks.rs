@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
+use geofilter_lab::awaited::within;
 use geofilter_lab::disk::SmallDisk;
 use geofilter_lab::phones::Phones;
 use geofilter_lab::process::Agent;
@@ -63,11 +64,9 @@ impl Scene<'_> {
 
     /// A second is what the agent takes to try again, and a half to do it.
     fn soon(&self, what: &str, is_so: impl Fn() -> bool) {
-        let since = Instant::now();
-        while !is_so() {
-            let in_time = since.elapsed() < Duration::from_millis(1_500);
-            assert!(in_time, "{what}: {} {}", self.warns(), self.agent.log());
-        }
+        within(Duration::from_millis(1_500), Instant::now(), is_so, || {
+            format!("{what}: {} {}", self.warns(), self.agent.log())
+        });
     }
 
     fn restart(&mut self) {

@@ -11,6 +11,7 @@ use geofilter_core::geodata::embedded;
 use geofilter_core::world::World;
 use geofilter_dataplane::kernel;
 use geofilter_lab::addresses::Addresses;
+use geofilter_lab::awaited::within;
 use geofilter_lab::neighbours::Neighbour;
 use geofilter_lab::process::Agent;
 use geofilter_lab::site::{PBX_V4, SIP, Site, WAN, next};
@@ -37,10 +38,7 @@ fn passes(
 
 /// Waits until something is so.
 fn within_five_seconds(what: &str, is_so: impl Fn() -> bool) {
-    let since = Instant::now();
-    while !is_so() {
-        assert!(since.elapsed() < Duration::from_secs(5), "{what}");
-    }
+    within(Duration::from_secs(5), Instant::now(), is_so, || what.to_owned());
 }
 
 #[test]

@@ -4,19 +4,17 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::symlink;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
-use flate2::write::GzEncoder;
 use geofilter_core::geodata::{AsNumber, embedded};
 use geofilter_lab::disk::SmallDisk;
 use geofilter_lab::fileserver::{FileServer, Manner};
 use geofilter_lab::guarded::Guarded;
-use geofilter_lab::images::{data_folder, read};
+use geofilter_lab::images::{dbip, packed};
 use geofilter_lab::process::Agent;
 use geofilter_lab::site::{Site, WAN};
 use rustix::process::{Pid, Signal, kill_process};
@@ -30,18 +28,11 @@ const CANARY: Ipv4Addr = Ipv4Addr::new(80, 58, 62, 1);
 const PATH: &str = "/dbip.csv.gz";
 
 /// The file of the source that the embedded data was made of.
-static DBIP: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let family =
-        |family| read(&data_folder(), &format!("dbip-country-lite-2026-10-{family}.csv.zst"));
-    [family("v4").unwrap(), family("v6").unwrap()].concat()
-});
+static DBIP: LazyLock<Vec<u8>> = LazyLock::new(|| dbip().unwrap());
 
 /// The same with further lines, compressed as it is published.
 fn edition(further: &str) -> Vec<u8> {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-    packed.write_all(&DBIP).unwrap();
-    packed.write_all(further.as_bytes()).unwrap();
-    packed.finish().unwrap()
+    packed(&[&DBIP, further.as_bytes()].concat(), Compression::fast()).unwrap()
 }
 
 /// Madrid has moved to China.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
+use geofilter_lab::awaited::within;
 use geofilter_lab::phones::{BACKENDS, Phones};
 use geofilter_lab::process::Agent;
 use geofilter_lab::site::{Site, WAN};
@@ -69,10 +70,7 @@ impl Scene<'_> {
 
     /// It is so by then, or this fails.
     fn within_a_second_of(&self, since: Instant, what: &str, is_so: impl Fn() -> bool) {
-        while !is_so() {
-            let in_time = since.elapsed() < SECOND;
-            assert!(in_time, "{}: {what}: {}", self.backend, self.agent.log());
-        }
+        within(SECOND, since, is_so, || format!("{}: {what}: {}", self.backend, self.agent.log()));
     }
 
     /// `status` and the log say what happened.

@@ -6,7 +6,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread::sleep;
@@ -14,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use flate2::Compression;
-use flate2::write::GzEncoder;
 use geofilter_core::geodata::embedded;
 use geofilter_core::world::World;
 use geofilter_dataplane::kernel;
@@ -25,7 +23,7 @@ use geofilter_lab::calls::{Calls, EXTENSION, NAME};
 use geofilter_lab::fail2ban::{Fail2ban, asterisk_jail};
 use geofilter_lab::fileserver::FileServer;
 use geofilter_lab::flood::{Aim, Flood};
-use geofilter_lab::images::{data_folder, read};
+use geofilter_lab::images::{dbip, packed};
 use geofilter_lab::process::Agent;
 use geofilter_lab::siege::{ALLOWED, blocked, pbx};
 use geofilter_lab::site::{Site, WAN};
@@ -103,10 +101,8 @@ fn soak(world: &World, lasts: Duration) -> Result<(Vec<Held>, Vec<Held>)> {
     let mut fail2ban =
         Fail2ban::install(&asterisk_jail(&[&asterisk.logs().join("messages.log")], ""))?;
     fail2ban.start(&site.host)?;
-    let data = data_folder();
-    let family = |family| read(&data, &format!("dbip-country-lite-2026-10-{family}.csv.zst"));
-    let dbip = [family("v4")?, family("v6")?].concat();
-    let stage = Stage { site: &site, addresses, server: FileServer::start(&site.host)?, dbip };
+    let server = FileServer::start(&site.host)?;
+    let stage = Stage { site: &site, addresses, server, dbip: dbip()? };
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("geofilter.toml");
     let mirror = stage.server.url(PATH);
@@ -162,10 +158,8 @@ fn round(stage: &Stage<'_>, agent: &mut Agent<'_>, number: usize, restart: bool)
     }
     // Another edition each time, in which a small network is in one country or another.
     let moved = ["FR", "PT"][number % 2];
-    server.put(
-        PATH,
-        packed(&[dbip, format!("80.58.61.0,80.58.61.255,{moved}\n").as_bytes()].concat())?,
-    );
+    let moved = format!("80.58.61.0,80.58.61.255,{moved}\n");
+    server.put(PATH, packed(&[dbip, moved.as_bytes()].concat(), Compression::fast())?);
     let updated = agent.json(&["geodb", "update"])?;
     ensure!(updated["last"]["outcome"] == "used", "the country data: {updated}");
     site.host.ip(&format!("link del {FLAPS}"))?;
@@ -183,12 +177,6 @@ fn round(stage: &Stage<'_>, agent: &mut Agent<'_>, number: usize, restart: bool)
     let report = calls.finish()?;
     ensure!(report.harm() == (0, 0, 0), "calls were harmed: {:?}", report.harm());
     Ok(())
-}
-
-fn packed(content: &[u8]) -> Result<Vec<u8>> {
-    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
-    packer.write_all(content)?;
-    Ok(packer.finish()?)
 }
 
 impl Held {

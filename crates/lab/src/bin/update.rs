@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::Command;
@@ -12,10 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use flate2::Compression;
-use flate2::write::GzEncoder;
 use geofilter_core::geodata::{AsTable, Listing, embedded};
 use geofilter_lab::fileserver::FileServer;
-use geofilter_lab::images::{Sources, data_folder, read};
+use geofilter_lab::images::{Sources, data_folder, dbip, packed};
 use geofilter_lab::process::Agent;
 use geofilter_lab::site::{Site, WAN};
 use procfs::process::Process;
@@ -108,26 +106,19 @@ fn measure(agent: &Agent<'_>) -> Result<Round> {
 
 /// Serves the files as their owners publish them.
 fn publish(server: &FileServer, folder: &Path) -> Result<()> {
-    let data = data_folder();
-    let family = |family| read(&data, &format!("dbip-country-lite-2026-10-{family}.csv.zst"));
+    let level = Compression::default();
     // Somebody has moved, so that there is something new.
-    let dbip = [family("v4")?, family("v6")?, b"80.58.61.0,80.58.61.255,CN\n".to_vec()].concat();
-    server.put("/dbip.csv.gz", packed(&dbip)?);
-    let sources = Sources::read(&data)?;
+    let dbip = [dbip()?, b"80.58.61.0,80.58.61.255,CN\n".to_vec()].concat();
+    server.put("/dbip.csv.gz", packed(&dbip, level)?);
+    let sources = Sources::read(&data_folder())?;
     let delegated = delegated(&sources.registry)?;
     let file = folder.join("delegated");
     fs::write(&file, &delegated)?;
     let digest = Command::new("md5sum").arg(&file).output()?.stdout;
     server.put("/delegated.md5", digest);
     server.put("/delegated", delegated.into_bytes());
-    server.put("/ip2asn.tsv.gz", packed(table(&embedded::asns()?)?.as_bytes())?);
+    server.put("/ip2asn.tsv.gz", packed(table(&embedded::asns()?)?.as_bytes(), level)?);
     Ok(())
-}
-
-fn packed(content: &[u8]) -> Result<Vec<u8>> {
-    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
-    packer.write_all(content)?;
-    Ok(packer.finish()?)
 }
 
 /// As the registries would write it.
