@@ -263,11 +263,13 @@ impl Live {
         let held = |held: &Held, index| {
             held.pin(pins, index).is_none_or(|pin| is_there(&pin)) || !held.is_on(index)
         };
-        let marked = pins.holds()?;
         Ok(MAPS.iter().all(|name| is_there(&pins.map(name)))
             && self.attached.iter().all(|attached| held(&attached.how, attached.index))
             && self.trackers.iter().all(|tracker| held(&tracker.how, tracker.index))
-            && self.marks.iter().all(|mark| marked.contains(mark) || !clsact::is_there(mark)))
+            && self
+                .marks
+                .iter()
+                .all(|mark| is_there(&pins.path_of(mark)) || !clsact::is_there(mark)))
     }
 
     /// Pins and marks whatever is not: the links first, which keep the filter in force by themselves.

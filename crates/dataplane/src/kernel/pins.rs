@@ -105,14 +105,19 @@ impl Pins {
         self.folder.join(format!("qdisc_{interface}"))
     }
 
+    /// Where it is pinned or marked that something holds a program.
+    pub(crate) fn path_of(&self, hold: &Hold) -> PathBuf {
+        match &hold.how {
+            How::Link { pin, .. } => pin.clone(),
+            How::Filter { task, priority } => self.filter(hold.interface, *task, *priority),
+            How::Qdisc => self.qdisc(hold.interface),
+        }
+    }
+
     /// Marks again what holds a program on an interface and can't be pinned.
     pub(crate) fn mark_again(&self, hold: &Hold) -> Result<(), Error> {
-        let marked = match &hold.how {
-            How::Filter { task, priority } => self.mark_filter(hold.interface, *task, *priority),
-            How::Qdisc => self.mark_qdisc(hold.interface),
-            How::Link { .. } => Ok(()),
-        };
-        marked.map_err(|source| Error::Pins { path: self.folder.clone(), source })
+        mark(&self.path_of(hold))
+            .map_err(|source| Error::Pins { path: self.folder.clone(), source })
     }
 
     /// The folder.

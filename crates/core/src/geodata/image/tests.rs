@@ -63,11 +63,11 @@ fn as_table() -> impl Strategy<Value = AsTable> {
     })
 }
 
-/// The contents of the pieces of an image.
 fn image_of(world: &WorldData) -> Vec<u8> {
     WorldImage::encode(&world.edition, &world.sources, Packing::Quick).unwrap()
 }
 
+/// The contents of the pieces of an image.
 fn contents(kind: ImageKind, image: &[u8]) -> Result<Vec<Vec<u8>>, ImageError> {
     let mut unpacker = Unpacker::new()?;
     let pieces = unpack(kind, image)?;
