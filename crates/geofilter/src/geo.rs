@@ -42,6 +42,12 @@ impl Images {
     pub(crate) const EMBEDDED: Self =
         Self { world: Cow::Borrowed(embedded::WORLD), systems: Cow::Borrowed(embedded::ASNS) };
 
+    /// Whether they are those. Of what is borrowed no byte need be looked at.
+    pub(crate) fn are_embedded(&self) -> bool {
+        let is_borrowed = |image| matches!(image, &Cow::Borrowed(_));
+        [&self.world, &self.systems].into_iter().all(is_borrowed) || *self == Self::EMBEDDED
+    }
+
     /// Reads what [`Images::write`] wrote; `None` if there is no such file.
     ///
     /// # Errors

@@ -154,7 +154,7 @@ impl Geodata {
     /// Keeps the data in use again if somebody has removed it; whether that was so.
     pub(super) fn keep(&self, in_use: &Images) -> io::Result<bool> {
         let path = self.folder.join(CURRENT);
-        if path.exists() || *in_use == Images::EMBEDDED {
+        if path.exists() || in_use.are_embedded() {
             return Ok(false);
         }
         fs::create_dir_all(&self.folder)?;
@@ -516,7 +516,7 @@ impl Engine {
         let left = |due: Instant| due.saturating_duration_since(Instant::now()).as_secs();
         wire::Geodata {
             data: self.geo.data(),
-            embedded: *self.geo.images() == Images::EMBEDDED,
+            embedded: self.geo.images().are_embedded(),
             previous: notes.previous.clone(),
             held: notes.held.clone(),
             running: self.geodata.runs().then(|| self.geodata.running.clone()),
