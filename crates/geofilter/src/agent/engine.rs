@@ -106,7 +106,7 @@ impl Engine {
         let asks = !settings.trial && settings.backend != Choice::Memory;
         let opened = Geodata::open(&settings.state_dir, settings.geodata.clone(), asks)?;
         let geodata::Opened { geo, geodata, warnings: unreadable } = opened;
-        let store = Store::open(&settings.state_dir)?;
+        let mut store = Store::open(&settings.state_dir)?;
         let mut backend = plane::open(&settings);
         let mut warnings = unreadable;
         let trial = store.on_trial();
@@ -356,7 +356,7 @@ impl Engine {
         }
     }
 
-    fn persist(&self, saved: &Saved) -> Result<(), String> {
+    fn persist(&mut self, saved: &Saved) -> Result<(), String> {
         let runtime_dir = &self.settings.runtime_dir;
         match self.store.save(saved) {
             Ok(()) => {

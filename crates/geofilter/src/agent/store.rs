@@ -1,6 +1,5 @@
 //! [`Store`]: what the apply machine saves, as a file that is always whole.
 
-use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +19,7 @@ pub(crate) struct Store {
     dir: PathBuf,
     file: &'static str,
     /// Whether the file is there, unless somebody else has removed it.
-    is_kept: Cell<bool>,
+    is_kept: bool,
 }
 
 const STATE: &str = "state.json";
@@ -40,12 +39,12 @@ impl Store {
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(dir)
             .with_context(|| format!("cannot make the state directory {}", dir.display()))?;
-        Ok(Self { dir: dir.to_owned(), file: STATE, is_kept: Cell::new(false) })
+        Ok(Self { dir: dir.to_owned(), file: STATE, is_kept: false })
     }
 
     /// The same for an agent on trial, which leaves what another one saved as it is.
     pub(crate) fn on_trial(&self) -> Self {
-        Self { dir: self.dir.clone(), file: TRIAL, is_kept: Cell::new(false) }
+        Self { dir: self.dir.clone(), file: TRIAL, is_kept: false }
     }
 
     /// What was saved last, if it can be read.
@@ -60,18 +59,18 @@ impl Store {
 
     /// Whether somebody else has removed what was saved.
     pub(crate) fn is_gone(&self) -> bool {
-        self.is_kept.get() && !self.path().exists()
+        self.is_kept && !self.path().exists()
     }
 
     /// Reads what was saved last. What can't be read is kept beside it.
     ///
     /// # Errors
     /// If the file can't be opened, or was written by a newer version.
-    pub(crate) fn load(&self) -> anyhow::Result<Loaded<Saved>> {
+    pub(crate) fn load(&mut self) -> anyhow::Result<Loaded<Saved>> {
         Ok(match read_whole::<Content>(&self.dir, self.file, SCHEMA)? {
             Loaded::Nothing => Loaded::Nothing,
             Loaded::State(content) => {
-                self.is_kept.set(true);
+                self.is_kept = true;
                 Loaded::State(content.state)
             }
             Loaded::Corrupt { aside, why } => Loaded::Corrupt { aside, why },
@@ -79,7 +78,7 @@ impl Store {
     }
 
     /// Saves durably: after an error the old state is still there.
-    pub(crate) fn save(&self, state: &Saved) -> io::Result<()> {
+    pub(crate) fn save(&mut self, state: &Saved) -> io::Result<()> {
         let content = Content { schema: SCHEMA, state: state.clone() };
         let mut text = serde_json::to_vec_pretty(&content)?;
         text.push(b'\n');
@@ -91,7 +90,7 @@ impl Store {
         fault::point(before);
         write_whole(&self.dir, self.file, &text)?;
         fault::point(after);
-        self.is_kept.set(true);
+        self.is_kept = true;
         if self.file == STATE && state.interim.is_none() {
             write_whole(&self.dir, COPY, &text)?;
         }
@@ -114,7 +113,7 @@ fn peek(path: &Path) -> Option<Saved> {
 /// # Errors
 /// If it can't be read or written.
 pub(crate) fn renumber(dir: &Path, after: &Path) -> anyhow::Result<()> {
-    let store = Store::open(dir)?;
+    let mut store = Store::open(dir)?;
     let saved = match store.load()? {
         Loaded::Nothing => return Ok(()),
         Loaded::State(saved) => saved,
@@ -137,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_saved_is_loaded() {
-        let (_dir, store) = store();
+        let (_dir, mut store) = store();
         assert!(matches!(store.load().unwrap(), Loaded::Nothing));
         store.save(&Saved::default()).unwrap();
         assert!(matches!(store.load().unwrap(), Loaded::State(saved) if saved == Saved::default()));
@@ -145,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_file_that_stopped_half_way_is_kept_aside() {
-        let (_dir, store) = store();
+        let (_dir, mut store) = store();
         for number in 1..=2 {
             fs::write(store.path(), r#"{"schema":1,"state":{"last"#).unwrap();
             let Loaded::Corrupt { aside, .. } = store.load().unwrap() else { panic!("read it") };
@@ -156,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_newer_file_is_left_alone() {
-        let (_dir, store) = store();
+        let (_dir, mut store) = store();
         fs::write(store.path(), r#"{"schema":2,"more":true}"#).unwrap();
         assert!(store.load().unwrap_err().to_string().contains("schema 2"));
         assert!(store.path().exists());
@@ -164,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_failed_save_leaves_nothing_half_written() {
-        let (_dir, store) = store();
+        let (_dir, mut store) = store();
         fs::create_dir(store.path()).unwrap();
         assert!(store.save(&Saved::default()).is_err());
         assert!(!store.dir.join("state.json.new").exists());
@@ -172,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_failed_save_leaves_the_old_state() {
-        let (_dir, store) = store();
+        let (_dir, mut store) = store();
         store.save(&Saved::default()).unwrap();
         fs::create_dir(store.dir.join("state.json.new")).unwrap();
         assert!(store.save(&Saved::default()).is_err());
