@@ -18,7 +18,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-pub(super) use server::{Place, serve, serve_at};
+pub(super) use server::{Listener, serve, serve_at};
 
 use super::plane;
 use crate::cli::render::words;
@@ -115,11 +115,11 @@ impl Host {
                 }),
             );
         }
-        families.traffic("geofilter", "judged, by the country of the source", by_country)?;
+        families.traffic("geofilter", "judged, by the country of the source", &by_country)?;
         families.traffic(
             "geofilter_by_reason",
             "judged, by the reason of the verdict",
-            by_reason,
+            &by_reason,
         )?;
         let skipped = "Drops that the log does not tell of";
         families.counter("geofilter_log_skipped", skipped, *skipped_events)
@@ -203,11 +203,24 @@ impl Families<'_> {
         self.gauges(name, help, [(UNLABELLED, value)])
     }
 
+    fn counters<Labels: EncodeLabelSet, Value>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Labels, Value)>,
+    ) -> fmt::Result
+    where
+        ConstCounter<Value>: EncodeMetric,
+    {
+        let values = values.into_iter().map(|(labels, value)| (labels, ConstCounter::new(value)));
+        self.of((name, help), MetricType::Counter, values)
+    }
+
     fn counter<Value>(&mut self, name: &str, help: &str, value: Value) -> fmt::Result
     where
         ConstCounter<Value>: EncodeMetric,
     {
-        self.of((name, help), MetricType::Counter, [(UNLABELLED, ConstCounter::new(value))])
+        self.counters(name, help, [(UNLABELLED, value)])
     }
 
     /// Packets, and bytes.
@@ -215,21 +228,15 @@ impl Families<'_> {
         &mut self,
         name: &str,
         of_which: &str,
-        traffic: Vec<([(&str, String); 2], Traffic)>,
+        traffic: &[([(&str, String); 2], Traffic)],
     ) -> fmt::Result {
-        for (what, of) in
-            [("packets", |it: &Traffic| it.packets), ("bytes", |it: &Traffic| it.bytes)]
-                as [(&str, fn(&Traffic) -> u64); 2]
-        {
-            let values =
-                traffic.iter().map(|(labels, it)| (labels.clone(), ConstCounter::new(of(it))));
-            self.of(
-                (&format!("{name}_{what}"), &format!("{what} {of_which}")),
-                MetricType::Counter,
-                values,
-            )?;
-        }
-        Ok(())
+        let each = |of: fn(&Traffic) -> u64| {
+            traffic.iter().map(move |(labels, traffic)| (labels.clone(), of(traffic)))
+        };
+        let packets = each(|traffic| traffic.packets);
+        self.counters(&format!("{name}_packets"), &format!("packets {of_which}"), packets)?;
+        let bytes = each(|traffic| traffic.bytes);
+        self.counters(&format!("{name}_bytes"), &format!("bytes {of_which}"), bytes)
     }
 }
 

@@ -55,7 +55,7 @@ use crate::cli::{self, args};
 pub(crate) use clock::wall;
 use engine::{Answer, Engine, Job};
 pub(crate) use geodata::work as work_on_geodata;
-use metrics::Place;
+use metrics::Listener;
 use names::Follower;
 pub(crate) use place::take_dir;
 use place::{Listeners, Occupied, Serves};
@@ -291,7 +291,7 @@ impl Serving {
         let jobs = self.jobs.clone();
         let task = match serves {
             Serves::Clients(door) => tokio::spawn(socket::serve(door, listener, jobs)),
-            Serves::Metrics => tokio::spawn(metrics::serve(Place::Unix(listener), jobs)),
+            Serves::Metrics => tokio::spawn(metrics::serve(Listener::Unix(listener), jobs)),
         };
         self.tasks.push((serves, task));
     }
@@ -394,6 +394,7 @@ fn ask(jobs: &mpsc::Sender<Job>, request: Request) -> Result<Reply, Failure> {
     reply(answered.blocking_recv().map_err(|_| ended())?)
 }
 
+/// The one answer to whatever has one.
 fn reply(answer: Answer) -> Result<Reply, Failure> {
     match answer {
         Answer::Reply(Reply::Error(failure)) => Err(failure),

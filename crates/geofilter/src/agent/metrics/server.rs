@@ -11,7 +11,7 @@ use std::time::Duration;
 use geofilter_core::wire::{Failure, GeodataAsk, Reply, Request};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
@@ -21,8 +21,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
-use crate::agent::engine::{Answer, Job};
-use crate::cli;
+use crate::agent::engine::Job;
+use crate::{agent, cli};
 
 /// How many are served at a time: each takes a moment of the engine.
 const CLIENTS: usize = 4;
@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(5);
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A place where metrics are asked for.
-pub(in crate::agent) enum Place {
+/// Where metrics are asked for.
+pub(in crate::agent) enum Listener {
     /// A socket of this host.
     Unix(UnixListener),
     /// An address.
@@ -44,7 +44,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-impl Place {
+impl Listener {
     async fn accept(&self) -> io::Result<Box<dyn Stream>> {
         Ok(match self {
             Self::Unix(listener) => Box::new(listener.accept().await?.0),
@@ -58,7 +58,7 @@ pub(in crate::agent) async fn serve_at(address: SocketAddr, jobs: Sender<Job>) {
     let mut said = false;
     loop {
         match TcpListener::bind(address).await {
-            Ok(listener) => return serve(Place::Tcp(listener), jobs).await,
+            Ok(listener) => return serve(Listener::Tcp(listener), jobs).await,
             Err(error) if !said => {
                 tracing::warn!(%error, %address, "metrics can't be served there yet; it is tried again");
                 said = true;
@@ -70,10 +70,10 @@ pub(in crate::agent) async fn serve_at(address: SocketAddr, jobs: Sender<Job>) {
 }
 
 /// Serves for as long as it is polled.
-pub(in crate::agent) async fn serve(place: Place, jobs: Sender<Job>) {
+pub(in crate::agent) async fn serve(listener: Listener, jobs: Sender<Job>) {
     let clients = Arc::new(Semaphore::new(CLIENTS));
     while let Ok(client) = Arc::clone(&clients).acquire_owned().await {
-        match place.accept().await {
+        match listener.accept().await {
             Ok(stream) => drop(tokio::spawn(converse(stream, jobs.clone(), client))),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept who asks for metrics");
@@ -113,8 +113,8 @@ async fn answer(
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
-    headers.insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     Ok(response)
 }
 
@@ -129,12 +129,7 @@ async fn metrics(jobs: &Sender<Job>) -> Result<String, Failure> {
 }
 
 async fn ask(jobs: &Sender<Job>, request: Request) -> Result<Reply, Failure> {
-    let ended = || cli::failed("the engine has ended".to_owned());
     let (answer, answered) = oneshot::channel();
-    jobs.send(Job::Answer { request, answer }).map_err(|_| ended())?;
-    match answered.await.map_err(|_| ended())? {
-        Answer::Reply(Reply::Error(failure)) => Err(failure),
-        Answer::Reply(reply) => Ok(reply),
-        Answer::Log { .. } => Err(cli::confused()),
-    }
+    jobs.send(Job::Answer { request, answer }).map_err(|_| agent::ended())?;
+    agent::reply(answered.await.map_err(|_| agent::ended())?)
 }
