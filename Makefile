@@ -17,7 +17,7 @@ endif
 
 GEOFILTER := target/release/geofilter
 
-.PHONY: help up demo test booted bench benches lab soak audience update build deb deps data lint
+.PHONY: help up demo test booted upgrade bench benches lab soak audience update build deb deps data lint
 .NOTPARALLEL:
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo 'make update             what an update of the country data costs, into bench/UPDATE.md'
 	@echo 'make booted             install, reboot, upgrade and remove the package in a Debian that is booted'
 	@echo 'make build              build $(GEOFILTER)'
+	@echo 'make upgrade            upgrade from another build (FROM=COMMIT) and back during calls and an attack'
 	@echo 'make deb                make the Debian package, into target/debian/'
 	@echo 'make lint               check format and lints'
 	@echo 'make deps               install the Debian packages that are missing'
@@ -88,6 +89,14 @@ booted: require-root
 	@scripts/fetch debian >/dev/null
 	@cargo build --workspace --locked --quiet
 	@cargo test --workspace --locked --test package
+
+# From the release before, or any commit: FROM=HEAD~10
+upgrade: require-root
+	@scripts/deps lab
+	@scripts/page
+	@scripts/previous $(FROM)
+	@cargo build --workspace --locked --quiet
+	@cargo test --workspace --locked --test upgrades
 
 audience: require-root build
 	@scripts/deps lab

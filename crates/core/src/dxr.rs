@@ -213,23 +213,33 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
         chunk.entries[base + after - 1]
     }
 
-    /// Packs steps into buckets by their bits above `suffix_bits`. The first step starts at 0.
+    /// Packs steps, ascending, into buckets by their bits above `suffix_bits`. The first one starts at 0.
     fn pack(
         bucket_bits: u32,
         suffix_bits: u32,
-        steps: impl Iterator<Item = (u64, EntryId)>,
+        steps: impl Iterator<Item = (u64, EntryId)> + Clone,
         what: &'static str,
         suffix: impl Fn(u64) -> S,
     ) -> Result<Self, CapacityExceeded> {
+        let mut family = Self { buckets: Vec::new(), chunks: Vec::new() };
+        if steps.clone().all(|(_, id)| id == 0) {
+            return Ok(family);
+        }
+        let buckets = 1 << bucket_bits;
+        family.buckets.reserve_exact(buckets);
         let mut steps = steps.peekable();
-        let mut family = Self { buckets: Vec::with_capacity(1 << bucket_bits), chunks: Vec::new() };
         let mut borders = Vec::new();
         let mut current = 0;
-        for bucket in 0..1_u64 << bucket_bits {
-            let (start, end) = (bucket << suffix_bits, (bucket + 1) << suffix_bits);
+        loop {
+            // Most buckets lie between two steps.
+            let next = steps.peek().map_or(buckets, |(at, _)| (at >> suffix_bits) as usize);
+            family.buckets.resize(next, Bucket::Entry(current));
+            if next == buckets {
+                return Ok(family);
+            }
+            let (start, end) = ((next as u64) << suffix_bits, (next as u64 + 1) << suffix_bits);
             borders.clear();
-            while let Some((at, id)) = steps.next_if(|(at, _)| *at <= start) {
-                debug_assert!(at <= start);
+            if let Some((_, id)) = steps.next_if(|(at, _)| *at == start) {
                 current = id;
             }
             borders.push((suffix(0), current));
@@ -239,10 +249,6 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
             }
             family.push(&mut borders, what)?;
         }
-        if family.buckets.iter().all(|bucket| *bucket == Bucket::Entry(0)) {
-            family.buckets = Vec::new();
-        }
-        Ok(family)
     }
 
     /// Adds a bucket. The first of its borders is at its start.
@@ -283,7 +289,7 @@ fn compile_v4(v4: &Steps<u32, EntryId>) -> Result<Family<u16>, CapacityExceeded>
 
 fn compile_v6(v6: &Steps<u128, EntryId>) -> Result<(Family<u64>, Fine), CapacityExceeded> {
     let (upper, fine) = split(v6)?;
-    let family = Family::pack(V6_BITS, V6_SUFFIX, upper.into_iter(), "IPv6 borders", |s| s)?;
+    let family = Family::pack(V6_BITS, V6_SUFFIX, upper.iter().copied(), "IPv6 borders", |s| s)?;
     Ok((family, fine))
 }
 

@@ -131,11 +131,12 @@ static __always_inline __u32 gf_drops(const struct gf_bank *bank, __u32 drop)
 }
 
 /* Step 7. */
-static __always_inline void gf_decide_country(const struct gf_bank *bank, __u32 table,
+static __always_inline void gf_decide_country(const struct gf_bank *bank, __u64 word,
 					      const struct gf_packet *packet,
 					      struct gf_decision *decision)
 {
-	__u32 entry, primary, second, drop, other, inner = packet->v4;
+	__u32 table = GF_WORD_TABLE(word), inner = packet->v4;
+	__u32 entry, primary, second, drop, other;
 
 	if (packet->family == 4 || gf_inner_v4(packet, &inner))
 		entry = gf_entry_v4(table, inner);
@@ -157,19 +158,23 @@ static __always_inline void gf_decide_country(const struct gf_bank *bank, __u32 
 		decision->reason = GF_HOSTING;
 		decision->drop = 1;
 	}
+	gf_forget(decision->reason, word);
+	gf_forget(decision->drop, word);
 }
 
 /* Steps 4 to 7. Geography first: its table is the one that most packets need, and the prefilters behind it
  * are read meanwhile. */
 static __always_inline void gf_decide_source(const struct gf_bank *bank, __u64 word,
-					     const struct gf_packet *packet,
+					     struct gf_packet *packet,
 					     struct gf_decision *decision)
 {
 	struct gf_filter *filter = gf_get_filter();
 	__u64 hash = gf_hash(packet);
 	__u32 overrides, reason;
 
-	gf_decide_country(bank, GF_WORD_TABLE(word), packet, decision);
+	gf_decide_country(bank, word, packet, decision);
+	if (packet->family == 6)
+		gf_forget(packet->high, word);
 	if (!filter)
 		return;
 	overrides = gf_overrides_of(packet, word, filter, hash);
@@ -198,7 +203,7 @@ static __always_inline __u32 gf_payload_offset(const struct gf_frame *frame,
 	return packet->offset + (words >> 4) * 4;
 }
 
-static __always_inline void gf_tell(const struct gf_frame *frame, const struct gf_packet *packet,
+static __always_inline void gf_tell(struct gf_frame *frame, const struct gf_packet *packet,
 				    const struct gf_bank *bank, const struct gf_decision *decision,
 				    __u32 packets, struct gf_counters *counters)
 {
@@ -212,6 +217,7 @@ static __always_inline void gf_tell(const struct gf_frame *frame, const struct g
 		return;
 	}
 	counters->skipped_events += frame->segments - 1;
+	gf_look_again(frame);
 	event->time = bpf_ktime_get_boot_ns();
 	event->generation = bank->generation;
 	if (packet->family == 4) {
@@ -270,6 +276,7 @@ static __always_inline __u32 gf_see(const struct gf_frame *frame, const struct g
 	if (!seen)
 		return 0;
 	source = gf_source_of(seen, packet, decision->drop, &acquaintance);
+	gf_forget(acquaintance, decision->reason);
 	if (!source)
 		return 0;
 	source->last = seen->turn;
@@ -281,7 +288,7 @@ static __always_inline __u32 gf_see(const struct gf_frame *frame, const struct g
 	return gf_take_turn(seen, source, acquaintance, frame->segments);
 }
 
-static __always_inline void gf_count(const struct gf_frame *frame, const struct gf_packet *packet,
+static __always_inline void gf_count(struct gf_frame *frame, const struct gf_packet *packet,
 				     const struct gf_bank *bank,
 				     const struct gf_decision *decision, __u32 outcome)
 {
@@ -303,7 +310,7 @@ static __always_inline void gf_count(const struct gf_frame *frame, const struct 
 }
 
 /* Judges a packet whose family is a constant to the compiler. */
-static __always_inline int gf_judge_as(__u32 family, const struct gf_frame *frame,
+static __always_inline int gf_judge_as(__u32 family, struct gf_frame *frame,
 				       struct gf_packet *packet, const struct gf_bank *bank,
 				       __u64 word)
 {
@@ -312,6 +319,9 @@ static __always_inline int gf_judge_as(__u32 family, const struct gf_frame *fram
 	__u32 outcome = GF_PASSED;
 
 	packet->family = family;
+	gf_forget(packet->protocol, word);
+	gf_forget(packet->transport, word);
+	gf_forget(packet->offset, word);
 	if (family == GF_BURIED)
 		decision = (struct gf_decision){ .drop = 1, .reason = GF_MARTIAN };
 	else if (!family)
@@ -327,13 +337,16 @@ static __always_inline int gf_judge_as(__u32 family, const struct gf_frame *fram
 		address = gf_address_of(packet);
 		gf_mark(address.bits, address.family);
 	}
+	gf_forget(decision.reason, word);
+	gf_forget(decision.country, word);
+	gf_forget(outcome, word);
 	if (bank->action != GF_ACTION_PASS)
 		gf_count(frame, packet, bank, &decision, outcome);
 	return outcome == GF_DROPPED;
 }
 
 /* 1 to drop the packet. */
-static __always_inline int gf_judge(const struct gf_frame *frame, struct gf_packet *packet,
+static __always_inline int gf_judge(struct gf_frame *frame, struct gf_packet *packet,
 				    const struct gf_bank *bank, __u64 word)
 {
 	switch (packet->family) {

@@ -16,6 +16,15 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+/* Has the verifier forget what it knows of a number, for two instructions: ways through a program that differ
+ * by nothing else it then walks as one. It does not see that xor with what it doesn't know is undone. */
+#define gf_forget(number, unknown)                                                                 \
+	do {                                                                                       \
+		__u64 forgotten = (number);                                                        \
+		asm volatile("%0 ^= %1; %0 ^= %1" : "+r"(forgotten) : "r"((__u64)(unknown)));      \
+		(number) = forgotten;                                                              \
+	} while (0)
+
 #define GF_VLAN_TAGS 2
 #define GF_EXTENSION_HEADERS 8
 #define GF_MAX_OFFSET 0x7fff
@@ -86,6 +95,20 @@ static __always_inline struct gf_frame gf_describe_skb(struct __sk_buff *skb)
 		.interface = skb->ifindex,
 		.segments = skb->gso_segs ?: 1,
 	};
+}
+
+/* Has the verifier forget how much of a frame it has seen to be there. */
+static __always_inline void gf_look_again(struct gf_frame *frame)
+{
+	if (frame->skb) {
+		barrier_var(frame->skb); /* or clang keeps what it has read */
+		frame->data = (void *)(long)frame->skb->data;
+		frame->data_end = (void *)(long)frame->skb->data_end;
+	} else {
+		barrier_var(frame->xdp);
+		frame->data = (void *)(long)frame->xdp->data;
+		frame->data_end = (void *)(long)frame->xdp->data_end;
+	}
 }
 
 /* Copies `size` bytes at `offset`; 0 if the frame has them. */

@@ -11,6 +11,8 @@
 /* Each has a budget of its own: however many are loud in one turn, they take nothing from the quiet ones. */
 enum gf_acquaintance { GF_SOURCE_KNOWN, GF_SOURCE_NEW, GF_SOURCE_LOUD };
 
+#define GF_SOURCE_MASK 3
+
 static __always_inline int gf_gives_way(const struct gf_source *source,
 					const struct gf_source *other, __u32 turn)
 {
@@ -66,7 +68,7 @@ static __always_inline __u32 gf_take_turn(struct gf_seen *seen, struct gf_source
 	}
 	packets += source->untold;
 	source->untold = packets;
-	budget = &seen->budget[rest ? GF_SOURCE_LOUD : acquaintance];
+	budget = &seen->budget[rest ? GF_SOURCE_LOUD : acquaintance & GF_SOURCE_MASK];
 	if (!source->credit || !*budget)
 		return 0;
 	*budget -= 1;

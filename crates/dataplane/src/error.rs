@@ -97,10 +97,7 @@ pub enum Error {
         source: io::Error,
     },
     /// What is pinned has another layout.
-    #[error(
-        "another version of GeoFilter is attached (layout {found}, this one has {expected}): turn it \
-         off with that version, or remove {path} and start again"
-    )]
+    #[error("what is attached is another version's (layout {found}, this one has {expected}), pinned in {path}")]
     OtherVersion {
         /// Layout of the pinned maps.
         found: u64,

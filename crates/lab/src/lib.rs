@@ -39,6 +39,7 @@ pub mod load;
 pub mod nameserver;
 pub mod namespace;
 pub mod neighbours;
+pub mod ordeal;
 pub mod pbx;
 pub mod phones;
 pub mod plane;

@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Agent<'a> {
     namespace: &'a Namespace,
     folder: TempDir,
+    program: PathBuf,
     words: Vec<String>,
     environment: Vec<(String, String)>,
     /// What its kernel lacks.
@@ -51,6 +52,7 @@ impl<'a> Agent<'a> {
         let mut agent = Self {
             namespace,
             folder,
+            program: binary()?,
             words: Vec::new(),
             environment: Vec::new(),
             lacks: None,
@@ -68,6 +70,12 @@ impl<'a> Agent<'a> {
         self
     }
 
+    /// Has another build started, and asked, from now on.
+    pub fn with_program(&mut self, program: &Path) -> &mut Self {
+        self.program = program.to_owned();
+        self
+    }
+
     /// Has it started with this in its environment from now on.
     pub fn with_environment(&mut self, name: &str, value: &str) -> &mut Self {
         self.environment.push((name.to_owned(), value.to_owned()));
@@ -80,7 +88,7 @@ impl<'a> Agent<'a> {
     /// # Errors
     /// If it does neither in time.
     pub fn restart(&mut self, fault: Option<&str>) -> Result<()> {
-        let mut command = Command::new(binary()?);
+        let mut command = Command::new(&self.program);
         command.arg("agent").args(&self.words).args(["--state-dir", path(&self.state_dir())]);
         command.args(["--runtime-dir", path(&self.runtime_dir())]);
         let armed = format!("@{}", path(&self.armed_file()));
@@ -153,7 +161,7 @@ impl<'a> Agent<'a> {
         let socket = self.socket();
         let file = self.folder.path().join("input");
         fs::write(&file, input)?;
-        let mut command = Command::new(binary()?);
+        let mut command = Command::new(&self.program);
         command.args(words).arg("--socket").arg(socket).stdin(fs::File::open(file)?);
         Ok(self.namespace.inside(move || command.output())??)
     }

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use aya::maps::{Array, Map, MapData};
 use geofilter_dataplane::kernel;
 
 use crate::namespace::succeed;
@@ -123,6 +124,14 @@ pub fn empty_the_kernel(site: &Site, agent: &Agent<'_>) {
     pins(agent).iter().for_each(remove);
     // Where the host has a bpffs, the agent mounts none.
     let _ = unmount(agent);
+}
+
+/// Has the maps of an agent that does not run be of another version's layout.
+pub fn of_another_layout(agent: &Agent<'_>) {
+    let map = MapData::from_pin(folder(agent).join("gf_control")).unwrap();
+    let mut control: Array<_, [u64; 2]> = Map::Array(map).try_into().unwrap();
+    let [word, layout] = control.get(&0, 0).unwrap();
+    control.set(0, [word, layout - 1], 0).unwrap();
 }
 
 fn folder(agent: &Agent<'_>) -> PathBuf {

@@ -12,6 +12,7 @@ use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
 use geofilter_lab::process::Agent;
 use geofilter_lab::site::{PBX_V4, SIP, Site, WAN, next};
+use geofilter_lab::vandals::of_another_layout;
 
 const BACKENDS: [&str; 3] = ["xdp", "tc", "clsact"];
 
@@ -77,6 +78,36 @@ fn killed_and_restarted_under_traffic_without_a_gap() {
         }
         // The counters are the kernel's: they go on too.
         assert!(after["dropped"]["packets"].as_u64().unwrap() >= packets);
+    }
+}
+
+#[test]
+fn an_agent_of_another_layout_takes_over_under_traffic_without_a_gap() {
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    for backend in BACKENDS {
+        let site = Site::new().unwrap();
+        let words = ["--backend", backend, "--interface", WAN];
+        let mut agent = Agent::start(&site.host, &words).unwrap();
+        agent.json(&["allow", "ES", "--yes"]).unwrap();
+        let before = agent.json(&["status"]).unwrap();
+        let (allowed, blocked) = (addresses.v4("ES").into(), addresses.v4("CN").into());
+        under_traffic(&site, allowed, blocked, || {
+            agent.kill().unwrap();
+            of_another_layout(&agent);
+            // One that dies while it makes its own leaves what there was, and the next one takes over from it.
+            for fault in ["attach-folder", "attach-loaded", "attach-filled"] {
+                agent.restart(Some(fault)).unwrap();
+            }
+            agent.restart(None).unwrap();
+        });
+        assert!(agent.log().contains("another version's"), "{}", agent.log());
+        let after = agent.json(&["status"]).unwrap();
+        for kept in ["state", "mode", "countries", "attachments"] {
+            assert_eq!(before[kept], after[kept], "{backend}: {kept}");
+        }
+        agent.json(&["allow", "PT", "--yes"]).unwrap();
+        assert_eq!(agent.json(&["off"]).unwrap()["proof"]["clean"], true, "{backend}");
     }
 }
 

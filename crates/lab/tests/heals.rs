@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
 use geofilter_lab::awaited::within;
-use geofilter_lab::phones::{BACKENDS, Phones};
+use geofilter_lab::phones::{BACKENDS, INVITE, Phones, REGISTER};
 use geofilter_lab::process::Agent;
-use geofilter_lab::site::{Site, WAN};
-use geofilter_lab::vandals::{Bpffs, Deed, empty_the_kernel, pinned};
+use geofilter_lab::site::{SIP, Site, WAN};
+use geofilter_lab::vandals::{Bpffs, Deed, empty_the_kernel, of_another_layout, pinned};
 use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -143,6 +143,27 @@ fn what_is_taken_away_while_no_agent_runs_is_put_back_by_the_next_one() {
             assert!(!scene.is_open(), "{} {deed:?}", scene.backend);
             assert_eq!(scene.status()["state"], "enforcing");
         }
+        scene.serves_and_leaves_nothing();
+    });
+}
+
+#[test]
+fn a_trunk_outlives_an_upgrade_that_changes_the_layout() {
+    with_scenes(&BACKENDS, |scene| {
+        let trunk = scene.phones.somebody(scene.china, SIP);
+        let passes = || scene.phones.reaches(&trunk, INVITE);
+        assert!(!passes());
+        scene.phones.pbx_sends(&trunk, REGISTER);
+        assert!(passes());
+        let peers = |agent: &Agent<'_>| agent.json(&["peer", "list"]).unwrap()["peers"][0].clone();
+        let before = peers(&scene.agent);
+        scene.agent.kill().unwrap();
+        of_another_layout(&scene.agent);
+        scene.agent.restart(None).unwrap();
+        assert!(passes(), "{}", scene.backend);
+        assert_eq!(peers(&scene.agent)["peer"], before["peer"]);
+        assert!(!scene.is_open());
+        assert_eq!(scene.status()["warnings"], json!([]));
         scene.serves_and_leaves_nothing();
     });
 }

@@ -16,6 +16,10 @@ use crate::kernel::pins::{Hold, How, Pins, TRACKER, Task};
 use crate::kernel::sys;
 use crate::{Error, Preference, fault};
 
+const XDP_PROGRAM: &str = "gf_xdp";
+/// What tracks where frames have an Ethernet header, as on nearly every interface.
+pub(crate) const TRACKER_PROGRAM: &str = "gf_track_tc";
+
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Attaches to one interface, or takes over what an earlier agent left there. What held the interface
@@ -308,7 +312,7 @@ impl Hold {
 }
 
 fn xdp(programs: &mut Ebpf) -> Result<&mut Xdp, Cause> {
-    let program = programs.program_mut("gf_xdp").ok_or("the object has no program gf_xdp")?;
+    let program = programs.program_mut(XDP_PROGRAM).ok_or("the object has no program gf_xdp")?;
     let program: &mut Xdp = program.try_into().map_err(|error: ProgramError| error)?;
     if program.fd().is_err() {
         program.load()?;
@@ -316,17 +320,21 @@ fn xdp(programs: &mut Ebpf) -> Result<&mut Xdp, Cause> {
     Ok(program)
 }
 
+fn classifier_name(interface: &Interface, task: Task) -> &'static str {
+    match (task, interface.ethernet) {
+        (Task::Judge, true) => "gf_tc",
+        (Task::Judge, false) => "gf_tc_l3",
+        (Task::Track, true) => TRACKER_PROGRAM,
+        (Task::Track, false) => "gf_track_tc_l3",
+    }
+}
+
 fn classifier<'a>(
     programs: &'a mut Ebpf,
     interface: &Interface,
     task: Task,
 ) -> Result<&'a mut SchedClassifier, Cause> {
-    let name = match (task, interface.ethernet) {
-        (Task::Judge, true) => "gf_tc",
-        (Task::Judge, false) => "gf_tc_l3",
-        (Task::Track, true) => "gf_track_tc",
-        (Task::Track, false) => "gf_track_tc_l3",
-    };
+    let name = classifier_name(interface, task);
     let program = programs.program_mut(name).ok_or("the object lacks a program")?;
     let program: &mut SchedClassifier = program.try_into().map_err(|error: ProgramError| error)?;
     if program.fd().is_err() {
@@ -335,10 +343,24 @@ fn classifier<'a>(
     Ok(program)
 }
 
-/// Whether a program is loaded when an interface needs it. All but the tracker are: a host needs one or two of them, and the
-/// verifier takes most of the time in which an agent starts.
-pub(crate) fn waits(name: &str) -> bool {
-    name != "gf_track_tc"
+/// The programs that these interfaces will most likely get. The others are loaded when an interface needs them: a host needs
+/// one or two, and the verifier takes most of the time in which an agent starts.
+pub(crate) fn needed(
+    pins: &Pins,
+    interfaces: &[Interface],
+    preference: Preference,
+) -> Result<Vec<&'static str>, Error> {
+    let mut names = Vec::new();
+    for interface in interfaces {
+        let kept = holds(pins, interface, Task::Judge)?.iter().find_map(Hold::kind);
+        let by_tc = match kept.filter(|kind| preference.accepts(*kind)) {
+            Some(kind) => kind == AttachmentKind::Tc,
+            None if preference == Preference::Auto => why_not_xdp(interface).is_some(),
+            None => preference == Preference::Tc,
+        };
+        names.push(if by_tc { classifier_name(interface, Task::Judge) } else { XDP_PROGRAM });
+    }
+    Ok(names)
 }
 
 /// The word for a kind in the name of a pin.

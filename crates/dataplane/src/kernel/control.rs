@@ -33,6 +33,11 @@ pub(crate) struct Control {
     grace: Grace,
 }
 
+/// Version of the layout that says so here.
+pub(crate) fn abi_in(control: &Mapped<abi::Control>) -> u64 {
+    control.word(0, ABI).load(Ordering::Acquire)
+}
+
 impl Control {
     /// Takes over the banks; whatever the word does not name may still be in use.
     pub(crate) fn new(control: Mapped<abi::Control>, banks: Mapped<BankTable>) -> Self {
@@ -42,7 +47,7 @@ impl Control {
 
     /// Version of the layout that the maps were filled with; 0 if they are new.
     pub(crate) fn abi(&self) -> u64 {
-        self.read_word(ABI)
+        abi_in(&self.control)
     }
 
     /// Says that the maps are filled.

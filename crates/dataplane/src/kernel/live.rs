@@ -18,7 +18,7 @@ use geofilter_core::tracker::MAX_PEERS;
 
 use crate::interfaces::Interface;
 use crate::kernel::abi::{self, CounterTable};
-use crate::kernel::control::Control;
+use crate::kernel::control::{self, Control};
 use crate::kernel::mapped::Mapped;
 use crate::kernel::peers::Peers;
 use crate::kernel::pins::{Hold, How, Pins, Task};
@@ -151,7 +151,10 @@ impl Attached {
 
 impl Live {
     /// Loads the programs on the pinned maps, making those that are not there yet.
-    pub(crate) fn load(pins: &Pins) -> Result<Self, Error> {
+    ///
+    /// Those that are `needed` are loaded at once. One that is refused is tried again where it is attached, and that says
+    /// why.
+    pub(crate) fn load(pins: &Pins, needed: &[&str]) -> Result<Self, Error> {
         let fail = |source: aya::EbpfError| Error::Load(Box::new(source));
         let mut loader = EbpfLoader::new();
         // The programs read no types of the kernel's, whose description takes megabytes.
@@ -160,13 +163,21 @@ impl Live {
             loader.map_pin_path(name, pins.map(name));
         }
         let mut programs = loader.load(OBJECT).map_err(fail)?;
-        for (_, program) in programs.programs_mut().filter(|(name, _)| !attach::waits(name)) {
+        for (name, program) in programs.programs_mut() {
+            let tracks = name == attach::TRACKER_PROGRAM;
+            if !tracks && !needed.contains(&name) {
+                continue;
+            }
             let loaded = match program {
                 Program::Xdp(program) => program.load(),
                 Program::SchedClassifier(program) => program.load(),
                 _ => Ok(()),
             };
-            loaded.map_err(refused_by_verifier)?;
+            match loaded.map_err(refused_by_verifier) {
+                Err(error) if tracks => return Err(error),
+                Err(error) => tracing::debug!(program = name, %error, "refused"),
+                Ok(()) => {}
+            }
         }
         let open =
             |name| MapData::from_pin(pins.map(name)).map_err(|source| Error::map(name, source));
@@ -385,25 +396,18 @@ impl Live {
     /// an earlier agent while they are in use.
     pub(crate) fn fill(
         &mut self,
-        pins: &Pins,
         dxr: &Dxr,
         overrides: &Table,
         desired: &Desired,
         clock: Clock,
     ) -> Result<(), Error> {
-        match self.control.abi() {
-            0 => {
-                self.fill_world(0, dxr)?;
-                self.fill_prefixes(0, &overrides.prefixes)?;
-                self.sources.set_addresses(overrides)?;
-            }
-            abi::ABI => {
-                self.swap_world(dxr)?;
-                self.set_overrides(overrides)?;
-            }
-            found => {
-                return Err(Error::OtherVersion { found, expected: abi::ABI, path: pins.map("") });
-            }
+        if self.control.abi() == abi::ABI {
+            self.swap_world(dxr)?;
+            self.set_overrides(overrides)?;
+        } else {
+            self.fill_world(0, dxr)?;
+            self.fill_prefixes(0, &overrides.prefixes)?;
+            self.sources.set_addresses(overrides)?;
         }
         self.control.store(desired, clock)?;
         self.control.set_abi();
@@ -491,6 +495,13 @@ fn refused_by_verifier(error: ProgramError) -> Error {
     let end: Vec<&str> = log.lines().rev().take(5).collect();
     let end: Vec<&str> = end.into_iter().rev().collect();
     Error::Load(format!("{io_error}: {}", end.join("; ")).into())
+}
+
+/// Version of the layout that the pinned maps were filled with; 0 if they are new. It lies in the same place in all versions.
+pub(crate) fn pinned_abi(pins: &Pins) -> Result<u64, Error> {
+    const NAME: &str = "gf_control";
+    let map = MapData::from_pin(pins.map(NAME)).map_err(|source| Error::map(NAME, source))?;
+    Ok(control::abi_in(&mapped(&map, NAME, 1)?))
 }
 
 /// The policy in the pinned maps.

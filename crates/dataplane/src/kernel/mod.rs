@@ -21,7 +21,9 @@ mod table;
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use geofilter_core::clock::Clock;
 use geofilter_core::counters::Counters;
@@ -39,6 +41,7 @@ use crate::{Backend, Error, Preference, fault};
 pub(crate) use clsact::is_ours as is_our_filter;
 pub use judge::{Judge, count_run_time};
 use live::{Live, open_control};
+use peers::Kept;
 use pins::{Hold, Pins, Task};
 use remains::Remains;
 pub use sys::clock_is_synchronised;
@@ -89,7 +92,7 @@ impl Kernel {
         desired: &Desired,
         clock: Clock,
     ) -> Result<(), Error> {
-        self.load_and_fill(world, overrides, desired, clock).map(|live| self.live = Some(live))
+        self.load_and_fill(&[], world, overrides, desired, clock).map(|live| self.live = Some(live))
     }
 
     /// A handle on the loaded programs, to judge frames without a wire.
@@ -132,18 +135,33 @@ impl Kernel {
 
     fn load_and_fill(
         &self,
+        needed: &[&str],
         world: &World,
         overrides: &Table,
         desired: &Desired,
         clock: Clock,
     ) -> Result<Live, Error> {
-        let dxr = Dxr::compile(world)?;
         fault::point("attach-start");
+        let kept = match self.unusable() {
+            Some(_) => {
+                let kept = Kept::read(&self.pins);
+                self.pins.remove_maps()?;
+                kept
+            }
+            None => Kept::default(),
+        };
         self.pins.create()?;
         fault::point("attach-folder");
-        let mut live = Live::load(&self.pins)?;
+        // The verifier and the table take long, and neither waits for the other.
+        let (live, dxr) = thread::scope(|scope| {
+            let dxr = scope.spawn(|| Dxr::compile(world));
+            let live = Live::load(&self.pins, needed);
+            (live, dxr.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        let (mut live, dxr) = (live?, dxr?);
         fault::point("attach-loaded");
-        live.fill(&self.pins, &dxr, overrides, desired, clock)?;
+        kept.put_back(&self.pins, &mut live.peers)?;
+        live.fill(&dxr, overrides, desired, clock)?;
         fault::point("attach-filled");
         Ok(live)
     }
@@ -295,10 +313,23 @@ impl Kernel {
         Ok(())
     }
 
-    /// Whether the policy was unpinned, while other maps still are.
-    fn is_torn(&self) -> bool {
+    /// Why this program can't go on with what is pinned, if it can't: the policy is gone, while other maps are still
+    /// there, or all of it is another version's.
+    fn unusable(&self) -> Option<Error> {
+        let path = self.pins.folder().to_owned();
         let policy = ["gf_control", "gf_banks"];
-        self.pins.exist() && !policy.iter().all(|name| self.pins.map(name).exists())
+        if !self.pins.exist() {
+            return None;
+        }
+        if !policy.iter().all(|name| self.pins.map(name).exists()) {
+            return Some(Error::Torn { path });
+        }
+        match live::pinned_abi(&self.pins) {
+            Ok(abi::ABI) => None,
+            // Nothing was ever in force by it.
+            Ok(0) | Err(_) => Some(Error::Torn { path }),
+            Ok(found) => Some(Error::OtherVersion { found, expected: abi::ABI, path }),
+        }
     }
 
     fn observed(&self) -> Option<Observed> {
@@ -354,13 +385,13 @@ impl Backend for Kernel {
         let awaited = self.awaited.names.iter();
         self.names = found.chain(awaited).cloned().collect::<BTreeSet<_>>().into_iter().collect();
         let earlier = self.pins.exist();
-        if self.is_torn() {
-            self.pins.remove_maps()?;
-        }
-        let before = open_control(&self.pins).ok().filter(|control| control.abi() == abi::ABI);
-        let before = before.map(|control| control.word());
+        let before = match self.unusable() {
+            Some(_) => None,
+            None => open_control(&self.pins).ok().map(|control| control.word()),
+        };
+        let needed = attach::needed(&self.pins, &interfaces, self.preference)?;
         let attached = self
-            .load_and_fill(world, overrides, desired, clock)
+            .load_and_fill(&needed, world, overrides, desired, clock)
             .and_then(|live| self.attach_to(live, &interfaces))
             .and_then(|()| self.verify(desired, clock));
         if attached.is_err() {
@@ -435,8 +466,8 @@ impl Backend for Kernel {
         if attachments.is_empty() {
             return Ok(None);
         }
-        if self.is_torn() {
-            return Err(Error::Torn { path: self.pins.folder().to_owned() });
+        if let Some(why) = self.unusable() {
+            return Err(why);
         }
         let control = open_control(&self.pins)?;
         let (active, fallback) = control.read();

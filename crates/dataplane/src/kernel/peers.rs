@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use aya::maps::{HashMap, MapData};
+use aya::maps::{HashMap, Map, MapData};
 use geofilter_core::decide::Timed;
 use geofilter_core::desired::BootTime;
 use geofilter_core::overrides::AddressKey;
@@ -12,10 +12,51 @@ use geofilter_core::overrides::AddressKey;
 use crate::Error;
 use crate::kernel::abi::sources::{Address, FilterTable, PeerKey};
 use crate::kernel::mapped::Mapped;
+use crate::kernel::pins::Pins;
 use crate::kernel::sys::is_absent;
 
 const PEERS: &str = "gf_peers";
 const CONTACTS: &str = "gf_contacts";
+const MARKS: &str = "gf_marks";
+
+/// What programs learnt by themselves and nobody else knows, for those that take their place on other maps.
+#[derive(Default)]
+pub(crate) struct Kept {
+    peers: Vec<(PeerKey, u64)>,
+    came_first: Vec<Address>,
+}
+
+impl Kept {
+    /// Reads it from maps that are pinned, as far as they are still there and have the layout of this version's.
+    pub(crate) fn read(pins: &Pins) -> Self {
+        let open = |name| MapData::from_pin(pins.map(name));
+        let peers = open(PEERS).and_then(|map| HashMap::try_from(Map::HashMap(map)));
+        let marks = open(MARKS).and_then(|map| HashMap::try_from(Map::LruHashMap(map)));
+        Self {
+            peers: peers.map_or_else(|_| Vec::new(), |peers: HashMap<_, PeerKey, u64>| {
+                peers.iter().flatten().collect()
+            }),
+            came_first: marks.map_or_else(|_| Vec::new(), |marks: HashMap<_, Address, u32>| {
+                marks.keys().flatten().collect()
+            }),
+        }
+    }
+
+    /// Writes it into the new maps.
+    pub(crate) fn put_back(self, pins: &Pins, peers: &mut Peers) -> Result<(), Error> {
+        for (key, until) in self.peers {
+            peers.set(key.unpack(until).value, BootTime(until))?;
+        }
+        if self.came_first.is_empty() {
+            return Ok(());
+        }
+        let fail = |source| Error::map(MARKS, source);
+        let marks = MapData::from_pin(pins.map(MARKS)).map_err(fail)?;
+        let mut marks: HashMap<_, Address, u32> =
+            Map::LruHashMap(marks).try_into().map_err(fail)?;
+        self.came_first.iter().try_for_each(|source| marks.insert(source, 1, 0)).map_err(fail)
+    }
+}
 
 /// The maps. Programs write the peers too.
 pub(crate) struct Peers {

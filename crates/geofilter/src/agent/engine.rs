@@ -121,12 +121,15 @@ impl Engine {
         let observed = match backend.observe() {
             Err(error @ Error::Torn { .. }) if matches!(loaded, Loaded::State(_)) => {
                 torn = true;
-                warnings.push(format!(
-                    "{error}; what was saved is in its place, and whom the PBX sends requests to is learnt anew"
-                ));
+                warnings.push(format!("{error}; what was saved is in its place"));
                 None
             }
-            Err(error @ Error::Torn { .. }) => {
+            Err(error @ Error::OtherVersion { .. }) if matches!(loaded, Loaded::State(_)) => {
+                torn = true;
+                tracing::info!("{error}: what was saved takes its place");
+                None
+            }
+            Err(error @ (Error::Torn { .. } | Error::OtherVersion { .. })) => {
                 return Err(error).context(
                     "there is no saved policy to put in its place, so it stays; remove the pins to let everything pass and begin anew",
                 );
