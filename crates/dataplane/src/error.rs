@@ -97,7 +97,9 @@ pub enum Error {
         source: io::Error,
     },
     /// What is pinned has another layout.
-    #[error("what is attached is another version's (layout {found}, this one has {expected}), pinned in {path}")]
+    #[error(
+        "what is attached is another version's (layout {found}, this one has {expected}), pinned in {path}"
+    )]
     OtherVersion {
         /// Layout of the pinned maps.
         found: u64,

@@ -175,6 +175,21 @@ impl Booted {
         self.time_of(unit, "InactiveExitTimestampMonotonic")
     }
 
+    /// When systemd began to boot it, in the same time.
+    ///
+    /// # Errors
+    /// If systemd does not say.
+    pub fn booting_since(&self) -> Result<u64> {
+        let said = self.run(&[
+            "systemctl",
+            "show",
+            "--value",
+            "--property",
+            "UserspaceTimestampMonotonic",
+        ])?;
+        said.trim().parse().with_context(|| format!("when it began: {said}"))
+    }
+
     fn time_of(&self, unit: &str, property: &str) -> Result<Option<u64>> {
         let said = self.run(&["systemctl", "show", "--value", "--property", property, unit])?;
         let time: u64 = said.trim().parse().with_context(|| format!("{unit}: {said}"))?;
@@ -193,8 +208,8 @@ impl Booted {
         let since = Instant::now();
         self.wire_up(since)?;
         loop {
-            // It exits with an error unless the answer is `running`.
-            let output = self.command(&["systemctl", "is-system-running"]).output()?;
+            // It exits with an error unless the answer is `running`. Asked too often it would slow down the boot.
+            let output = self.command(&["systemctl", "is-system-running", "--wait"]).output()?;
             match String::from_utf8_lossy(&output.stdout).trim() {
                 "running" => return Ok(()),
                 "degraded" => bail!("failed: {}", self.run(&["systemctl", "--failed"])?),

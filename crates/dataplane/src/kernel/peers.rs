@@ -33,12 +33,14 @@ impl Kept {
         let peers = open(PEERS).and_then(|map| HashMap::try_from(Map::HashMap(map)));
         let marks = open(MARKS).and_then(|map| HashMap::try_from(Map::LruHashMap(map)));
         Self {
-            peers: peers.map_or_else(|_| Vec::new(), |peers: HashMap<_, PeerKey, u64>| {
-                peers.iter().flatten().collect()
-            }),
-            came_first: marks.map_or_else(|_| Vec::new(), |marks: HashMap<_, Address, u32>| {
-                marks.keys().flatten().collect()
-            }),
+            peers: peers.map_or_else(
+                |_| Vec::new(),
+                |peers: HashMap<_, PeerKey, u64>| peers.iter().flatten().collect(),
+            ),
+            came_first: marks.map_or_else(
+                |_| Vec::new(),
+                |marks: HashMap<_, Address, u32>| marks.keys().flatten().collect(),
+            ),
         }
     }
 
