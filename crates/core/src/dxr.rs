@@ -233,6 +233,7 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
         loop {
             // Most buckets lie between two steps.
             let next = steps.peek().map_or(buckets, |(at, _)| (at >> suffix_bits) as usize);
+            debug_assert!(next >= family.buckets.len(), "steps ascend");
             family.buckets.resize(next, Bucket::Entry(current));
             if next == buckets {
                 return Ok(family);

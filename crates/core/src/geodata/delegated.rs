@@ -5,8 +5,9 @@
 //! are available or reserved are not listed; allocated ones without a country are, as unknown.
 
 use std::io::BufRead;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
+use super::fields::ipv4;
 use super::fold::fold;
 use super::line::{LineProblem, ParseError, each_data_line};
 use super::listing::Listing;
@@ -48,7 +49,7 @@ fn is_version(line: &str) -> bool {
 }
 
 fn block_v4(start: &str, size: &str) -> Result<(IpAddr, IpAddr), LineProblem> {
-    let first: Ipv4Addr = start.parse().map_err(|_| LineProblem::Address(start.to_owned()))?;
+    let first = ipv4(start).ok_or_else(|| LineProblem::Address(start.to_owned()))?;
     let last = size
         .parse::<u32>()
         .ok()

@@ -10,7 +10,7 @@
 use std::io::BufRead;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::fields::{Fields, network};
+use super::fields::{Fields, ip, network};
 use super::fold::fold;
 use super::line::{LineProblem, ParseError, each_data_line};
 use super::listing::Listing;
@@ -127,7 +127,7 @@ impl Written {
 
 fn address(field: &str) -> Result<Written, LineProblem> {
     let number = || field.parse().ok().filter(|_| !field.starts_with('+')).map(Written::Number);
-    let address = field.parse().ok().map(Written::Address);
+    let address = ip(field).map(Written::Address);
     address.or_else(number).ok_or_else(|| LineProblem::Address(field.to_owned()))
 }
 
