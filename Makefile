@@ -90,7 +90,7 @@ booted: require-root
 	@cargo build --workspace --locked --quiet
 	@cargo test --workspace --locked --test package
 
-# From the release before, or any commit: FROM=HEAD~10
+# From the release before, or any commit whose agent starts after this one's: FROM=HEAD~10
 upgrade: require-root
 	@scripts/deps lab
 	@scripts/page

@@ -150,6 +150,7 @@ struct gf_bank {
 #define GF_WORD_TABLE(word) (((word) >> 5) & 1)
 #define GF_WORD_OVERRIDES(word) (((word) >> 6) & 1)
 
+/* It lies in the same place in every version: by it they know each other. */
 struct gf_control {
 	__u64 word;
 	__u64 abi; /* GF_ABI */

@@ -21,7 +21,7 @@
 #define gf_forget(number, unknown)                                                                 \
 	do {                                                                                       \
 		__u64 forgotten = (number);                                                        \
-		asm volatile("%0 ^= %1; %0 ^= %1" : "+r"(forgotten) : "r"((__u64)(unknown)));      \
+		asm volatile("%0 ^= %1; %0 ^= %1" : "+&r"(forgotten) : "r"((__u64)(unknown)));     \
 		(number) = forgotten;                                                              \
 	} while (0)
 

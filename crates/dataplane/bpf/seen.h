@@ -11,7 +11,7 @@
 /* Each has a budget of its own: however many are loud in one turn, they take nothing from the quiet ones. */
 enum gf_acquaintance { GF_SOURCE_KNOWN, GF_SOURCE_NEW, GF_SOURCE_LOUD };
 
-#define GF_SOURCE_MASK 3
+#define GF_SOURCE_MASK 3 /* for the verifier: 3 would lie in the reserved words behind the budgets, and never comes */
 
 static __always_inline int gf_gives_way(const struct gf_source *source,
 					const struct gf_source *other, __u32 turn)

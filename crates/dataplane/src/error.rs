@@ -108,6 +108,12 @@ pub enum Error {
         /// Where they are pinned.
         path: PathBuf,
     },
+    /// An agent died while it made what is pinned.
+    #[error("what is pinned in {path} was not finished by the agent that made it")]
+    Unfinished {
+        /// Where.
+        path: PathBuf,
+    },
     /// The policy that programs judge by was unpinned by somebody else.
     #[error("what is attached judges by a policy that somebody has removed from {path}")]
     Torn {

@@ -95,8 +95,8 @@ fn an_agent_of_another_layout_takes_over_under_traffic_without_a_gap() {
         under_traffic(&site, allowed, blocked, || {
             agent.kill().unwrap();
             of_another_layout(&agent);
-            // One that dies while it makes its own leaves what there was, and the next one takes over from it.
-            for fault in ["attach-folder", "attach-loaded", "attach-filled"] {
+            // One that dies while it makes its own leaves what judges as it is, and the next one begins anew.
+            for fault in ["attach-folder", "attach-loaded", "attach-filled", "attach-done"] {
                 agent.restart(Some(fault)).unwrap();
             }
             agent.restart(None).unwrap();

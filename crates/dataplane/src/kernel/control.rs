@@ -33,7 +33,7 @@ pub(crate) struct Control {
     grace: Grace,
 }
 
-/// Version of the layout that says so here.
+/// Version of the layout, as the control map says it.
 pub(crate) fn abi_in(control: &Mapped<abi::Control>) -> u64 {
     control.word(0, ABI).load(Ordering::Acquire)
 }

@@ -392,8 +392,8 @@ impl Live {
         Ok(changed || !in_place)
     }
 
-    /// Puts tables and policy into the maps: into new ones before anything is attached, into those of
-    /// an earlier agent while they are in use.
+    /// Puts tables and policy into the maps: into new ones before anything judges by them, into those of an earlier
+    /// agent while they are in use.
     pub(crate) fn fill(
         &mut self,
         dxr: &Dxr,
@@ -409,9 +409,7 @@ impl Live {
             self.fill_prefixes(0, &overrides.prefixes)?;
             self.sources.set_addresses(overrides)?;
         }
-        self.control.store(desired, clock)?;
-        self.control.set_abi();
-        Ok(())
+        self.control.store(desired, clock)
     }
 
     /// Replaces the world table. It is in force when this returns; the old one is freed some time later.

@@ -41,7 +41,7 @@ use crate::{Backend, Error, Preference, fault};
 pub(crate) use clsact::is_ours as is_our_filter;
 pub use judge::{Judge, count_run_time};
 use live::{Live, open_control};
-use peers::Kept;
+use peers::Peers;
 use pins::{Hold, Pins, Task};
 use remains::Remains;
 pub use sys::clock_is_synchronised;
@@ -92,7 +92,10 @@ impl Kernel {
         desired: &Desired,
         clock: Clock,
     ) -> Result<(), Error> {
-        self.load_and_fill(&[], world, overrides, desired, clock).map(|live| self.live = Some(live))
+        let live = self.load_and_fill(&[], world, overrides, desired, clock)?;
+        live.control.set_abi();
+        self.live = Some(live);
+        Ok(())
     }
 
     /// A handle on the loaded programs, to judge frames without a wire.
@@ -142,14 +145,10 @@ impl Kernel {
         clock: Clock,
     ) -> Result<Live, Error> {
         fault::point("attach-start");
-        let kept = match self.unusable() {
-            Some(_) => {
-                let kept = Kept::read(&self.pins);
-                self.pins.remove_maps()?;
-                kept
-            }
-            None => Kept::default(),
-        };
+        if self.unusable()?.is_some() {
+            let learnt = Peers::usable(&self.pins)?;
+            self.pins.remove_maps(&learnt)?;
+        }
         self.pins.create()?;
         fault::point("attach-folder");
         // The verifier and the table take long, and neither waits for the other.
@@ -160,7 +159,7 @@ impl Kernel {
         });
         let (mut live, dxr) = (live?, dxr?);
         fault::point("attach-loaded");
-        kept.put_back(&self.pins, &mut live.peers)?;
+        live.peers.fill_filter()?;
         live.fill(&dxr, overrides, desired, clock)?;
         fault::point("attach-filled");
         Ok(live)
@@ -314,22 +313,29 @@ impl Kernel {
     }
 
     /// Why this program can't go on with what is pinned, if it can't: the policy is gone, while other maps are still
-    /// there, or all of it is another version's.
-    fn unusable(&self) -> Option<Error> {
+    /// there, it is another version's, or an agent died before it had made all of it.
+    fn unusable(&self) -> Result<Option<Error>, Error> {
         let path = self.pins.folder().to_owned();
         let policy = ["gf_control", "gf_banks"];
         if !self.pins.exist() {
-            return None;
+            return Ok(None);
         }
         if !policy.iter().all(|name| self.pins.map(name).exists()) {
-            return Some(Error::Torn { path });
+            return Ok(Some(Error::Torn { path }));
         }
-        match live::pinned_abi(&self.pins) {
-            Ok(abi::ABI) => None,
-            // Nothing was ever in force by it.
-            Ok(0) | Err(_) => Some(Error::Torn { path }),
-            Ok(found) => Some(Error::OtherVersion { found, expected: abi::ABI, path }),
-        }
+        Ok(match live::pinned_abi(&self.pins)? {
+            abi::ABI => None,
+            0 => Some(Error::Unfinished { path }),
+            found => Some(Error::OtherVersion { found, expected: abi::ABI, path }),
+        })
+    }
+
+    /// Says that all is made, and judges. What the tracker of another agent learnt meanwhile counts too.
+    fn finish(&mut self) -> Result<(), Error> {
+        let live = self.live_mut("finish attaching")?;
+        live.peers.fill_filter()?;
+        live.control.set_abi();
+        Ok(())
     }
 
     fn observed(&self) -> Option<Observed> {
@@ -385,14 +391,22 @@ impl Backend for Kernel {
         let awaited = self.awaited.names.iter();
         self.names = found.chain(awaited).cloned().collect::<BTreeSet<_>>().into_iter().collect();
         let earlier = self.pins.exist();
-        let before = match self.unusable() {
-            Some(_) => None,
-            None => open_control(&self.pins).ok().map(|control| control.word()),
+        let usable = self.unusable()?.is_none();
+        let before = match usable && earlier {
+            true => Some(open_control(&self.pins)?.word()),
+            false => None,
         };
         let needed = attach::needed(&self.pins, &interfaces, self.preference)?;
         let attached = self
             .load_and_fill(&needed, world, overrides, desired, clock)
-            .and_then(|live| self.attach_to(live, &interfaces))
+            .and_then(|live| {
+                // What takes another's place is not finished before that is taken everywhere.
+                if usable {
+                    live.control.set_abi();
+                }
+                self.attach_to(live, &interfaces)
+            })
+            .and_then(|()| self.finish())
             .and_then(|()| self.verify(desired, clock));
         if attached.is_err() {
             self.live = None;
@@ -466,7 +480,7 @@ impl Backend for Kernel {
         if attachments.is_empty() {
             return Ok(None);
         }
-        if let Some(why) = self.unusable() {
+        if let Some(why) = self.unusable()? {
             return Err(why);
         }
         let control = open_control(&self.pins)?;
@@ -505,7 +519,7 @@ impl Backend for Kernel {
             tracing::warn!(%error, "what others have unpinned may remain");
         }
         let remains = Remains::find(&self.pins)?;
-        if self.pins.exist() {
+        if self.unusable().is_ok_and(|why| why.is_none()) {
             pass_everything(&self.pins);
         }
         fault::point("detach-passing");

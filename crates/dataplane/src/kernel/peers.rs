@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{HashMap, MapData, MapType};
 use geofilter_core::decide::Timed;
 use geofilter_core::desired::BootTime;
 use geofilter_core::overrides::AddressKey;
+use geofilter_core::tracker::MAX_PEERS;
 
 use crate::Error;
 use crate::kernel::abi::sources::{Address, FilterTable, PeerKey};
@@ -18,47 +19,8 @@ use crate::kernel::sys::is_absent;
 const PEERS: &str = "gf_peers";
 const CONTACTS: &str = "gf_contacts";
 const MARKS: &str = "gf_marks";
-
-/// What programs learnt by themselves and nobody else knows, for those that take their place on other maps.
-#[derive(Default)]
-pub(crate) struct Kept {
-    peers: Vec<(PeerKey, u64)>,
-    came_first: Vec<Address>,
-}
-
-impl Kept {
-    /// Reads it from maps that are pinned, as far as they are still there and have the layout of this version's.
-    pub(crate) fn read(pins: &Pins) -> Self {
-        let open = |name| MapData::from_pin(pins.map(name));
-        let peers = open(PEERS).and_then(|map| HashMap::try_from(Map::HashMap(map)));
-        let marks = open(MARKS).and_then(|map| HashMap::try_from(Map::LruHashMap(map)));
-        Self {
-            peers: peers.map_or_else(
-                |_| Vec::new(),
-                |peers: HashMap<_, PeerKey, u64>| peers.iter().flatten().collect(),
-            ),
-            came_first: marks.map_or_else(
-                |_| Vec::new(),
-                |marks: HashMap<_, Address, u32>| marks.keys().flatten().collect(),
-            ),
-        }
-    }
-
-    /// Writes it into the new maps.
-    pub(crate) fn put_back(self, pins: &Pins, peers: &mut Peers) -> Result<(), Error> {
-        for (key, until) in self.peers {
-            peers.set(key.unpack(until).value, BootTime(until))?;
-        }
-        if self.came_first.is_empty() {
-            return Ok(());
-        }
-        let fail = |source| Error::map(MARKS, source);
-        let marks = MapData::from_pin(pins.map(MARKS)).map_err(fail)?;
-        let mut marks: HashMap<_, Address, u32> =
-            Map::LruHashMap(marks).try_into().map_err(fail)?;
-        self.came_first.iter().try_for_each(|source| marks.insert(source, 1, 0)).map_err(fail)
-    }
-}
+/// `GF_MARKS`.
+const MAX_MARKS: usize = 1 << 15;
 
 /// The maps. Programs write the peers too.
 pub(crate) struct Peers {
@@ -76,6 +38,43 @@ impl Peers {
         Self { peers, filter, contacts }
     }
 
+    /// The names of those maps with what programs have learnt that are pinned and have this version's layout, so that it
+    /// can go on with them, whoever made them.
+    pub(crate) fn usable(pins: &Pins) -> Result<Vec<&'static str>, Error> {
+        let layouts = [
+            (PEERS, MapType::Hash, size_of::<PeerKey>(), size_of::<u64>(), MAX_PEERS),
+            (MARKS, MapType::LruHash, size_of::<Address>(), size_of::<u32>(), MAX_MARKS),
+        ];
+        let mut usable = Vec::new();
+        for (name, kind, key, value, entries) in layouts {
+            let fail = |source| Error::map(name, source);
+            if !pins.map(name).exists() {
+                continue;
+            }
+            let map = MapData::from_pin(pins.map(name)).map_err(fail)?;
+            let info = map.info().map_err(fail)?;
+            let found = (info.key_size() as usize, info.value_size() as usize);
+            if info.map_type().map_err(fail)? == kind
+                && found == (key, value)
+                && info.max_entries() as usize == entries
+            {
+                usable.push(name);
+            }
+        }
+        Ok(usable)
+    }
+
+    /// Sets the bytes of the filter for all peers: those that other programs made are not in it.
+    pub(crate) fn fill_filter(&self) -> Result<(), Error> {
+        self.list()?.into_iter().for_each(|peer| self.set_filter(peer.value));
+        Ok(())
+    }
+
+    fn set_filter(&self, peer: SocketAddr) {
+        let slot = Address::from(AddressKey::of(peer.ip())).peer_slot();
+        self.filter.byte(0, slot).store(1, Ordering::Release);
+    }
+
     /// Every peer with its end.
     pub(crate) fn list(&self) -> Result<Vec<Timed<SocketAddr>>, Error> {
         let peers = self.peers.iter().map(|peer| peer.map(|(key, until)| key.unpack(until)));
@@ -84,8 +83,7 @@ impl Peers {
 
     /// Makes a peer. The filter first: a bit too many only costs a search.
     pub(crate) fn set(&mut self, peer: SocketAddr, until: BootTime) -> Result<(), Error> {
-        let slot = Address::from(AddressKey::of(peer.ip())).peer_slot();
-        self.filter.byte(0, slot).store(1, Ordering::Release);
+        self.set_filter(peer);
         let inserted = self.peers.insert(PeerKey::from(peer), until.0, 0);
         inserted.map_err(|source| Error::map(PEERS, source))
     }

@@ -125,9 +125,10 @@ impl Pins {
         &self.folder
     }
 
-    /// Removes the pins of all maps: they are made anew together, or judge by what does not belong together.
-    pub(crate) fn remove_maps(&self) -> Result<(), Error> {
-        self.maps()?.into_iter().try_for_each(|path| {
+    /// Removes the pins of all maps but these: they are made anew together, or judge by what does not belong together.
+    pub(crate) fn remove_maps(&self, but: &[&str]) -> Result<(), Error> {
+        let but: Vec<PathBuf> = but.iter().map(|name| self.map(name)).collect();
+        self.maps()?.into_iter().filter(|path| !but.contains(path)).try_for_each(|path| {
             fs::remove_file(&path).map_err(|source| Error::Pins { path, source })
         })
     }

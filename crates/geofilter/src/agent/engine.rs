@@ -117,19 +117,24 @@ impl Engine {
             false => store.load()?,
         };
         let store = if settings.trial { trial } else { store };
-        let mut torn = false;
+        let mut unusable = false;
         let observed = match backend.observe() {
             Err(error @ Error::Torn { .. }) if matches!(loaded, Loaded::State(_)) => {
-                torn = true;
+                unusable = true;
                 warnings.push(format!("{error}; what was saved is in its place"));
                 None
             }
-            Err(error @ Error::OtherVersion { .. }) if matches!(loaded, Loaded::State(_)) => {
-                torn = true;
+            Err(error @ (Error::OtherVersion { .. } | Error::Unfinished { .. }))
+                if matches!(loaded, Loaded::State(_)) =>
+            {
+                unusable = true;
                 tracing::info!("{error}: what was saved takes its place");
                 None
             }
-            Err(error @ (Error::Torn { .. } | Error::OtherVersion { .. })) => {
+            Err(
+                error
+                @ (Error::Torn { .. } | Error::OtherVersion { .. } | Error::Unfinished { .. }),
+            ) => {
                 return Err(error).context(
                     "there is no saved policy to put in its place, so it stays; remove the pins to let everything pass and begin anew",
                 );
@@ -185,7 +190,7 @@ impl Engine {
         if let Some(error) = engine.drive(effect)?.unsaved {
             engine.note_trouble(format!("cannot save the state: {error}"));
         }
-        if torn && !engine.machine.attached() {
+        if unusable && !engine.machine.attached() {
             engine.backend.detach().context("what should be off is attached")?;
         }
         Ok(engine)
