@@ -180,20 +180,19 @@ impl Booted {
     /// # Errors
     /// If systemd does not say.
     pub fn booting_since(&self) -> Result<u64> {
-        let said = self.run(&[
-            "systemctl",
-            "show",
-            "--value",
-            "--property",
-            "UserspaceTimestampMonotonic",
-        ])?;
-        said.trim().parse().with_context(|| format!("when it began: {said}"))
+        self.time(&["UserspaceTimestampMonotonic"])
     }
 
     fn time_of(&self, unit: &str, property: &str) -> Result<Option<u64>> {
-        let said = self.run(&["systemctl", "show", "--value", "--property", property, unit])?;
-        let time: u64 = said.trim().parse().with_context(|| format!("{unit}: {said}"))?;
+        let time = self.time(&[property, unit])?;
         Ok((time > 0).then_some(time))
+    }
+
+    /// A property of systemd, or of the unit that is named behind it.
+    fn time(&self, property: &[&str]) -> Result<u64> {
+        let show = ["systemctl", "show", "--value", "--property"];
+        let said = self.run(&[&show, property].concat())?;
+        said.trim().parse().with_context(|| format!("{}: {said}", property.join(" of ")))
     }
 
     fn command(&self, words: &[&str]) -> Command {

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -53,8 +53,8 @@ fn under_traffic(site: &Site, allowed: IpAddr, blocked: IpAddr, change: impl FnO
     received
 }
 
-#[test]
-fn killed_and_restarted_under_traffic_without_a_gap() {
+/// Does something with a host that lets in the first of two addresses and not the other, by each backend.
+fn with_agents(test: impl Fn(&str, &Site, &mut Agent<'_>, Ipv4Addr, Ipv4Addr)) {
     let world = embedded::world().unwrap().world;
     let addresses = Addresses::new(&world);
     for backend in BACKENDS {
@@ -62,9 +62,15 @@ fn killed_and_restarted_under_traffic_without_a_gap() {
         let words = ["--backend", backend, "--interface", WAN];
         let mut agent = Agent::start(&site.host, &words).unwrap();
         agent.json(&["allow", "ES", "--yes"]).unwrap();
+        test(backend, &site, &mut agent, addresses.v4("ES"), addresses.v4("CN"));
+    }
+}
+
+#[test]
+fn killed_and_restarted_under_traffic_without_a_gap() {
+    with_agents(|backend, site, agent, home, abroad| {
         let before = agent.json(&["status"]).unwrap();
-        let (allowed, blocked) = (addresses.v4("ES").into(), addresses.v4("CN").into());
-        let packets = under_traffic(&site, allowed, blocked, || {
+        let packets = under_traffic(site, home.into(), abroad.into(), || {
             for _ in 0..5 {
                 agent.kill().unwrap();
                 thread::sleep(Duration::from_millis(50));
@@ -78,23 +84,16 @@ fn killed_and_restarted_under_traffic_without_a_gap() {
         }
         // The counters are the kernel's: they go on too.
         assert!(after["dropped"]["packets"].as_u64().unwrap() >= packets);
-    }
+    });
 }
 
 #[test]
 fn an_agent_of_another_layout_takes_over_under_traffic_without_a_gap() {
-    let world = embedded::world().unwrap().world;
-    let addresses = Addresses::new(&world);
-    for backend in BACKENDS {
-        let site = Site::new().unwrap();
-        let words = ["--backend", backend, "--interface", WAN];
-        let mut agent = Agent::start(&site.host, &words).unwrap();
-        agent.json(&["allow", "ES", "--yes"]).unwrap();
+    with_agents(|backend, site, agent, home, abroad| {
         let before = agent.json(&["status"]).unwrap();
-        let (allowed, blocked) = (addresses.v4("ES").into(), addresses.v4("CN").into());
-        under_traffic(&site, allowed, blocked, || {
+        under_traffic(site, home.into(), abroad.into(), || {
             agent.kill().unwrap();
-            of_another_layout(&agent);
+            of_another_layout(agent);
             // One that dies while it makes its own leaves what judges as it is, and the next one begins anew.
             for fault in ["attach-folder", "attach-loaded", "attach-filled", "attach-done"] {
                 agent.restart(Some(fault)).unwrap();
@@ -108,43 +107,29 @@ fn an_agent_of_another_layout_takes_over_under_traffic_without_a_gap() {
         }
         agent.json(&["allow", "PT", "--yes"]).unwrap();
         assert_eq!(agent.json(&["off"]).unwrap()["proof"]["clean"], true, "{backend}");
-    }
+    });
 }
 
 #[test]
 fn changes_under_traffic_harm_no_allowed_packet() {
-    let world = embedded::world().unwrap().world;
-    let addresses = Addresses::new(&world);
-    for backend in BACKENDS {
-        let site = Site::new().unwrap();
-        let words = ["--backend", backend, "--interface", WAN];
-        let agent = Agent::start(&site.host, &words).unwrap();
-        agent.json(&["allow", "ES", "--yes"]).unwrap();
-        let (allowed, blocked) = (addresses.v4("ES").into(), addresses.v4("CN").into());
-        under_traffic(&site, allowed, blocked, || {
+    with_agents(|_, site, agent, home, abroad| {
+        under_traffic(site, home.into(), abroad.into(), || {
             for country in ["PT", "FR", "DE", "IT", "GB", "NL", "BE", "CH", "AT", "SE"] {
                 agent.json(&["allow", "ES", country, "--yes"]).unwrap();
             }
             agent.json(&["block", "CN", "--yes"]).unwrap();
         });
-    }
+    });
 }
 
 #[test]
 fn a_pause_ends_by_itself_with_the_agent_dead() {
-    let world = embedded::world().unwrap().world;
-    let addresses = Addresses::new(&world);
-    for backend in BACKENDS {
-        let site = Site::new().unwrap();
-        let words = ["--backend", backend, "--interface", WAN];
-        let mut agent = Agent::start(&site.host, &words).unwrap();
-        agent.json(&["allow", "ES", "--yes"]).unwrap();
+    with_agents(|backend, site, agent, home, abroad| {
         let pbx = site.listen(PBX_V4, SIP).unwrap();
         let began = Instant::now();
         agent.json(&["pause", "--for", "2s"]).unwrap();
         let paused = Instant::now();
         agent.kill().unwrap();
-        let (home, abroad) = (addresses.v4("ES"), addresses.v4("CN"));
         site.send(abroad, SIP, b"during the pause").unwrap();
         assert_eq!(next(&pbx).unwrap().0, "during the pause");
         let (home, abroad) = (site.anywhere(home, 0).unwrap(), site.anywhere(abroad, 0).unwrap());
@@ -169,25 +154,18 @@ fn a_pause_ends_by_itself_with_the_agent_dead() {
         assert!(first_dropped.unwrap() >= pause, "{backend}: {first_dropped:?}");
         agent.restart(None).unwrap();
         assert_eq!(agent.json(&["status"]).unwrap()["state"], "enforcing");
-    }
+    });
 }
 
 #[test]
 fn a_country_is_let_in_until_its_time_is_over_with_the_agent_dead() {
-    let world = embedded::world().unwrap().world;
-    let addresses = Addresses::new(&world);
-    for backend in BACKENDS {
-        let site = Site::new().unwrap();
-        let mut agent =
-            Agent::start(&site.host, &["--backend", backend, "--interface", WAN]).unwrap();
-        agent.json(&["allow", "ES", "--yes"]).unwrap();
+    with_agents(|backend, site, agent, home, abroad| {
         let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 2;
         let date = site.host.command("date", &["-u", "-d", &format!("@{end}"), "+%FT%TZ"]).unwrap();
         agent.json(&["allow", "CN", "--until", date.trim(), "--yes"]).unwrap();
         assert_eq!(agent.json(&["status"]).unwrap()["time_boxes"][0]["until"], end);
         agent.kill().unwrap();
         let pbx = site.listen(PBX_V4, SIP).unwrap();
-        let (home, abroad) = (addresses.v4("ES"), addresses.v4("CN"));
         let (home, abroad) = (site.anywhere(home, 0).unwrap(), site.anywhere(abroad, 0).unwrap());
         let end = UNIX_EPOCH + Duration::from_secs(end);
         let (mut passed, mut dropped) = (0, 0);
@@ -206,5 +184,5 @@ fn a_country_is_let_in_until_its_time_is_over_with_the_agent_dead() {
             }
         }
         assert!(passed > 100, "{backend}: {passed}");
-    }
+    });
 }

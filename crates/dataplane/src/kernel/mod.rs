@@ -92,10 +92,9 @@ impl Kernel {
         desired: &Desired,
         clock: Clock,
     ) -> Result<(), Error> {
-        let live = self.load_and_fill(&[], world, overrides, desired, clock)?;
-        live.control.set_abi();
-        self.live = Some(live);
-        Ok(())
+        let usable = self.unusable()?.is_none();
+        self.live = Some(self.load_and_fill(usable, &[], world, overrides, desired, clock)?);
+        self.finish()
     }
 
     /// A handle on the loaded programs, to judge frames without a wire.
@@ -136,8 +135,11 @@ impl Kernel {
         self.live.as_mut().ok_or(Error::NotAttached { operation })
     }
 
+    /// Loads the programs, with maps that are filled. Where those that are pinned are not usable they are new ones, which are not
+    /// said to be finished.
     fn load_and_fill(
         &self,
+        usable: bool,
         needed: &[&str],
         world: &World,
         overrides: &Table,
@@ -145,7 +147,7 @@ impl Kernel {
         clock: Clock,
     ) -> Result<Live, Error> {
         fault::point("attach-start");
-        if self.unusable()?.is_some() {
+        if !usable {
             let learnt = Peers::usable(&self.pins)?;
             self.pins.remove_maps(&learnt)?;
         }
@@ -159,8 +161,11 @@ impl Kernel {
         });
         let (mut live, dxr) = (live?, dxr?);
         fault::point("attach-loaded");
-        live.peers.fill_filter()?;
         live.fill(&dxr, overrides, desired, clock)?;
+        match usable {
+            true => live.control.set_abi(),
+            false => live.peers.fill_filter()?,
+        }
         fault::point("attach-filled");
         Ok(live)
     }
@@ -398,15 +403,10 @@ impl Backend for Kernel {
         };
         let needed = attach::needed(&self.pins, &interfaces, self.preference)?;
         let attached = self
-            .load_and_fill(&needed, world, overrides, desired, clock)
-            .and_then(|live| {
-                // What takes another's place is not finished before that is taken everywhere.
-                if usable {
-                    live.control.set_abi();
-                }
-                self.attach_to(live, &interfaces)
-            })
-            .and_then(|()| self.finish())
+            .load_and_fill(usable, &needed, world, overrides, desired, clock)
+            .and_then(|live| self.attach_to(live, &interfaces))
+            // What takes another's place is not finished before that is taken everywhere.
+            .and_then(|()| if usable { Ok(()) } else { self.finish() })
             .and_then(|()| self.verify(desired, clock));
         if attached.is_err() {
             self.live = None;
