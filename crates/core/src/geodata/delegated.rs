@@ -5,9 +5,9 @@
 //! are available or reserved are not listed; allocated ones without a country are, as unknown.
 
 use std::io::BufRead;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-use super::fields::ipv4;
+use super::fields::{ipv4, ipv6};
 use super::fold::fold;
 use super::line::{LineProblem, ParseError, each_data_line};
 use super::listing::Listing;
@@ -60,7 +60,7 @@ fn block_v4(start: &str, size: &str) -> Result<(IpAddr, IpAddr), LineProblem> {
 }
 
 fn block_v6(start: &str, size: &str) -> Result<(IpAddr, IpAddr), LineProblem> {
-    let first: Ipv6Addr = start.parse().map_err(|_| LineProblem::Address(start.to_owned()))?;
+    let first = ipv6(start).ok_or_else(|| LineProblem::Address(start.to_owned()))?;
     let length = size.parse::<u32>().ok().filter(|length| *length <= 128);
     let length = length.ok_or_else(|| LineProblem::Size(size.to_owned()))?;
     let host = u128::MAX.checked_shr(length).unwrap_or(0);
