@@ -82,6 +82,9 @@ impl Machine {
                 let [without, with] = ["disable", "enable"].map(|how| {
                     self.run(&format!("systemctl --quiet {how} geofilter"));
                     self.debian.reboot().unwrap();
+                    if how == "enable" {
+                        self.started_at_once();
+                    }
                     let online = self.debian.active_since("network-online.target").unwrap();
                     let booting = self.debian.booting_since().unwrap();
                     (online.unwrap() - booting) as i64
@@ -96,6 +99,13 @@ impl Machine {
             .collect();
         delays.sort_unstable();
         delays[BOOTS / 2]
+    }
+
+    /// The agent runs, and did not have to be started twice: the network would have been there before it.
+    fn started_at_once(&self) {
+        let shown = self.run("systemctl show --property=ActiveState,NRestarts geofilter");
+        let journal = || self.run("journalctl --boot --no-pager --unit geofilter");
+        assert!(shown.contains("=active") && shown.contains("NRestarts=0"), "{shown}{}", journal());
     }
 
     /// What a package may leave behind, area by area.
