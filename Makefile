@@ -5,6 +5,7 @@ BLOCK ?=
 ACCEPT ?=
 HOURS ?= 1
 PART ?=
+BINARY ?=
 
 # Under sudo, Rust may be at home in the folder of the user who calls it.
 CALLER_HOME := $(if $(SUDO_USER),$(shell getent passwd "$(SUDO_USER)" | cut -d: -f6))
@@ -33,7 +34,8 @@ help:
 	@echo 'make soak HOURS=1       attacks, calls and changes for hours: what grows, into bench/SOAK.md'
 	@echo 'make audience           200 operators at the web page during a flood, into bench/AUDIENCE.md'
 	@echo 'make update             what an update of the country data costs, into bench/UPDATE.md'
-	@echo 'make booted             install, reboot, upgrade and remove the package in a Debian that is booted'
+	@echo 'make booted             install, reboot, upgrade and remove the package in a Debian that is booted;'
+	@echo '                        BINARY=FILE packages that one, as scripts/release makes it'
 	@echo 'make build              build $(GEOFILTER)'
 	@echo 'make upgrade            upgrade from another build (FROM=COMMIT) and back during calls and an attack'
 	@echo 'make deb                make the Debian package, into target/debian/'
@@ -88,7 +90,7 @@ booted: require-root
 	@scripts/page
 	@scripts/fetch debian >/dev/null
 	@cargo build --workspace --locked --quiet
-	@cargo test --workspace --locked --test package
+	@GEOFILTER_BINARY=$(abspath $(BINARY)) cargo test --workspace --locked --test package
 
 # From the release before, or any commit whose agent starts after this one's: FROM=HEAD~10
 upgrade: require-root

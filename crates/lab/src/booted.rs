@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{fs, io};
+use std::{env, fs, io};
 
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
@@ -255,14 +255,20 @@ fn first_child(process: u32) -> io::Result<u32> {
     children.find(is_init).ok_or_else(|| io::Error::other("nothing boots"))
 }
 
-/// Makes a package of the binary that was built beside this program.
+/// The binary that a package is made of instead of the one that was built beside this program: a release, say.
+pub fn named_binary() -> Option<PathBuf> {
+    env::var_os("GEOFILTER_BINARY").filter(|name| !name.is_empty()).map(PathBuf::from)
+}
+
+/// Makes a package of the binary that is named, or was built beside this program.
 ///
 /// # Errors
 /// If the script fails.
 pub fn package(version: &str, folder: &Path) -> Result<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/deb");
+    let binary = named_binary().map_or_else(crate::process::binary, Ok)?;
     let mut command = Command::new(script);
-    command.arg(crate::process::binary()?).arg(version).arg(folder).env("COMPRESSION", "none");
+    command.arg(binary).arg(version).arg(folder).env("COMPRESSION", "none");
     let output = succeed(&mut command)?;
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }

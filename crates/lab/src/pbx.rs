@@ -100,7 +100,10 @@ impl Drop for Kept {
 }
 
 /// Tries until it works.
-pub(crate) fn within_patience<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+///
+/// # Errors
+/// With that of the last attempt, if it takes too long.
+pub fn within_patience<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let since = Instant::now();
     loop {
         match attempt() {

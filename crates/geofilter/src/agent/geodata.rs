@@ -551,3 +551,40 @@ fn first_turn(wishes: &Wishes, last: Option<&Last>) -> Option<Instant> {
 fn chance(below: u64) -> u64 {
     RandomState::new().build_hasher().finish() % below.max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_asks_when_its_turn_comes_and_not_with_all_others() {
+        let wishes =
+            |hours: u64| -> Wishes { toml::from_str(&format!("every-hours = {hours}")).unwrap() };
+        let ago = |seconds: u64| Last {
+            time: UnixTime(ledger::unix_now().0 - seconds),
+            outcome: UpdateOutcome::Same,
+            why: None,
+        };
+        let left = |hours, last: Option<Last>| {
+            first_turn(&wishes(hours), last.as_ref())
+                .map(|due| (due - Instant::now()).as_secs() + 1)
+        };
+        assert_eq!(left(0, None), None);
+        let day = 24 * 3600;
+        for (last, rest) in
+            [(None, 0), (Some(day), 0), (Some(90 * day), 0), (Some(3600), day - 3600)]
+        {
+            let begin = rest + SETTLED;
+            let turns: Vec<u64> = (0..50).map(|_| left(24, last.map(ago)).unwrap()).collect();
+            // A second may pass meanwhile.
+            assert!(
+                turns.iter().all(|turn| (begin - 1..=begin + JITTER).contains(turn)),
+                "{turns:?}"
+            );
+            assert!(
+                turns.iter().max().unwrap() - turns.iter().min().unwrap() > JITTER / 4,
+                "{turns:?}"
+            );
+        }
+    }
+}
