@@ -99,9 +99,8 @@ pub fn decide(frame: &Frame, policy: &Policy, context: &Context<'_>) -> Decision
     decide_local(packet.source, context.interface)
         .or_else(|| decide_override(packet, context))
         .unwrap_or_else(|| {
-            let verdict = |country| policy.country_verdict_at(country, context);
             let entry = context.world.lookup(judged_address(packet.source));
-            decide_by_world(entry, policy, verdict)
+            decide_entry_at(entry, policy, context.now, context.clock)
         })
 }
 
@@ -194,6 +193,16 @@ pub fn decide_entry(entry: Entry, policy: &Policy) -> Decision {
     decide_by_world(entry, policy, |country| policy.country_verdict(country))
 }
 
+/// The same at a time.
+pub(crate) fn decide_entry_at(
+    entry: Entry,
+    policy: &Policy,
+    now: BootTime,
+    clock: Clock,
+) -> Decision {
+    decide_by_world(entry, policy, |country| policy.country_verdict_at(country, now, clock))
+}
+
 fn decide_by_world(
     entry: Entry,
     policy: &Policy,
@@ -228,10 +237,10 @@ impl Policy {
     }
 
     /// The same at a time.
-    fn country_verdict_at(&self, country: CountryId, context: &Context<'_>) -> Verdict {
-        let boot_time = |seconds| context.clock.boot(UnixTime(seconds));
+    fn country_verdict_at(&self, country: CountryId, now: BootTime, clock: Clock) -> Verdict {
+        let boot_time = |seconds| clock.boot(UnixTime(seconds));
         let boxed = self.time_box(country).is_some_and(|time_box| {
-            boot_time(time_box.from) <= context.now && context.now < boot_time(time_box.until)
+            boot_time(time_box.from) <= now && now < boot_time(time_box.until)
         });
         self.verdict_if(country, boxed || self.countries.contains(country))
     }

@@ -118,6 +118,8 @@ pub enum AttachmentKind {
     XdpGeneric,
     /// Traffic control ingress.
     Tc,
+    /// A table of nftables.
+    Nft,
     /// No kernel at all: tests only.
     Memory,
 }

@@ -120,6 +120,27 @@ impl<E: Copy> Dxr<E> {
         Ok(Self { entries, v4: v4?, v6, fine })
     }
 
+    /// What it was compiled from: entry ids, IPv6 within 2000::/3.
+    pub fn steps(&self) -> (Steps<u32, EntryId>, Steps<u128, EntryId>) {
+        let (mut v4, mut v6) = (Steps::constant(0), Steps::constant(0));
+        for (start, id) in self.v4.steps(V4_SUFFIX) {
+            v4.push(start as u32, id);
+        }
+        for (start, id) in self.v6.steps(V6_SUFFIX) {
+            let host = u128::from(GLOBAL_V6 + start) << 64;
+            match id & FINE {
+                0 => v6.push(host, id),
+                _ => {
+                    let bucket = self.fine.buckets[usize::from(id & !FINE)];
+                    let borders = self.fine.borders(bucket);
+                    borders.for_each(|(lower, id)| v6.push(host | u128::from(lower), id));
+                }
+            }
+        }
+        v6.push(u128::from(2 * GLOBAL_V6) << 64, 0);
+        (v4, v6)
+    }
+
     /// Whether it says the same everywhere: entry 0.
     pub fn is_empty(&self) -> bool {
         self.occupied_v4(0).next().is_none() && self.occupied_v6(0).next().is_none()
@@ -185,6 +206,19 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
             let occupied = steps.zip(ends).filter(|((at, id), end)| *id != 0 && at < end);
             occupied
                 .flat_map(move |((at, _), end)| (at >> cut) as usize..=((end - 1) >> cut) as usize)
+        })
+    }
+
+    /// Every border with the entry from there on, ascending; the last one of a bucket may be repeated.
+    fn steps(&self, suffix_bits: u32) -> impl Iterator<Item = (u64, EntryId)> {
+        self.buckets.iter().enumerate().flat_map(move |(number, bucket)| {
+            let start = (number as u64) << suffix_bits;
+            let entry = match *bucket {
+                Bucket::Entry(entry) => Some((start, entry)),
+                Bucket::Borders { .. } => None,
+            };
+            let borders = self.borders(*bucket);
+            entry.into_iter().chain(borders.map(move |(suffix, id)| (start + suffix.into(), id)))
         })
     }
 

@@ -23,6 +23,7 @@ pub mod decide;
 pub mod desired;
 pub mod detected;
 pub mod doctor;
+pub mod dropped;
 pub mod dxr;
 pub mod event;
 pub mod evidence;

@@ -70,6 +70,7 @@ fn compile(v4: &[(Range<u32>, Entry)], v6: &[(Range<u128>, Entry)]) -> (World, D
     let v6 = Steps::from_ranges(Entry::UNKNOWN, v6.to_vec());
     let world = World::from_steps(&v4, &v6).unwrap();
     let dxr = Dxr::compile(&world).unwrap();
+    assert_eq!(dxr.steps(), (world.v4().clone(), world.v6().clone()));
     (world, dxr)
 }
 
@@ -111,6 +112,7 @@ proptest! {
 fn every_border_of_the_real_world_answers_exactly() {
     let world = embedded::world().unwrap().world;
     let dxr = Dxr::compile(&world).unwrap();
+    assert_eq!(dxr.steps(), (world.v4().clone(), world.v6().clone()));
     let mut borders = 0;
     for (start, id) in world.v4().iter() {
         assert_eq!(dxr.lookup(ip4(start)), world.entries()[usize::from(id)], "{}", ip4(start));

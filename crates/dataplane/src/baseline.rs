@@ -32,11 +32,17 @@ pub struct Traces {
     pub paths: Vec<String>,
     /// The names of the interfaces that its programs, named `gf_…`, sit on.
     pub interfaces: Vec<String>,
+    /// The table of nftables that is there only while something is attached: see [`crate::nft::table_of`].
+    pub table: String,
 }
 
 impl Traces {
     fn include(&self, line: &str) -> bool {
-        self.paths.iter().any(|path| starts_with(line, path))
+        let is_in_table = ["table", "name"].iter().any(|key| {
+            !self.table.is_empty() && line.contains(&format!("\"{key}\":\"{}\"", self.table))
+        });
+        is_in_table
+            || self.paths.iter().any(|path| starts_with(line, path))
             || line.contains("gf_") && self.interfaces.iter().any(|name| starts_with(line, name))
             || line.contains("gf_track")
     }
@@ -319,7 +325,11 @@ mod tests {
     }
 
     fn ours(path: &str) -> Traces {
-        Traces { paths: vec![path.to_owned()], interfaces: vec!["wan0".to_owned()] }
+        Traces {
+            paths: vec![path.to_owned()],
+            interfaces: vec!["wan0".to_owned()],
+            table: String::new(),
+        }
     }
 
     #[test]

@@ -132,6 +132,14 @@ pub enum Error {
     /// Something of ours is still in the kernel after everything was detached.
     #[error("still in the kernel after detaching: {0}")]
     Remains(String),
+    /// nftables did not take or tell something.
+    #[error("cannot {operation} in nftables: {said}")]
+    Nft {
+        /// What was to be done.
+        operation: &'static str,
+        /// What it said.
+        said: String,
+    },
     /// What was read back is not what was written.
     #[error("what the kernel holds is not what was asked for: {observed}")]
     Differs {

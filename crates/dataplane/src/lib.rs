@@ -1,5 +1,5 @@
 //! The root edge: everything that touches the kernel. [`Backend`] is the one seam to it: [`kernel`] is
-//! the BPF data plane, [`memory`] the one without a kernel. [`interfaces`] tells what there is to
+//! the BPF data plane, [`nft`] that of hosts without BPF, [`memory`] the one without a kernel. [`interfaces`] tells what there is to
 //! protect, [`programs`] what others have put there; [`details`] and [`features`] are for
 //! who wants to know why something does not work. [`baseline`] proves that nothing of ours remains.
 
@@ -12,6 +12,7 @@ pub mod interfaces;
 pub mod kernel;
 pub mod memory;
 mod netlink;
+pub mod nft;
 pub mod programs;
 mod tc;
 

@@ -14,7 +14,7 @@ use geofilter_lab::process::Agent;
 use geofilter_lab::site::{PBX_V4, SIP, Site, WAN, next};
 use geofilter_lab::vandals::of_another_layout;
 
-const BACKENDS: [&str; 3] = ["xdp", "tc", "clsact"];
+const BACKENDS: [&str; 4] = ["xdp", "tc", "clsact", "nft"];
 
 /// Sends from an allowed and a blocked address in turn, every 200 µs, while `change` runs. Returns how
 /// many were sent from each, and asserts that all of the first arrived and none of the others.
@@ -90,6 +90,9 @@ fn killed_and_restarted_under_traffic_without_a_gap() {
 #[test]
 fn an_agent_of_another_layout_takes_over_under_traffic_without_a_gap() {
     with_agents(|backend, site, agent, home, abroad| {
+        if backend == "nft" {
+            return; // It has no maps.
+        }
         let before = agent.json(&["status"]).unwrap();
         under_traffic(site, home.into(), abroad.into(), || {
             agent.kill().unwrap();

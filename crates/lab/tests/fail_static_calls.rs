@@ -50,7 +50,7 @@ fn end_in_each_way(agent: &mut Agent<'_>) -> u64 {
 
 #[test]
 fn an_agent_that_ends_in_any_way_during_an_attack_lets_nobody_in_and_costs_no_call_a_packet() {
-    for backend in ["xdp", "tc"] {
+    for backend in ["xdp", "tc", "nft"] {
         costs_nothing(backend, |agent| agent.restart(None).unwrap(), end_in_each_way);
     }
 }

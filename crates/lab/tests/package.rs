@@ -23,7 +23,11 @@ const MADRID: Ipv4Addr = Ipv4Addr::new(80, 58, 61, 250);
 /// Of China.
 const BEIJING: Ipv4Addr = Ipv4Addr::new(1, 12, 0, 1);
 
-/// So much later the network may be there because of the agent, in microseconds. A binary for tests is not optimised.
+/// So long a start may take, in microseconds, on a machine that has much else to do.
+const START: u64 = 2_000_000;
+
+/// So much later the network may be there because of the agent, in the middle of some boots. A binary for tests is not
+/// optimised.
 fn most_delay() -> i64 {
     if named_binary().is_some() || !cfg!(debug_assertions) { 200_000 } else { 2_000_000 }
 }
@@ -201,7 +205,7 @@ fn a_package_is_installed_rebooted_upgraded_removed_and_purged() {
     assert!(ready <= active("systemd-networkd.service"), "and nothing had set it up");
     // Nothing waits for anything of it but that it is ready.
     assert!(
-        ready - began < most_delay().cast_unsigned(),
+        ready - began < START,
         "the network waited {} us",
         ready - began
     );

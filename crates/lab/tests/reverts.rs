@@ -49,7 +49,7 @@ impl Machine {
 
     fn assert_equals(&self, host: &Namespace, agent: &Agent<'_>) {
         let now = Self::capture(host);
-        let nobody = Traces { paths: Vec::new(), interfaces: Vec::new() };
+        let nobody = Traces { paths: Vec::new(), interfaces: Vec::new(), table: String::new() };
         let missing = |from: &str, other: &str| -> Vec<String> {
             let lines: Vec<&str> = other.lines().collect();
             from.lines().filter(|line| !lines.contains(line)).map(str::to_owned).collect()
@@ -73,7 +73,7 @@ fn off(agent: &Agent<'_>) -> Value {
 
 #[test]
 fn off_leaves_the_machine_as_it_was_beside_any_neighbour() {
-    for backend in ["auto", "xdp", "tc", "clsact"] {
+    for backend in ["auto", "xdp", "tc", "clsact", "nft"] {
         for neighbour in Neighbour::ALL {
             if (backend, neighbour) == ("xdp", Neighbour::Xdp) {
                 continue; // Refused: see `an_interface_that_another_program_holds_is_named`.

@@ -14,7 +14,7 @@ use geofilter_lab::sip;
 use geofilter_lab::site::{PBX_V4, SIP, Site, WAN, next};
 use serde_json::Value;
 
-const BACKENDS: [&str; 3] = ["xdp", "tc", "clsact"];
+const BACKENDS: [&str; 4] = ["xdp", "tc", "clsact", "nft"];
 /// Longer than the agent waits between two questions to the PBX.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Far longer than Asterisk takes to answer.

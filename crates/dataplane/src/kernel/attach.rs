@@ -158,7 +158,7 @@ fn attach_as(
     let mode = match kind {
         AttachmentKind::XdpNative => XdpMode::Driver,
         AttachmentKind::XdpGeneric => XdpMode::Skb,
-        AttachmentKind::Tc | AttachmentKind::Memory => {
+        AttachmentKind::Tc | AttachmentKind::Nft | AttachmentKind::Memory => {
             return attach_classifier(programs, pins, interface, Task::Judge);
         }
     };
@@ -249,7 +249,7 @@ fn create_xdp_link(
 /// What to do when an interface refuses.
 fn advice(interface: &Interface, kind: AttachmentKind) -> String {
     match (kind, interface.xdp_program) {
-        (AttachmentKind::Tc | AttachmentKind::Memory, _) => {
+        (AttachmentKind::Tc | AttachmentKind::Nft | AttachmentKind::Memory, _) => {
             ": see `tc qdisc show` for what is there".to_owned()
         }
         (_, Some(id)) => format!(
@@ -368,7 +368,7 @@ fn label(kind: AttachmentKind) -> &'static str {
     match kind {
         AttachmentKind::XdpNative => "xdp",
         AttachmentKind::XdpGeneric => "generic",
-        AttachmentKind::Tc | AttachmentKind::Memory => "tc",
+        AttachmentKind::Tc | AttachmentKind::Nft | AttachmentKind::Memory => "tc",
     }
 }
 
@@ -376,7 +376,7 @@ fn describe(kind: AttachmentKind) -> &'static str {
     match kind {
         AttachmentKind::XdpNative => "native XDP",
         AttachmentKind::XdpGeneric => "generic XDP",
-        AttachmentKind::Tc | AttachmentKind::Memory => "TC",
+        AttachmentKind::Tc | AttachmentKind::Nft | AttachmentKind::Memory => "TC",
     }
 }
 

@@ -56,7 +56,7 @@ impl Judge {
             AttachmentKind::XdpNative | AttachmentKind::XdpGeneric => {
                 self.xdp.test_run(options).map(|result| result.return_value == XDP_DROP)
             }
-            AttachmentKind::Tc | AttachmentKind::Memory => {
+            AttachmentKind::Tc | AttachmentKind::Nft | AttachmentKind::Memory => {
                 self.tc.test_run(options).map(|result| result.return_value == TC_ACT_SHOT)
             }
         };
@@ -81,7 +81,7 @@ impl Judge {
     pub fn run_time(&self, kind: AttachmentKind) -> Result<(Duration, u64), Error> {
         let info = match kind {
             AttachmentKind::XdpNative | AttachmentKind::XdpGeneric => self.xdp.info(),
-            AttachmentKind::Tc | AttachmentKind::Memory => self.tc.info(),
+            AttachmentKind::Tc | AttachmentKind::Nft | AttachmentKind::Memory => self.tc.info(),
         };
         let info = info.map_err(|source| Error::Load(source.into()))?;
         Ok((info.run_time(), info.run_count()))

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use geofilter_core::wire::Proof;
 use geofilter_dataplane::baseline::{Baseline, Difference, Traces};
-use geofilter_dataplane::kernel;
+use geofilter_dataplane::{kernel, nft};
 use serde::{Deserialize, Serialize};
 
 use super::settings::Settings;
@@ -86,7 +86,12 @@ pub(super) fn prove(
 }
 
 fn traces(settings: &Settings) -> Traces {
-    Traces { paths: kernel::paths(&settings.runtime_dir), interfaces: settings.all_names() }
+    let dir = &settings.runtime_dir;
+    Traces {
+        paths: kernel::paths(dir),
+        interfaces: settings.all_names(),
+        table: nft::table_of(dir),
+    }
 }
 
 fn load(dir: &Path) -> anyhow::Result<Option<Remembered>> {

@@ -257,7 +257,12 @@ pub(crate) fn check_privileges(backend: Choice) -> anyhow::Result<()> {
         return Ok(());
     }
     let status = fs::read_to_string("/proc/self/status").context("cannot read own privileges")?;
-    let missing = missing_capabilities(effective_capabilities(&status).unwrap_or(0));
+    let held = effective_capabilities(&status).unwrap_or(0);
+    let missing = match backend {
+        Choice::Nft if held >> NET_ADMIN & 1 == 0 => vec!["CAP_NET_ADMIN"],
+        Choice::Nft => Vec::new(),
+        _ => missing_capabilities(held),
+    };
     match missing.is_empty() {
         true => Ok(()),
         false => bail!(

@@ -3,6 +3,7 @@
 use geofilter_core::desired::AttachmentKind;
 use geofilter_dataplane::kernel::Kernel;
 use geofilter_dataplane::memory::Memory;
+use geofilter_dataplane::nft::Nft;
 use geofilter_dataplane::{Backend, Preference};
 
 use super::settings::Settings;
@@ -20,6 +21,7 @@ pub(crate) fn open(settings: &Settings) -> Box<dyn Backend> {
         Choice::Xdp => kernel(names, Preference::Xdp),
         Choice::XdpGeneric => kernel(names, Preference::XdpGeneric),
         Choice::Tc => kernel(names, Preference::Tc),
+        Choice::Nft => Box::new(Nft::new(names, &settings.runtime_dir)),
         Choice::Memory => Box::new(Memory::new(names)),
     }
 }
@@ -30,6 +32,7 @@ pub(crate) fn name(kind: AttachmentKind) -> &'static str {
         AttachmentKind::XdpNative => "xdp",
         AttachmentKind::XdpGeneric => "xdp-generic",
         AttachmentKind::Tc => "tc",
+        AttachmentKind::Nft => "nft",
         AttachmentKind::Memory => "memory",
     }
 }

@@ -183,6 +183,8 @@ pub(crate) enum Choice {
     XdpGeneric,
     /// Traffic control ingress
     Tc,
+    /// A table of nftables, for hosts that let nobody load BPF programs
+    Nft,
     #[value(hide = true)]
     Memory,
 }

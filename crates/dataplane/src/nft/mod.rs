@@ -1,0 +1,575 @@
+//! [`Nft`]: the data plane of a host that lets nobody load BPF programs, in one table of nftables. [`script`] is what is
+//! written to it and says how a packet goes through it, [`tool`] how that gets there.
+//!
+//! It judges as the oracle does, within what nftables can see: docs/nftables.md says where not, and what it costs.
+
+mod script;
+mod tool;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use geofilter_core::clock::Clock;
+use geofilter_core::counters::{Counters, Outcomes, Reason, Traffic};
+use geofilter_core::decide::{LocalSources, Timed};
+use geofilter_core::desired::{
+    self, Action, Attachment, AttachmentKind, BootTime, Desired, Generation, Observed,
+};
+use geofilter_core::dropped::{Dropped, next_change};
+use geofilter_core::event::DropEvent;
+use geofilter_core::overrides::{AddressKey, Spans, Table};
+use geofilter_core::seen::Count;
+use geofilter_core::world::World;
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::Value;
+
+use crate::netlink::Watch;
+use crate::{Backend, Error, fault, interfaces};
+use script::{Bank, Script};
+
+/// The runtime folder of the agent that a host has.
+const USUAL: &str = "/run/geofilter";
+/// So many changes of the calendar are in the kernel beforehand, each with sets of its own.
+const AHEAD: usize = 2;
+
+/// The nftables data plane.
+pub struct Nft {
+    names: Vec<String>,
+    table: String,
+    held: Option<Held>,
+}
+
+/// What it holds.
+struct Held {
+    world: World,
+    overrides: Table,
+    contacts: HashSet<AddressKey>,
+    desired: Desired,
+    clock: Clock,
+    active: Bank,
+    fallback: Option<Bank>,
+    trial: Option<(u64, BootTime)>,
+    /// What the sets of each number hold.
+    dropped: BTreeMap<u64, Dropped>,
+    /// The last number that was given to anything.
+    serial: u64,
+    local: BTreeMap<String, LocalSources>,
+    /// When the calendar changes what is dropped.
+    next_change: Option<BootTime>,
+    /// The number of the ruleset when it was as it should be.
+    ruleset: u32,
+    /// Nothing of what was in force before is there any more.
+    is_clear: bool,
+    watch: Watch,
+}
+
+impl Held {
+    /// What is in use.
+    fn banks(&self) -> impl Iterator<Item = &Bank> {
+        [Some(&self.active), self.fallback.as_ref()].into_iter().flatten()
+    }
+}
+
+/// What the chains in the kernel say.
+struct Read {
+    active: (u64, Generation, Action),
+    fallback: Option<((u64, Generation, Action), u64, BootTime)>,
+}
+
+impl Nft {
+    /// A data plane for these interfaces; for every one with a default route if none is named.
+    pub fn new(names: Vec<String>, runtime_dir: &Path) -> Self {
+        Self { names, table: table_of(runtime_dir), held: None }
+    }
+
+    fn held_mut(&mut self, operation: &'static str) -> Result<&mut Held, Error> {
+        self.held.as_mut().ok_or(Error::NotAttached { operation })
+    }
+
+    /// What the chains say, if there are any.
+    fn read(&self) -> Result<Option<Read>, Error> {
+        let what = ["chain", "inet", &self.table, "arriving"];
+        let Some(items) = tool::list("read back the policy", &what)? else { return Ok(None) };
+        let mut read: Option<Read> = None;
+        let mut on_trial = None;
+        for rule in items.iter().filter_map(|item| item.get("rule")) {
+            let expressions = rule["expr"].as_array().into_iter().flatten();
+            let (mut set, mut bank) = (None, None);
+            for expression in expressions {
+                let right = expression["match"]["right"].as_str();
+                set = set.or(right.and_then(|set| script::read_trial(set.strip_prefix('@')?)));
+                bank = bank.or(expression["goto"]["target"].as_str().and_then(Bank::read));
+            }
+            match (set, bank, on_trial) {
+                (Some((serial, deadline)), Some(active), _) => {
+                    on_trial = Some((active, serial, deadline));
+                }
+                (None, Some(fallback), Some((active, serial, deadline))) => {
+                    read = Some(Read { active, fallback: Some((fallback, serial, deadline)) });
+                }
+                (None, Some(active), None) => read = Some(Read { active, fallback: None }),
+                (_, None, _) => {}
+            }
+        }
+        Ok(read)
+    }
+
+    fn observed_in(&self, read: &Read, names: impl Iterator<Item = String>) -> Observed {
+        let attachment = |interface| Attachment { interface, kind: AttachmentKind::Nft };
+        let (_, generation, action) = read.active;
+        Observed {
+            attachments: names.map(attachment).collect(),
+            active: (generation, action),
+            fallback: read
+                .fallback
+                .map(|((_, generation, action), _, deadline)| (generation, action, deadline)),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The interfaces that the table names.
+    fn protected(&self) -> Result<Vec<String>, Error> {
+        let elements = tool::elements("read back the interfaces", &self.table, "protected")?;
+        Ok(elements.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
+    }
+
+    /// Writes the banks of a desired state, sends packets there, and clears away what was there before.
+    fn store(&mut self, desired: &Desired, clock: Clock) -> Result<Observed, Error> {
+        let table = self.table.clone();
+        let held = self.held_mut("apply a policy")?;
+        let now = boot_time();
+        let mut script = Script::new(&table);
+        let mut serial = held.serial;
+        let mut dropped = held.dropped.clone();
+        let mut make = |bank: &desired::Bank, at: BootTime, script: &mut Script<'_>| {
+            serial += 1;
+            let number = serial;
+            let drops =
+                over_time(bank, &held.world, at, clock).into_iter().map(|(until, drops)| {
+                    // What is there already need not be written again: sets are large.
+                    let known = dropped.iter().find(|(_, known)| **known == drops);
+                    let sets = known.map(|(number, _)| *number).unwrap_or_else(|| {
+                        serial += 1;
+                        script.dropped(serial, &drops);
+                        dropped.insert(serial, drops);
+                        serial
+                    });
+                    (until, sets)
+                });
+            let made = Bank {
+                serial: number,
+                generation: bank.generation,
+                action: bank.action,
+                scope: bank.policy.scope.clone(),
+                drops: drops.collect(),
+            };
+            script.bank(&made);
+            made
+        };
+        let active = make(&desired.active, now, &mut script);
+        let fallback = desired.fallback.as_ref().map(|fallback| {
+            // It begins then.
+            (make(&fallback.bank, now.max(fallback.deadline), &mut script), fallback.deadline)
+        });
+        let trial = fallback.as_ref().map(|(_, deadline)| (active.serial, *deadline));
+        // What is long goes first, so that the deadline is when it should be.
+        if dropped.len() > held.dropped.len() {
+            tool::run("write a policy", script.text())?;
+            script = Script::new(&table);
+        }
+        fault::point("nft-written");
+        let after = fallback.as_ref().map(|(bank, deadline)| (bank, active.serial, *deadline));
+        script.switch(&active, after, boot_time());
+        tool::run("apply a policy", script.text())?;
+        fault::point("nft-applied");
+        let banks = [Some(&desired.active), desired.fallback.as_ref().map(|it| &it.bank)];
+        held.next_change =
+            banks.into_iter().flatten().filter_map(|it| next_change(&it.policy, now, clock)).min();
+        (held.desired, held.clock, held.serial) = (desired.clone(), clock, serial);
+        (held.active, held.fallback, held.trial) = (active, fallback.map(|(bank, _)| bank), trial);
+        let used: Vec<u64> = held.banks().flat_map(Bank::sets).collect();
+        held.dropped = dropped;
+        held.dropped.retain(|number, _| used.contains(number));
+        held.is_clear = false;
+        self.verify(desired)
+    }
+
+    /// Removes chains and sets that nothing in use names.
+    fn clear(&mut self) -> Result<(), Error> {
+        let operation = "clear away what was in force before";
+        let table = self.table.clone();
+        let held = self.held_mut(operation)?;
+        let items = tool::list(operation, &["table", "inet", &table])?.unwrap_or_default();
+        let mut kept: BTreeSet<String> = held.banks().flat_map(Bank::chains).collect();
+        kept.extend(held.banks().flat_map(Bank::sets).flat_map(script::drop_sets));
+        kept.extend(held.trial.map(|(serial, deadline)| script::trial(serial, deadline)));
+        let ours = |kind: &str, prefixes: &[&str]| {
+            let named = items.iter().filter_map(|item| item[kind]["name"].as_str());
+            let of = named.filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)));
+            of.filter(|name| !kept.contains(*name)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let chains = ours("chain", &["bank_", "judge_", "through_"]);
+        let sets = ours("set", &["drop4_", "drop6_", "trial_"]);
+        if !chains.is_empty() || !sets.is_empty() {
+            self.change(operation, |script| script.clear(&chains, &sets))?;
+        }
+        self.held_mut(operation)?.is_clear = true;
+        fault::point("nft-cleared");
+        Ok(())
+    }
+
+    /// Changes something beside the policy.
+    fn change(
+        &mut self,
+        operation: &'static str,
+        write: impl FnOnce(&mut Script<'_>),
+    ) -> Result<(), Error> {
+        let table = self.table.clone();
+        let held = self.held_mut(operation)?;
+        let mut script = Script::new(&table);
+        write(&mut script);
+        let before = tool::generation().map_err(Error::Netlink)?;
+        tool::run(operation, script.text())?;
+        let after = tool::generation().map_err(Error::Netlink)?;
+        // Nobody else changed anything meanwhile.
+        if held.ruleset == before && after == before.wrapping_add(1) {
+            held.ruleset = after;
+        }
+        Ok(())
+    }
+
+    fn verify(&mut self, desired: &Desired) -> Result<Observed, Error> {
+        let operation = "read back the policy";
+        let names: Vec<String> = self.held_mut(operation)?.local.keys().cloned().collect();
+        let ruleset = tool::generation().map_err(Error::Netlink)?;
+        let read = self.read()?.ok_or(Error::NotAttached { operation })?;
+        let observed = self.observed_in(&read, names.into_iter());
+        if !observed.holds(desired) {
+            return Err(Error::Differs { observed: Box::new(observed) });
+        }
+        self.held_mut(operation)?.ruleset = ruleset;
+        Ok(observed)
+    }
+
+    /// The protected interfaces, with what is local there. One that is not there yet is protected when it comes.
+    fn look_at_interfaces(&self) -> Result<BTreeMap<String, LocalSources>, Error> {
+        let held = self.held.as_ref().map(|held| held.local.keys().cloned().collect::<Vec<_>>());
+        let names = held.unwrap_or_else(|| self.names.clone());
+        if names.is_empty() {
+            let found = interfaces::select(&[], &[])?;
+            return Ok(found.into_iter().map(|it| (it.name, it.local)).collect());
+        }
+        let all = interfaces::all()?;
+        let local = |name: &String| all.iter().find(|it| it.name == *name).map(|it| it.local);
+        Ok(names.into_iter().map(|name| (name.clone(), local(&name).unwrap_or_default())).collect())
+    }
+
+    /// Writes everything anew where somebody has taken it away.
+    fn rebuild(&mut self) -> Result<(), Error> {
+        let table = self.table.clone();
+        let held = self.held_mut("put the filter back")?;
+        let mut script = Script::new(&table);
+        script.frame();
+        script.interfaces(&held.local);
+        script.overrides(&held.overrides, boot_time());
+        script.contacts(held.contacts.iter());
+        tool::run("put the filter back", script.text())?;
+        held.dropped.clear();
+        let (desired, clock) = (held.desired.clone(), held.clock);
+        self.store(&desired, clock).map(drop)
+    }
+}
+
+impl Backend for Nft {
+    fn attach(
+        &mut self,
+        world: &World,
+        overrides: &Table,
+        desired: &Desired,
+        clock: Clock,
+    ) -> Result<Observed, Error> {
+        fault::point("attach-start");
+        let local = self.look_at_interfaces()?;
+        let before = self.read()?;
+        let mut script = Script::new(&self.table);
+        script.frame();
+        script.interfaces(&local);
+        script.overrides(overrides, boot_time());
+        tool::run("make a table", script.text())?;
+        fault::point("attach-filled");
+        // Whatever an earlier agent named has a lower number.
+        let numbers = |read: &Read| {
+            let fallback = read.fallback.map_or(0, |((serial, ..), trial, _)| serial.max(trial));
+            read.active.0.max(fallback)
+        };
+        let serial = before.as_ref().map_or(0, numbers).max(boot_time().0);
+        let none = Bank {
+            serial,
+            generation: desired.active.generation,
+            action: Action::Pass,
+            scope: desired.active.policy.scope.clone(),
+            drops: Vec::new(),
+        };
+        self.held = Some(Held {
+            world: world.clone(),
+            overrides: overrides.clone(),
+            contacts: HashSet::new(),
+            desired: desired.clone(),
+            clock,
+            active: none,
+            fallback: None,
+            trial: None,
+            dropped: BTreeMap::new(),
+            serial,
+            local,
+            next_change: None,
+            ruleset: 0,
+            is_clear: false,
+            watch: Watch::new().map_err(Error::Netlink)?,
+        });
+        let stored = self.store(desired, clock);
+        if stored.is_err() {
+            self.held = None;
+            if before.is_none() {
+                self.detach()?;
+            }
+        }
+        fault::point("attach-done");
+        stored
+    }
+
+    fn apply(&mut self, desired: &Desired, clock: Clock) -> Result<Observed, Error> {
+        self.store(desired, clock)
+    }
+
+    fn swap_world(&mut self, world: &World) -> Result<(), Error> {
+        let held = self.held_mut("swap the world table")?;
+        let before = std::mem::replace(&mut held.world, world.clone());
+        let (desired, clock) = (held.desired.clone(), held.clock);
+        let stored = self.store(&desired, clock);
+        if stored.is_err() {
+            self.held_mut("go back to the world table before")?.world = before;
+        }
+        stored.map(drop)
+    }
+
+    fn set_overrides(&mut self, overrides: &Table) -> Result<(), Error> {
+        let operation = "set the overrides";
+        self.change(operation, |script| script.overrides(overrides, boot_time()))?;
+        self.held_mut(operation)?.overrides = overrides.clone();
+        Ok(())
+    }
+
+    fn set_address(&mut self, address: AddressKey, spans: Spans) -> Result<(), Error> {
+        let operation = "set an address";
+        self.change(operation, |script| script.address(address, spans, boot_time()))?;
+        let addresses = &mut self.held_mut(operation)?.overrides.addresses;
+        match spans {
+            Spans::NONE => addresses.remove(&address),
+            spans => addresses.insert(address, spans),
+        };
+        Ok(())
+    }
+
+    fn set_contacts(&mut self, contacts: &HashSet<AddressKey>) -> Result<(), Error> {
+        let operation = "set the contacts";
+        if self.held_mut(operation)?.contacts != *contacts {
+            self.change(operation, |script| script.contacts(contacts.iter()))?;
+            self.held_mut(operation)?.contacts = contacts.clone();
+        }
+        Ok(())
+    }
+
+    fn peers(&mut self) -> Result<Vec<Timed<SocketAddr>>, Error> {
+        self.held_mut("read the peers")?;
+        let now = boot_time();
+        let mut peers = Vec::new();
+        for set in ["peers4", "peers6"] {
+            let elements = tool::elements("read the peers", &self.table, set)?;
+            peers.extend(elements.iter().filter_map(|element| read_peer(element, now)));
+        }
+        Ok(peers)
+    }
+
+    fn set_peer(&mut self, peer: SocketAddr, until: BootTime) -> Result<(), Error> {
+        let left = Duration::from_nanos(until.0.saturating_sub(boot_time().0));
+        self.change("make a peer", |script| script.peer(peer, Some(left)))
+    }
+
+    fn remove_peer(&mut self, peer: SocketAddr) -> Result<bool, Error> {
+        let was = self.peers()?.iter().any(|timed| timed.value == peer);
+        if was {
+            self.change("remove a peer", |script| script.peer(peer, None))?;
+        }
+        Ok(was)
+    }
+
+    fn observe(&mut self) -> Result<Option<Observed>, Error> {
+        if let Some(held) = &self.held
+            // What was read back then is what there is.
+            && held.ruleset == tool::generation().map_err(Error::Netlink)?
+        {
+            let read = Read {
+                active: held.active.tells(),
+                fallback: held
+                    .fallback
+                    .as_ref()
+                    .zip(held.trial)
+                    .map(|(bank, (serial, deadline))| (bank.tells(), serial, deadline)),
+            };
+            return Ok(Some(self.observed_in(&read, held.local.keys().cloned())));
+        }
+        let Some(read) = self.read()? else { return Ok(None) };
+        let names = match &self.held {
+            Some(held) => held.local.keys().cloned().collect(),
+            None => self.protected()?,
+        };
+        Ok(Some(self.observed_in(&read, names.into_iter())))
+    }
+
+    fn mend(&mut self) -> Result<Vec<String>, Error> {
+        let operation = "look at what is attached";
+        let mut mended = Vec::new();
+        if self.held_mut(operation)?.watch.changed().map_err(Error::Netlink)? {
+            let local = self.look_at_interfaces()?;
+            if self.held_mut(operation)?.local != local {
+                self.change(operation, |script| script.interfaces(&local))?;
+                self.held_mut(operation)?.local = local;
+            }
+        }
+        let held = self.held_mut(operation)?;
+        if tool::generation().map_err(Error::Netlink)? != held.ruleset {
+            let desired = held.desired.clone();
+            let names = held.local.keys().cloned().collect::<Vec<_>>().join(" ");
+            if self.verify(&desired).is_err() {
+                self.rebuild()?;
+                mended.push(format!(
+                    "the filter was taken off {names}, and was put back; until then everything passed there"
+                ));
+            }
+        }
+        let held = self.held_mut(operation)?;
+        if held.next_change.is_some_and(|next| next <= boot_time()) {
+            let (desired, clock) = (held.desired.clone(), held.clock);
+            self.store(&desired, clock)?;
+        }
+        if !self.held_mut(operation)?.is_clear {
+            self.clear()?;
+        }
+        Ok(mended)
+    }
+
+    fn counters(&mut self) -> Result<Counters, Error> {
+        self.held_mut("read the counters")?;
+        let what = ["counters", "table", "inet", &self.table];
+        let items = tool::list("read the counters", &what)?.unwrap_or_default();
+        let mut counters = Counters::default();
+        for counter in items.iter().filter_map(|item| item.get("counter")) {
+            let traffic = Traffic {
+                packets: counter["packets"].as_u64().unwrap_or_default(),
+                bytes: counter["bytes"].as_u64().unwrap_or_default(),
+            };
+            let name = counter["name"].as_str().unwrap_or_default();
+            if let Some((reason, outcome)) = counted(name) {
+                *outcome(&mut counters.by_reason[reason as usize]) += traffic;
+            }
+        }
+        Ok(counters)
+    }
+
+    fn sources(&mut self) -> Result<Vec<Count>, Error> {
+        self.held_mut("read who sends packets").map(|_| Vec::new())
+    }
+
+    fn drain_events(&mut self, _: BootTime, _: &mut dyn FnMut(DropEvent)) -> Result<(), Error> {
+        self.held_mut("read the attack log").map(drop)
+    }
+
+    fn detach(&mut self) -> Result<(), Error> {
+        fault::point("detach-start");
+        self.held = None;
+        if tool::list("look for the table", &["table", "inet", &self.table])?.is_none() {
+            return Ok(());
+        }
+        let mut script = Script::new(&self.table);
+        script.remove();
+        tool::run("remove the table", script.text())
+    }
+}
+
+/// What a bank drops from a time on, and until which second since 1970; what comes after a few changes of the calendar is
+/// for an agent to write.
+fn over_time(
+    bank: &desired::Bank,
+    world: &World,
+    from: BootTime,
+    clock: Clock,
+) -> Vec<(Option<u64>, Dropped)> {
+    if bank.action == Action::Pass {
+        return vec![(None, Dropped::default())];
+    }
+    let mut drops = Vec::new();
+    let mut at = from;
+    while let Some(next) = next_change(&bank.policy, at, clock)
+        && drops.len() < AHEAD
+    {
+        let until = Some(clock.wall(next).0);
+        drops.push((until, Dropped::of(&bank.policy, world, at, clock)));
+        at = next;
+    }
+    drops.push((None, Dropped::of(&bank.policy, world, at, clock)));
+    drops
+}
+
+/// The table of the agent with this runtime folder: the host's own has the plain name.
+pub fn table_of(runtime_dir: &Path) -> String {
+    if runtime_dir == Path::new(USUAL) {
+        return "geofilter".to_owned();
+    }
+    let mut hasher = DefaultHasher::new();
+    runtime_dir.hash(&mut hasher);
+    format!("geofilter_{:016x}", hasher.finish())
+}
+
+/// An element of a set of peers: an address and a port, and how many seconds it has left.
+fn read_peer(element: &Value, now: BootTime) -> Option<Timed<SocketAddr>> {
+    let concat = element["elem"]["val"]["concat"].as_array()?;
+    let address: IpAddr = concat.first()?.as_str()?.parse().ok()?;
+    let port = concat.get(1)?.as_u64()?.try_into().ok()?;
+    let left = element["elem"]["expires"].as_u64()?;
+    let until = BootTime(now.0 + left * 1_000_000_000);
+    Some(Timed { value: SocketAddr::new(address, port), until: Some(until) })
+}
+
+/// Where a kind of outcome is counted.
+type Of = fn(&mut Outcomes) -> &mut Traffic;
+
+/// What a counter of this name counts.
+fn counted(name: &str) -> Option<(Reason, Of)> {
+    let outcomes: [(&str, Of); 3] = [
+        ("pass_", |outcomes| &mut outcomes.passed),
+        ("drop_", |outcomes| &mut outcomes.dropped),
+        ("would_drop_", |outcomes| &mut outcomes.would_drop),
+    ];
+    outcomes.into_iter().find_map(|(prefix, outcome)| {
+        let reason = match name.strip_prefix(prefix)? {
+            "local" => Reason::Local,
+            "exemption" => Reason::Exemption,
+            "peer" => Reason::Peer,
+            "martian" => Reason::Martian,
+            "ban" => Reason::Ban,
+            "country" => Reason::Country,
+            _ => return None,
+        };
+        Some((reason, outcome))
+    })
+}
+
+/// The time since boot, suspension included.
+fn boot_time() -> BootTime {
+    let time = clock_gettime(ClockId::Boottime);
+    BootTime(time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned())
+}
