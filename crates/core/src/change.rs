@@ -42,6 +42,8 @@ pub enum Risk {
     LoseSsh,
     /// A browser at the portal would be cut.
     LosePortal,
+    /// Every change of any program's sets would be slow.
+    SlowNft,
 }
 
 impl fmt::Display for Risk {
@@ -52,6 +54,7 @@ impl fmt::Display for Risk {
             Self::LosePhones => "lose-phones",
             Self::LoseSsh => "lose-ssh",
             Self::LosePortal => "lose-portal",
+            Self::SlowNft => "slow-nft",
         })
     }
 }
@@ -146,6 +149,9 @@ impl Risk {
             Self::LosePhones => "devices that are registered now would be cut off",
             Self::LoseSsh => "a shell that somebody works in would be cut off",
             Self::LosePortal => "a browser at the portal would be cut off",
+            Self::SlowNft => {
+                "this selection is so fragmented that by nftables every change of a set on this host would take a second or more, those of fail2ban too"
+            }
         }
     }
 }

@@ -85,7 +85,7 @@ pub fn nft(json: &[u8]) -> Result<(Vec<Firewall>, Vec<Forward>), serde_json::Err
     let ruleset: Ruleset = serde_json::from_slice(json)?;
     let objects = |kind: &'static str| {
         let all = ruleset.nftables.iter().filter_map(move |object| object.get(kind));
-        all.filter(|object| word(object, "table") != OURS && word(object, "name") != OURS)
+        all.filter(|object| !["table", "name"].iter().any(|field| is_ours(word(object, field))))
             .take(MOST)
     };
     let firewalls = objects("table").map(|table| {
@@ -104,6 +104,11 @@ pub fn nft(json: &[u8]) -> Result<(Vec<Firewall>, Vec<Forward>), serde_json::Err
     });
     let forwards = objects("rule").filter_map(forward).collect();
     Ok((firewalls.collect(), forwards))
+}
+
+/// An agent that is not the host's own has a number behind its name.
+fn is_ours(table: &str) -> bool {
+    table.strip_prefix(OURS).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
 }
 
 fn word<'a>(object: &'a Value, field: &str) -> &'a str {

@@ -8,6 +8,18 @@ use aya::sys::{is_map_supported, is_program_supported};
 
 pub use crate::kernel::clock_is_synchronised;
 
+/// Whether this process may load BPF programs here.
+///
+/// # Errors
+/// Why not.
+pub fn takes_programs() -> io::Result<()> {
+    match is_program_supported(ProgramType::SchedClassifier) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(io::ErrorKind::Unsupported.into()),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
 /// What of all that the programs need the kernel does not know.
 ///
 /// # Errors

@@ -99,6 +99,12 @@ pub trait Backend: Send {
     fn drain_events(&mut self, now: BootTime, sink: &mut dyn FnMut(DropEvent))
     -> Result<(), Error>;
 
+    /// How many borders what a policy drops may have without slowing down what others do in the kernel; `None` if it makes no
+    /// difference.
+    fn quick_up_to(&self) -> Option<usize> {
+        None
+    }
+
     /// Flips to pass, then detaches everything and removes every trace. Succeeds when nothing is attached.
     fn detach(&mut self) -> Result<(), Error>;
 }

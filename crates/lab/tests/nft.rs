@@ -100,10 +100,10 @@ fn what_passes_is_what_the_decision_says() {
             },
         ),
     ];
-    let trunk = ["--accept-risk", "lose-trunk"];
+    let accepted = ["--accept-risk", "lose-trunk", "--accept-risk", "slow-nft"];
     for (words, policy) in policies {
         let before = dropped(&agent);
-        agent.json(&[words, &trunk].concat()).unwrap();
+        agent.json(&[words, &accepted].concat()).unwrap();
         let passes =
             |address: &&IpAddr| decide_source(**address, &policy, &world).verdict == Verdict::Pass;
         let expected: Vec<IpAddr> = probes.iter().filter(passes).copied().collect();
@@ -120,9 +120,9 @@ fn dropped(agent: &Agent<'_>) -> u64 {
 }
 
 #[test]
-fn it_needs_no_bpf() {
+fn it_takes_the_place_of_bpf_where_that_may_not_be_loaded() {
     let site = Site::new().unwrap();
-    let mut agent = Agent::prepare(&site.host, &WORDS).unwrap();
+    let mut agent = Agent::prepare(&site.host, &["--interface", WAN]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("geofilter");
     let kept = "-all,+net_admin,+net_raw,+dac_override,+dac_read_search";
@@ -135,9 +135,47 @@ fn it_needs_no_bpf() {
     std::fs::set_permissions(&program, mode).unwrap();
     agent.with_program(&program).restart(None).unwrap();
     let guarded = Guarded::new(&site, &agent);
+    assert_eq!(agent.json(&["status"]).unwrap()["attachments"][0]["kind"], "nft");
+    assert!(agent.log().contains("this host lets nobody load BPF programs"), "{}", agent.log());
     guarded.keeps_out();
     assert!(guarded.serves());
     guarded.off();
+}
+
+#[test]
+fn another_data_plane_takes_over_without_a_gap_and_leaves_nothing_of_the_one_before() {
+    let site = Site::new().unwrap();
+    let before = snapshot(&site.host).unwrap();
+    let mut agent = Agent::start(&site.host, &WORDS).unwrap();
+    Guarded::new(&site, &agent).keeps_out();
+    for backend in ["tc", "nft", "xdp", "nft"] {
+        agent.kill().unwrap();
+        agent.with_words(&["--backend", backend, "--interface", WAN]).restart(None).unwrap();
+        let status = agent.json(&["status"]).unwrap();
+        assert_eq!(status["state"], "enforcing", "{backend}: {status}");
+        let tables = site.host.command("nft", &["list", "tables"]).unwrap();
+        assert_eq!(tables.contains("geofilter"), backend == "nft", "{backend}");
+        assert_eq!(agent.runtime_dir().join("bpf").exists(), backend != "nft", "{backend}");
+        let guarded = Guarded::new(&site, &agent);
+        guarded.keeps_out();
+        assert!(guarded.serves(), "{backend}");
+    }
+    assert_eq!(agent.json(&["off"]).unwrap()["proof"]["clean"], true);
+    assert_eq!(snapshot(&site.host).unwrap(), before);
+}
+
+#[test]
+fn a_selection_that_would_slow_down_every_set_of_the_host_must_be_accepted() {
+    let site = Site::new().unwrap();
+    let agent = Agent::start(&site.host, &WORDS).unwrap();
+    agent.json(&["allow", "ES", "--yes"]).unwrap();
+    let refused = agent.ask(&["allow", "US", "CA", "GB", "DE", "--yes"]).unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(said.contains("--accept-risk slow-nft") && said.contains("fail2ban"), "{said}");
+    assert_eq!(agent.json(&["status"]).unwrap()["countries"][0], "ES");
+    agent.json(&["allow", "US", "CA", "GB", "DE", "--yes", "--accept-risk", "slow-nft"]).unwrap();
+    assert_eq!(agent.json(&["status"]).unwrap()["state"], "enforcing");
 }
 
 #[test]

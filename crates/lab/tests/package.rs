@@ -204,11 +204,7 @@ fn a_package_is_installed_rebooted_upgraded_removed_and_purged() {
     assert!(ready <= active("network-online.target"), "the network was there first");
     assert!(ready <= active("systemd-networkd.service"), "and nothing had set it up");
     // Nothing waits for anything of it but that it is ready.
-    assert!(
-        ready - began < START,
-        "the network waited {} us",
-        ready - began
-    );
+    assert!(ready - began < START, "the network waited {} us", ready - began);
     println!(
         "in force {} ms after the agent was started, {} ms before network-online.target: {}",
         (ready - began) / 1000,

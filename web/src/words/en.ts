@@ -173,6 +173,7 @@ export const en = {
     "lose-phones": "Phones that are registered or connected now are cut.",
     "lose-ssh": "A shell that somebody works in now is cut.",
     "lose-portal": "A browser at this portal is cut.",
+    "slow-nft": "Every change of a firewall set on this host takes a second or more, those of fail2ban too.",
   } satisfies Record<Risk, string>,
   history: {
     title: "History",

@@ -180,6 +180,8 @@ export const ro: Words = {
     "lose-phones": "Telefoanele înregistrate sau conectate acum sunt tăiate.",
     "lose-ssh": "O sesiune de terminal în care lucrează cineva este tăiată.",
     "lose-portal": "Un navigator aflat la acest portal este tăiat.",
+    "slow-nft":
+      "Orice schimbare a unui set de firewall pe această gazdă durează o secundă sau mai mult, și cele ale fail2ban.",
   },
   history: {
     title: "Istoric",

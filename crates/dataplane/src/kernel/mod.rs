@@ -37,7 +37,7 @@ use geofilter_core::seen::Count;
 use geofilter_core::world::World;
 
 use crate::interfaces::{self, Interface};
-use crate::{Backend, Error, Preference, fault};
+use crate::{Backend, Error, Preference, fault, nft};
 pub(crate) use clsact::is_ours as is_our_filter;
 pub use judge::{Judge, count_run_time};
 use live::{Live, open_control};
@@ -378,6 +378,17 @@ fn protected(holds: &[Hold]) -> Vec<u32> {
     holds.iter().filter(|hold| hold.kind().is_some()).map(|hold| hold.interface).collect()
 }
 
+/// Detaches what an agent with this runtime folder left, for one that filters in another way now.
+///
+/// # Errors
+/// As [`Backend::detach`].
+pub(crate) fn leave(runtime_dir: &Path) -> Result<(), Error> {
+    match Pins::of(runtime_dir).exist() {
+        true => Kernel::new(Vec::new(), Preference::Auto, runtime_dir.to_owned()).detach(),
+        false => Ok(()),
+    }
+}
+
 /// The paths that are there only while the agent with this runtime folder has something attached.
 pub fn paths(runtime_dir: &Path) -> Vec<String> {
     Pins::of(runtime_dir).paths().map(|path| path.display().to_string()).collect()
@@ -407,7 +418,8 @@ impl Backend for Kernel {
             .and_then(|live| self.attach_to(live, &interfaces))
             // What takes another's place is not finished before that is taken everywhere.
             .and_then(|()| if usable { Ok(()) } else { self.finish() })
-            .and_then(|()| self.verify(desired, clock));
+            .and_then(|()| self.verify(desired, clock))
+            .and_then(|observed| nft::leave(&self.runtime_dir).map(|()| observed));
         if attached.is_err() {
             self.live = None;
             match before {

@@ -8,8 +8,9 @@ mod tool;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use geofilter_core::clock::Clock;
@@ -27,17 +28,22 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
 use crate::netlink::Watch;
-use crate::{Backend, Error, fault, interfaces};
+use crate::{Backend, Error, fault, interfaces, kernel};
 use script::{Bank, Script};
 
 /// The runtime folder of the agent that a host has.
 const USUAL: &str = "/run/geofilter";
+/// A file in the runtime folder, which is gone after a reboot as the table is.
+const MARK: &str = "nftables";
+/// Borders from which on `nft add element` to any set of the host takes about a second: see docs/nftables.md.
+const QUICK: usize = 50_000;
 /// So many changes of the calendar are in the kernel beforehand, each with sets of its own.
 const AHEAD: usize = 2;
 
 /// The nftables data plane.
 pub struct Nft {
     names: Vec<String>,
+    runtime_dir: PathBuf,
     table: String,
     held: Option<Held>,
 }
@@ -82,7 +88,8 @@ struct Read {
 impl Nft {
     /// A data plane for these interfaces; for every one with a default route if none is named.
     pub fn new(names: Vec<String>, runtime_dir: &Path) -> Self {
-        Self { names, table: table_of(runtime_dir), held: None }
+        let runtime_dir = runtime_dir.to_owned();
+        Self { names, table: table_of(&runtime_dir), runtime_dir, held: None }
     }
 
     fn held_mut(&mut self, operation: &'static str) -> Result<&mut Held, Error> {
@@ -294,6 +301,9 @@ impl Backend for Nft {
         fault::point("attach-start");
         let local = self.look_at_interfaces()?;
         let before = self.read()?;
+        // As long as it is there, so is the table, or may be: an agent that filters in another way looks for it.
+        let mark = self.runtime_dir.join(MARK);
+        std::fs::write(&mark, []).map_err(|error| unmarked(&mark, &error))?;
         let mut script = Script::new(&self.table);
         script.frame();
         script.interfaces(&local);
@@ -336,6 +346,9 @@ impl Backend for Nft {
             if before.is_none() {
                 self.detach()?;
             }
+        }
+        if stored.is_ok() {
+            kernel::leave(&self.runtime_dir)?;
         }
         fault::point("attach-done");
         stored
@@ -488,15 +501,38 @@ impl Backend for Nft {
         self.held_mut("read the attack log").map(drop)
     }
 
+    fn quick_up_to(&self) -> Option<usize> {
+        Some(QUICK)
+    }
+
     fn detach(&mut self) -> Result<(), Error> {
         fault::point("detach-start");
         self.held = None;
-        if tool::list("look for the table", &["table", "inet", &self.table])?.is_none() {
-            return Ok(());
+        if tool::list("look for the table", &["table", "inet", &self.table])?.is_some() {
+            let mut script = Script::new(&self.table);
+            script.remove();
+            tool::run("remove the table", script.text())?;
         }
-        let mut script = Script::new(&self.table);
-        script.remove();
-        tool::run("remove the table", script.text())
+        let mark = self.runtime_dir.join(MARK);
+        match std::fs::remove_file(&mark) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unmarked(&mark, &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn unmarked(mark: &Path, error: &io::Error) -> Error {
+    Error::Nft { operation: "note what is", said: format!("{}: {error}", mark.display()) }
+}
+
+/// Removes what an agent with this runtime folder left in nftables, for one that filters in another way now.
+///
+/// # Errors
+/// As [`Backend::detach`].
+pub(crate) fn leave(runtime_dir: &Path) -> Result<(), Error> {
+    match runtime_dir.join(MARK).exists() {
+        true => Nft::new(Vec::new(), runtime_dir).detach(),
+        false => Ok(()),
     }
 }
 

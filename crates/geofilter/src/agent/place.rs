@@ -259,8 +259,9 @@ pub(crate) fn check_privileges(backend: Choice) -> anyhow::Result<()> {
     let status = fs::read_to_string("/proc/self/status").context("cannot read own privileges")?;
     let held = effective_capabilities(&status).unwrap_or(0);
     let missing = match backend {
-        Choice::Nft if held >> NET_ADMIN & 1 == 0 => vec!["CAP_NET_ADMIN"],
-        Choice::Nft => Vec::new(),
+        // Without BPF there is nftables.
+        Choice::Auto | Choice::Nft if held >> NET_ADMIN & 1 == 1 => Vec::new(),
+        Choice::Nft => vec!["CAP_NET_ADMIN"],
         _ => missing_capabilities(held),
     };
     match missing.is_empty() {

@@ -4,7 +4,7 @@ use geofilter_core::desired::AttachmentKind;
 use geofilter_dataplane::kernel::Kernel;
 use geofilter_dataplane::memory::Memory;
 use geofilter_dataplane::nft::Nft;
-use geofilter_dataplane::{Backend, Preference};
+use geofilter_dataplane::{Backend, Preference, features};
 
 use super::settings::Settings;
 use crate::cli::args::Choice;
@@ -12,16 +12,25 @@ use crate::cli::args::Choice;
 /// The data plane the settings ask for.
 pub(crate) fn open(settings: &Settings) -> Box<dyn Backend> {
     let names = settings.names();
-    let kernel = |names, preference| {
+    let kernel = |names, preference| -> Box<dyn Backend> {
         let kernel = Kernel::new(names, preference, settings.runtime_dir.clone());
         Box::new(kernel.awaiting(settings.awaited.clone()))
     };
+    let nft = |names| -> Box<dyn Backend> { Box::new(Nft::new(names, &settings.runtime_dir)) };
     match settings.backend {
-        Choice::Auto => kernel(names, Preference::Auto),
+        Choice::Auto => match features::takes_programs() {
+            Ok(()) => kernel(names, Preference::Auto),
+            Err(why) => {
+                tracing::warn!(
+                    "this host lets nobody load BPF programs ({why}): nftables filters instead"
+                );
+                nft(names)
+            }
+        },
         Choice::Xdp => kernel(names, Preference::Xdp),
         Choice::XdpGeneric => kernel(names, Preference::XdpGeneric),
         Choice::Tc => kernel(names, Preference::Tc),
-        Choice::Nft => Box::new(Nft::new(names, &settings.runtime_dir)),
+        Choice::Nft => nft(names),
         Choice::Memory => Box::new(Memory::new(names)),
     }
 }

@@ -8,6 +8,7 @@ use geofilter_core::book::{Kind, Resolution};
 use geofilter_core::change::{Change, Risk};
 use geofilter_core::decide::{Context, Overrides, Timed};
 use geofilter_core::desired::State;
+use geofilter_core::dropped::Dropped;
 use geofilter_core::impact::{self, Host, Party};
 use geofilter_core::policy::{Policy, Transport};
 use geofilter_core::seen::source_of;
@@ -67,8 +68,13 @@ impl Engine {
         let in_force = &self.machine.current(clock::boot()).policy;
         let unknown = impact::risks_unknown_trunks(policy, in_force, self.trunks());
         let unknown = unknown.then_some(Risk::LoseTrunk);
-        let mut risks: Vec<Risk> =
-            unknown.into_iter().chain(cut.iter().filter_map(|cut| cut.risk)).collect();
+        let (now, clock) = (clock::boot(), self.ledger.clock());
+        let is_slow = self.backend.quick_up_to().is_some_and(|borders| {
+            Dropped::of(policy, self.geo.world(), now, clock).borders() > borders
+        });
+        let slow = is_slow.then_some(Risk::SlowNft);
+        let cut = cut.iter().filter_map(|cut| cut.risk);
+        let mut risks: Vec<Risk> = unknown.into_iter().chain(slow).chain(cut).collect();
         risks.retain(|risk| !accept.contains(risk));
         risks.sort();
         risks.dedup();

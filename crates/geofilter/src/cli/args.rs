@@ -679,7 +679,14 @@ where
 
 /// A danger by its name.
 fn risk() -> impl clap::builder::TypedValueParser<Value = Risk> {
-    word::<Risk>(&["cut-everyone", "lose-trunk", "lose-phones", "lose-ssh", "lose-portal"])
+    word::<Risk>(&[
+        "cut-everyone",
+        "lose-trunk",
+        "lose-phones",
+        "lose-ssh",
+        "lose-portal",
+        "slow-nft",
+    ])
 }
 
 fn mode(text: &str) -> Result<Mode, String> {
