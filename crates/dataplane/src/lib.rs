@@ -66,8 +66,8 @@ pub trait Backend: Send {
     /// Replaces exemptions and bans. Attached only.
     fn set_overrides(&mut self, overrides: &Table) -> Result<(), Error>;
 
-    /// Changes what is known of one address, and nothing else. Attached only.
-    fn set_address(&mut self, address: AddressKey, spans: Spans) -> Result<(), Error>;
+    /// Changes what is known of these addresses, and nothing else. Attached only.
+    fn set_addresses(&mut self, changes: &[(AddressKey, Spans)]) -> Result<(), Error>;
 
     /// Says which addresses are registered at the PBX: the requests it sends there make no peers. Attached
     /// only.

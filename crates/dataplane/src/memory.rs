@@ -86,12 +86,14 @@ impl Backend for Memory {
         Ok(())
     }
 
-    fn set_address(&mut self, address: AddressKey, spans: Spans) -> Result<(), Error> {
-        let addresses = &mut self.held("set an address")?.overrides.addresses;
-        match spans {
-            Spans::NONE => addresses.remove(&address),
-            spans => addresses.insert(address, spans),
-        };
+    fn set_addresses(&mut self, changes: &[(AddressKey, Spans)]) -> Result<(), Error> {
+        let addresses = &mut self.held("set addresses")?.overrides.addresses;
+        for (key, spans) in changes {
+            match *spans {
+                Spans::NONE => addresses.remove(key),
+                spans => addresses.insert(*key, spans),
+            };
+        }
         Ok(())
     }
 

@@ -153,7 +153,7 @@ fn what_is_not_there_can_be_removed() {
     kernel.0.set_peer(peer, BootTime(u64::MAX)).unwrap();
     assert!(kernel.0.remove_peer(peer).unwrap());
     assert!(!kernel.0.remove_peer(peer).unwrap());
-    kernel.0.set_address(AddressKey::of(CHINA.into()), Spans::NONE).unwrap();
+    kernel.0.set_addresses(&[(AddressKey::of(CHINA.into()), Spans::NONE)]).unwrap();
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn addresses_go_one_by_one_about_as_fast_as_they_came() {
     let mut set = |spans: Spans| {
         let began = now();
         for address in 0..100_000 {
-            kernel.0.set_address(AddressKey::V4(0x0100_0000 + address), spans).unwrap();
+            kernel.0.set_addresses(&[(AddressKey::V4(0x0100_0000 + address), spans)]).unwrap();
         }
         now() - began
     };

@@ -118,7 +118,9 @@ fn changes_under_traffic_harm_no_allowed_packet() {
     with_agents(|_, site, agent, home, abroad| {
         under_traffic(site, home.into(), abroad.into(), || {
             for country in ["PT", "FR", "DE", "IT", "GB", "NL", "BE", "CH", "AT", "SE"] {
-                agent.json(&["allow", "ES", country, "--yes"]).unwrap();
+                agent
+                    .json(&["allow", "ES", country, "--yes", "--accept-risk", "slow-nft"])
+                    .unwrap();
             }
             agent.json(&["block", "CN", "--yes"]).unwrap();
         });

@@ -142,6 +142,57 @@ fn it_takes_the_place_of_bpf_where_that_may_not_be_loaded() {
     guarded.off();
 }
 
+/// A container of somebody who is not root: its own user, network and mounts. No packet gets there.
+const CONTAINER: &str = r#"
+set -e
+ip link set lo up
+ip link add wan type veth peer name far
+ip link set wan up && ip link set far up
+ip address add 203.0.113.10/24 dev wan && ip route add default via 203.0.113.1
+$1 agent --state-dir $2/state --runtime-dir $2/run >$2/log 2>&1 &
+while ! grep -q 'agent is ready' $2/log; do :; done
+ask="$1 --socket $2/run/agent.sock"
+$ask allow ES PT US --accept-risk slow-nft --yes
+$ask ban add $(seq -f 198.18.%g.1 0 250) >$2/bans
+$ask status
+nft list table inet $(nft list tables | cut -d ' ' -f 3) | grep -o -- - | wc -l
+$ask off
+kill %1
+"#;
+
+#[test]
+fn it_filters_in_a_container_without_privileges() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new("unshare");
+    command.args([
+        "--user",
+        "--map-root-user",
+        "--net",
+        "--mount",
+        "--fork",
+        "--kill-child",
+        "bash",
+        "-c",
+        CONTAINER,
+        "sh",
+    ]);
+    command.arg(geofilter_lab::process::binary().unwrap()).arg(folder.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+    let context = format!("{said}{}{log}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{context}");
+    for what in
+        ["enforcing: allow ES PT US", "wan (nft)", "251 bans", "nothing of GeoFilter remains"]
+    {
+        assert!(said.contains(what), "{what}: {context}");
+    }
+    // More than such a container's socket takes at once.
+    let ranges = said.lines().find_map(|line| line.parse::<u32>().ok()).unwrap();
+    assert!(ranges > 20_000, "{context}");
+    assert!(log.contains("this host lets nobody load BPF programs"), "{log}");
+}
+
 #[test]
 fn another_data_plane_takes_over_without_a_gap_and_leaves_nothing_of_the_one_before() {
     let site = Site::new().unwrap();

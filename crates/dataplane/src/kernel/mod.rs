@@ -457,8 +457,9 @@ impl Backend for Kernel {
         self.live_mut("set the overrides")?.set_overrides(overrides)
     }
 
-    fn set_address(&mut self, address: AddressKey, spans: Spans) -> Result<(), Error> {
-        self.live_mut("set an address")?.set_address(address, spans)
+    fn set_addresses(&mut self, changes: &[(AddressKey, Spans)]) -> Result<(), Error> {
+        let live = self.live_mut("set addresses")?;
+        changes.iter().try_for_each(|(key, spans)| live.set_address(*key, *spans))
     }
 
     fn set_contacts(&mut self, contacts: &HashSet<AddressKey>) -> Result<(), Error> {

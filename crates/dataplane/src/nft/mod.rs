@@ -8,14 +8,13 @@ mod tool;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use geofilter_core::clock::Clock;
 use geofilter_core::counters::{Counters, Outcomes, Reason, Traffic};
-use geofilter_core::decide::{LocalSources, Timed};
+use geofilter_core::decide::Timed;
 use geofilter_core::desired::{
     self, Action, Attachment, AttachmentKind, BootTime, Desired, Generation, Observed,
 };
@@ -29,12 +28,10 @@ use serde_json::Value;
 
 use crate::netlink::Watch;
 use crate::{Backend, Error, fault, interfaces, kernel};
-use script::{Bank, Script};
+use script::{Bank, Local, Script};
 
 /// The runtime folder of the agent that a host has.
 const USUAL: &str = "/run/geofilter";
-/// A file in the runtime folder, which is gone after a reboot as the table is.
-const MARK: &str = "nftables";
 /// Borders from which on `nft add element` to any set of the host takes about a second: see docs/nftables.md.
 const QUICK: usize = 50_000;
 /// So many changes of the calendar are in the kernel beforehand, each with sets of its own.
@@ -52,7 +49,8 @@ pub struct Nft {
 struct Held {
     world: World,
     overrides: Table,
-    contacts: HashSet<AddressKey>,
+    /// Who is registered, once it is known.
+    contacts: Option<HashSet<AddressKey>>,
     desired: Desired,
     clock: Clock,
     active: Bank,
@@ -62,13 +60,17 @@ struct Held {
     dropped: BTreeMap<u64, Dropped>,
     /// The last number that was given to anything.
     serial: u64,
-    local: BTreeMap<String, LocalSources>,
+    local: Local,
+    /// What keeps it from seeing every packet.
+    warnings: Vec<String>,
     /// When the calendar changes what is dropped.
     next_change: Option<BootTime>,
     /// The number of the ruleset when it was as it should be.
     ruleset: u32,
     /// Nothing of what was in force before is there any more.
     is_clear: bool,
+    /// Something about the interfaces has changed since they were looked at.
+    is_stale: bool,
     watch: Watch,
 }
 
@@ -133,7 +135,7 @@ impl Nft {
             fallback: read
                 .fallback
                 .map(|((_, generation, action), _, deadline)| (generation, action, deadline)),
-            warnings: Vec::new(),
+            warnings: self.held.iter().flat_map(|held| held.warnings.clone()).collect(),
         }
     }
 
@@ -182,26 +184,40 @@ impl Nft {
             (make(&fallback.bank, now.max(fallback.deadline), &mut script), fallback.deadline)
         });
         let trial = fallback.as_ref().map(|(_, deadline)| (active.serial, *deadline));
+        // Whatever comes of it, no number is given twice, and what is left over is removed.
+        (held.serial, held.is_clear) = (serial, false);
         // What is long goes first, so that the deadline is when it should be.
         if dropped.len() > held.dropped.len() {
-            tool::run("write a policy", script.text())?;
+            tool::run_long("write a policy", &script)?;
             script = Script::new(&table);
         }
         fault::point("nft-written");
         let after = fallback.as_ref().map(|(bank, deadline)| (bank, active.serial, *deadline));
         script.switch(&active, after, boot_time());
-        tool::run("apply a policy", script.text())?;
+        let applied = tool::run("apply a policy", script.text());
         fault::point("nft-applied");
+        let verified = applied.and_then(|()| self.verify(desired));
+        let held = self.held_mut("apply a policy")?;
+        if verified.is_err() {
+            let mut script = Script::new(&table);
+            let after = held.fallback.as_ref().zip(held.trial);
+            let after = after.map(|(bank, (serial, deadline))| (bank, serial, deadline));
+            script.switch(&held.active, after, boot_time());
+            // What was before is still there, unless nothing is.
+            if let Err(error) = tool::run("go back to the policy before", script.text()) {
+                tracing::debug!(%error, "it is made anew when that is seen");
+            }
+            return verified;
+        }
         let banks = [Some(&desired.active), desired.fallback.as_ref().map(|it| &it.bank)];
         held.next_change =
             banks.into_iter().flatten().filter_map(|it| next_change(&it.policy, now, clock)).min();
-        (held.desired, held.clock, held.serial) = (desired.clone(), clock, serial);
+        (held.desired, held.clock) = (desired.clone(), clock);
         (held.active, held.fallback, held.trial) = (active, fallback.map(|(bank, _)| bank), trial);
         let used: Vec<u64> = held.banks().flat_map(Bank::sets).collect();
         held.dropped = dropped;
         held.dropped.retain(|number, _| used.contains(number));
-        held.is_clear = false;
-        self.verify(desired)
+        verified
     }
 
     /// Removes chains and sets that nothing in use names.
@@ -218,7 +234,7 @@ impl Nft {
             let of = named.filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)));
             of.filter(|name| !kept.contains(*name)).map(str::to_owned).collect::<Vec<_>>()
         };
-        let chains = ours("chain", &["bank_", "judge_", "through_"]);
+        let chains = ours("chain", &["bank_", "judge_", "learn_"]);
         let sets = ours("set", &["drop4_", "drop6_", "trial_"]);
         if !chains.is_empty() || !sets.is_empty() {
             self.change(operation, |script| script.clear(&chains, &sets))?;
@@ -239,7 +255,7 @@ impl Nft {
         let mut script = Script::new(&table);
         write(&mut script);
         let before = tool::generation().map_err(Error::Netlink)?;
-        tool::run(operation, script.text())?;
+        tool::run_long(operation, &script)?;
         let after = tool::generation().map_err(Error::Netlink)?;
         // Nobody else changed anything meanwhile.
         if held.ruleset == before && after == before.wrapping_add(1) {
@@ -261,17 +277,30 @@ impl Nft {
         Ok(observed)
     }
 
-    /// The protected interfaces, with what is local there. One that is not there yet is protected when it comes.
-    fn look_at_interfaces(&self) -> Result<BTreeMap<String, LocalSources>, Error> {
+    /// The protected interfaces, with what is local there, and what keeps them from being protected. One that is not there yet
+    /// is protected when it comes.
+    fn look_at_interfaces(&self) -> Result<(Local, Vec<String>), Error> {
         let held = self.held.as_ref().map(|held| held.local.keys().cloned().collect::<Vec<_>>());
         let names = held.unwrap_or_else(|| self.names.clone());
-        if names.is_empty() {
-            let found = interfaces::select(&[], &[])?;
-            return Ok(found.into_iter().map(|it| (it.name, it.local)).collect());
-        }
+        let names = match names.is_empty() {
+            true => interfaces::select(&[], &[])?.into_iter().map(|it| it.name).collect(),
+            false => names,
+        };
         let all = interfaces::all()?;
-        let local = |name: &String| all.iter().find(|it| it.name == *name).map(|it| it.local);
-        Ok(names.into_iter().map(|name| (name.clone(), local(&name).unwrap_or_default())).collect())
+        let find = |name: &String| all.iter().find(|it| it.name == *name);
+        let mut warnings = Vec::new();
+        if names.iter().all(|name| find(name).is_none()) {
+            let names = names.join(" ");
+            warnings.push(format!("nothing is protected until it is there: {names}"));
+        }
+        for port in names.iter().filter_map(find).filter(|it| it.enslaved) {
+            warnings.push(format!(
+                "nftables does not see what comes in by {}, which is a port of a bridge or a bond: protect that instead",
+                port.name
+            ));
+        }
+        let local = |name: &String| find(name).map(|it| it.local).unwrap_or_default();
+        Ok((names.iter().map(|name| (name.clone(), local(name))).collect(), warnings))
     }
 
     /// Writes everything anew where somebody has taken it away.
@@ -282,8 +311,8 @@ impl Nft {
         script.frame();
         script.interfaces(&held.local);
         script.overrides(&held.overrides, boot_time());
-        script.contacts(held.contacts.iter());
-        tool::run("put the filter back", script.text())?;
+        script.contacts(held.contacts.iter().flatten());
+        tool::run_long("put the filter back", &script)?;
         held.dropped.clear();
         let (desired, clock) = (held.desired.clone(), held.clock);
         self.store(&desired, clock).map(drop)
@@ -299,16 +328,13 @@ impl Backend for Nft {
         clock: Clock,
     ) -> Result<Observed, Error> {
         fault::point("attach-start");
-        let local = self.look_at_interfaces()?;
+        let (local, warnings) = self.look_at_interfaces()?;
         let before = self.read()?;
-        // As long as it is there, so is the table, or may be: an agent that filters in another way looks for it.
-        let mark = self.runtime_dir.join(MARK);
-        std::fs::write(&mark, []).map_err(|error| unmarked(&mark, &error))?;
         let mut script = Script::new(&self.table);
         script.frame();
         script.interfaces(&local);
         script.overrides(overrides, boot_time());
-        tool::run("make a table", script.text())?;
+        tool::run_long("make a table", &script)?;
         fault::point("attach-filled");
         // Whatever an earlier agent named has a lower number.
         let numbers = |read: &Read| {
@@ -326,7 +352,7 @@ impl Backend for Nft {
         self.held = Some(Held {
             world: world.clone(),
             overrides: overrides.clone(),
-            contacts: HashSet::new(),
+            contacts: None,
             desired: desired.clone(),
             clock,
             active: none,
@@ -335,9 +361,11 @@ impl Backend for Nft {
             dropped: BTreeMap::new(),
             serial,
             local,
+            warnings,
             next_change: None,
             ruleset: 0,
             is_clear: false,
+            is_stale: false,
             watch: Watch::new().map_err(Error::Netlink)?,
         });
         let stored = self.store(desired, clock);
@@ -376,22 +404,26 @@ impl Backend for Nft {
         Ok(())
     }
 
-    fn set_address(&mut self, address: AddressKey, spans: Spans) -> Result<(), Error> {
-        let operation = "set an address";
-        self.change(operation, |script| script.address(address, spans, boot_time()))?;
+    fn set_addresses(&mut self, changes: &[(AddressKey, Spans)]) -> Result<(), Error> {
+        let operation = "set addresses";
+        self.change(operation, |script| {
+            changes.iter().for_each(|(key, spans)| script.address(*key, *spans, boot_time()));
+        })?;
         let addresses = &mut self.held_mut(operation)?.overrides.addresses;
-        match spans {
-            Spans::NONE => addresses.remove(&address),
-            spans => addresses.insert(address, spans),
-        };
+        for (key, spans) in changes {
+            match *spans {
+                Spans::NONE => addresses.remove(key),
+                spans => addresses.insert(*key, spans),
+            };
+        }
         Ok(())
     }
 
     fn set_contacts(&mut self, contacts: &HashSet<AddressKey>) -> Result<(), Error> {
         let operation = "set the contacts";
-        if self.held_mut(operation)?.contacts != *contacts {
+        if self.held_mut(operation)?.contacts.as_ref() != Some(contacts) {
             self.change(operation, |script| script.contacts(contacts.iter()))?;
-            self.held_mut(operation)?.contacts = contacts.clone();
+            self.held_mut(operation)?.contacts = Some(contacts.clone());
         }
         Ok(())
     }
@@ -446,14 +478,8 @@ impl Backend for Nft {
     fn mend(&mut self) -> Result<Vec<String>, Error> {
         let operation = "look at what is attached";
         let mut mended = Vec::new();
-        if self.held_mut(operation)?.watch.changed().map_err(Error::Netlink)? {
-            let local = self.look_at_interfaces()?;
-            if self.held_mut(operation)?.local != local {
-                self.change(operation, |script| script.interfaces(&local))?;
-                self.held_mut(operation)?.local = local;
-            }
-        }
         let held = self.held_mut(operation)?;
+        held.is_stale |= held.watch.changed().map_err(Error::Netlink)?;
         if tool::generation().map_err(Error::Netlink)? != held.ruleset {
             let desired = held.desired.clone();
             let names = held.local.keys().cloned().collect::<Vec<_>>().join(" ");
@@ -463,6 +489,14 @@ impl Backend for Nft {
                     "the filter was taken off {names}, and was put back; until then everything passed there"
                 ));
             }
+        }
+        if self.held_mut(operation)?.is_stale {
+            let (local, warnings) = self.look_at_interfaces()?;
+            if self.held_mut(operation)?.local != local {
+                self.change(operation, |script| script.interfaces(&local))?;
+            }
+            let held = self.held_mut(operation)?;
+            (held.local, held.warnings, held.is_stale) = (local, warnings, false);
         }
         let held = self.held_mut(operation)?;
         if held.next_change.is_some_and(|next| next <= boot_time()) {
@@ -508,21 +542,13 @@ impl Backend for Nft {
     fn detach(&mut self) -> Result<(), Error> {
         fault::point("detach-start");
         self.held = None;
-        if tool::list("look for the table", &["table", "inet", &self.table])?.is_some() {
+        if tool::has_table(&self.table).map_err(Error::Netlink)? {
             let mut script = Script::new(&self.table);
             script.remove();
             tool::run("remove the table", script.text())?;
         }
-        let mark = self.runtime_dir.join(MARK);
-        match std::fs::remove_file(&mark) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unmarked(&mark, &error)),
-            _ => Ok(()),
-        }
+        Ok(())
     }
-}
-
-fn unmarked(mark: &Path, error: &io::Error) -> Error {
-    Error::Nft { operation: "note what is", said: format!("{}: {error}", mark.display()) }
 }
 
 /// Removes what an agent with this runtime folder left in nftables, for one that filters in another way now.
@@ -530,9 +556,10 @@ fn unmarked(mark: &Path, error: &io::Error) -> Error {
 /// # Errors
 /// As [`Backend::detach`].
 pub(crate) fn leave(runtime_dir: &Path) -> Result<(), Error> {
-    match runtime_dir.join(MARK).exists() {
-        true => Nft::new(Vec::new(), runtime_dir).detach(),
-        false => Ok(()),
+    match tool::has_table(&table_of(runtime_dir)) {
+        Ok(true) => Nft::new(Vec::new(), runtime_dir).detach(),
+        // A kernel without nftables has no table.
+        Ok(false) | Err(_) => Ok(()),
     }
 }
 

@@ -29,8 +29,12 @@ const REGISTER: &str = "0x5245474953544552";
 const REQUEST: &str = "0x41-0x5a";
 /// The answers begin with `SIP/`.
 const ANSWER: &str = "0x5349502f";
-/// Elements of one line.
-const CHUNK: usize = 4096;
+/// Elements of one line: even a container's socket takes as much at once.
+const CHUNK: usize = 1000;
+/// Who came first is remembered so long after his last packet, and so many of them.
+const CAME: &str = "flags dynamic, timeout; timeout 1d; size 131072;";
+/// More than this is for ever: a hundred years, in seconds.
+const FOREVER: u64 = 100 * 365 * 86_400;
 
 /// A policy as chains and sets, by the number that is in their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,15 +71,16 @@ impl Bank {
     /// Everything that is its own.
     pub(super) fn chains(&self) -> Vec<String> {
         let judges = (0..self.drops.len()).map(|at| self.judge(at));
-        [self.chain(), self.through()].into_iter().chain(judges).collect()
+        [self.chain(), self.learn()].into_iter().chain(judges).collect()
     }
 
     fn judge(&self, at: usize) -> String {
         format!("judge_{}_{at}", self.serial)
     }
 
-    fn through(&self) -> String {
-        format!("through_{}", self.serial)
+    /// The chain that learns while it is in force.
+    fn learn(&self) -> String {
+        format!("learn_{}", self.serial)
     }
 
     /// The numbers of its sets.
@@ -95,6 +100,9 @@ pub(super) struct Script<'a> {
     text: String,
 }
 
+/// What an interface that is protected has to do with private space.
+pub(super) type Local = BTreeMap<String, LocalSources>;
+
 impl<'a> Script<'a> {
     pub(super) fn new(table: &'a str) -> Self {
         Self { table, text: String::new() }
@@ -102,6 +110,21 @@ impl<'a> Script<'a> {
 
     pub(super) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The same as several scripts, each of a few lines.
+    pub(super) fn pieces(&self) -> Vec<String> {
+        const PIECE: usize = 48 * 1024;
+        let mut pieces = vec![String::new()];
+        for line in self.text.split_inclusive('\n') {
+            match pieces.last_mut() {
+                Some(piece) if piece.is_empty() || piece.len() + line.len() <= PIECE => {
+                    piece.push_str(line);
+                }
+                _ => pieces.push(line.to_owned()),
+            }
+        }
+        pieces
     }
 
     fn line(&mut self, line: &str) {
@@ -142,12 +165,17 @@ impl<'a> Script<'a> {
                 "add set",
                 &format!("peers{family} {{ type {of} . inet_service; {learnt} }}"),
             );
-            self.with("add set", &format!("came{family} {{ type {of}; {learnt} }}"));
+            self.with("add set", &format!("came{family} {{ type {of}; {CAME} }}"));
             self.with("add set", &format!("contacts{family} {{ type {of}; }}"));
         }
         for counter in COUNTERS {
             self.with("add counter", counter);
         }
+        // Whoever passes before the PBX asked anything of it came first.
+        self.with("add chain", "came");
+        self.with("flush chain", "came");
+        self.rule("came", "update @came4 { ip saddr } accept");
+        self.rule("came", &format!("update @came6 {{ {CUSTOMER} }} accept"));
         self.with(
             "add chain",
             "arriving { type filter hook prerouting priority raw; policy accept; }",
@@ -160,7 +188,7 @@ impl<'a> Script<'a> {
     }
 
     /// The interfaces that are protected, and what is local there.
-    pub(super) fn interfaces(&mut self, local: &BTreeMap<String, LocalSources>) {
+    pub(super) fn interfaces(&mut self, local: &Local) {
         let names = |of: fn(&LocalSources) -> bool| {
             let names = local.iter().filter(|(_, local)| of(local));
             names.map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>()
@@ -258,16 +286,15 @@ impl<'a> Script<'a> {
         for chain in bank.chains().iter().rev() {
             self.with("add chain", chain);
         }
-        if bank.action == Action::Pass {
-            return;
+        for (_, ports) in ports(&bank.scope).filter(|(transport, _)| *transport == "udp") {
+            self.learn(&bank.learn(), &ports);
         }
-        self.through(&bank.through());
         // Without the first fragment they are useless.
         self.rule(&entrance, "ip frag-off & 0x1fff != 0 accept");
         self.rule(&entrance, "frag frag-off != 0 accept");
         for (at, (until, sets)) in bank.drops.iter().enumerate() {
             let judge = bank.judge(at);
-            self.judge(bank.action, *sets, &judge, &bank.through());
+            self.judge(bank.action, *sets, &judge);
             let while_it_is =
                 until.map(|until| format!("meta time < {until} ")).unwrap_or_default();
             for (transport, ports) in ports(&bank.scope) {
@@ -278,15 +305,24 @@ impl<'a> Script<'a> {
     }
 
     /// Docs/security.md, steps 3 to 7.
-    fn judge(&mut self, action: Action, sets: u64, judge: &str, through: &str) {
+    fn judge(&mut self, action: Action, sets: u64, judge: &str) {
         let [v4, v6] = drop_sets(sets);
-        let pass = |reason: &str| format!("counter name pass_{reason} accept");
-        let refuse = |reason: &str| match action {
-            Action::Enforce => format!("counter name drop_{reason} drop"),
-            Action::Observe | Action::Pass => format!("counter name would_drop_{reason} accept"),
-        };
         let mut rule =
             |condition: &str, then: &str| self.rule(judge, &format!("{condition} {then}"));
+        // While everything passes nothing is counted, and who passes has come first all the same.
+        let pass = |reason: &str| match action {
+            Action::Pass => "accept".to_owned(),
+            Action::Observe | Action::Enforce => format!("counter name pass_{reason} accept"),
+        };
+        // Forged sources come first to nobody.
+        let (forged, refused, then) = match action {
+            Action::Enforce => ("counter name drop_martian drop", "drop", "drop"),
+            Action::Observe => {
+                ("counter name would_drop_martian accept", "would_drop", "goto came")
+            }
+            Action::Pass => ("accept", "", "goto came"),
+        };
+        let refuse = |reason: &str| format!("counter name {refused}_{reason} {then}");
         for condition in [
             "ip saddr 169.254.0.0/16",
             "ip6 saddr fe80::/10",
@@ -297,36 +333,42 @@ impl<'a> Script<'a> {
         ] {
             rule(condition, &pass("local"));
         }
-        rule("ip saddr { 127.0.0.0/8, 224.0.0.0/4 }", &refuse("martian"));
-        rule("ip6 saddr { ::1, ff00::/8 }", &refuse("martian"));
-        for (kind, then) in [("exempt", pass("exemption")), ("ban", refuse("ban"))] {
-            if kind == "ban" {
-                rule("meta l4proto udp ip saddr . udp sport @peers4", &pass("peer"));
-                rule("meta l4proto udp ip6 saddr . udp sport @peers6", &pass("peer"));
-            }
-            rule(&format!("ip saddr @{kind}4"), &then);
-            rule(&format!("ip saddr @{kind}_ranges4"), &then);
-            rule(&format!("{CUSTOMER} == @{kind}6"), &then);
-            rule(&format!("ip6 saddr @{kind}_ranges6"), &then);
+        rule("ip saddr { 127.0.0.0/8, 224.0.0.0/4 }", forged);
+        rule("ip6 saddr { ::1, ff00::/8 }", forged);
+        if action != Action::Pass {
+            self.look_up(judge, "exempt", "counter name pass_exemption goto came");
         }
-        let goes_on = format!("goto {through}");
+        let mut rule =
+            |condition: &str, then: &str| self.rule(judge, &format!("{condition} {then}"));
+        rule("meta l4proto udp ip saddr . udp sport @peers4", &pass("peer"));
+        rule("meta l4proto udp ip6 saddr . udp sport @peers6", &pass("peer"));
+        if action == Action::Pass {
+            return rule("", then);
+        }
+        self.look_up(judge, "ban", &refuse("ban"));
+        let mut rule =
+            |condition: &str, then: &str| self.rule(judge, &format!("{condition} {then}"));
+        let goes_on = "counter name pass_country goto came";
         rule(&format!("meta nfproto ipv4 @nh,96,32 @{v4}"), &refuse("country"));
         // 6to4 and NAT64 have an IPv4 address inside.
         for (tunnel, inside) in [("2002::/16", "@nh,80,32"), ("64:ff9b::/96", "@nh,160,32")] {
             rule(&format!("ip6 saddr {tunnel} {inside} @{v4}"), &refuse("country"));
-            rule(&format!("ip6 saddr {tunnel}"), &goes_on);
+            rule(&format!("ip6 saddr {tunnel}"), goes_on);
         }
         rule(&format!("ip6 saddr @{v6}"), &refuse("country"));
-        rule("", &goes_on);
+        rule("", goes_on);
     }
 
-    /// Whoever passes before the PBX asked anything of it came first.
-    fn through(&mut self, chain: &str) {
-        let came4 = "meta l4proto udp ip saddr != @came4 add @came4 { ip saddr }";
-        let came6 = format!("meta l4proto udp {CUSTOMER} != @came6 add @came6 {{ {CUSTOMER} }}");
-        self.rule(chain, "counter name pass_country");
-        self.rule(chain, came4);
-        self.rule(chain, &came6);
+    /// Step 4 or 6: what is known of the source.
+    fn look_up(&mut self, judge: &str, kind: &str, then: &str) {
+        for condition in [
+            &format!("ip saddr @{kind}4"),
+            &format!("ip saddr @{kind}_ranges4"),
+            &format!("{CUSTOMER} == @{kind}6"),
+            &format!("ip6 saddr @{kind}_ranges6"),
+        ] {
+            self.rule(judge, &format!("{condition} {then}"));
+        }
     }
 
     /// Says which bank judges, from the next packet on; where there is a deadline, which one from then on, if nobody
@@ -347,27 +389,29 @@ impl<'a> Script<'a> {
                 self.with("add element", &elements);
             }
         }
-        self.with("flush chain", "arriving");
-        self.rule("arriving", "iifname != @protected accept");
-        match after {
-            None => self.rule("arriving", &format!("goto {}", active.chain())),
-            Some((fallback, serial, deadline)) => {
-                let trial = trial(serial, deadline);
-                let on_trial = format!("meta nfproto @{trial} goto {}", active.chain());
-                self.rule("arriving", &on_trial);
-                self.rule("arriving", &format!("goto {}", fallback.chain()));
+        let ways = [("arriving", Bank::chain as fn(&Bank) -> String), ("leaving", Bank::learn)];
+        for (chain, to) in ways {
+            self.with("flush chain", chain);
+            if chain == "arriving" {
+                self.rule(chain, "iifname != @protected accept");
             }
-        }
-        self.with("flush chain", "leaving");
-        for (_, ports) in ports(&active.scope).filter(|(transport, _)| *transport == "udp") {
-            self.learn(&ports);
+            match after {
+                None => self.rule(chain, &format!("goto {}", to(active))),
+                Some((fallback, serial, deadline)) => {
+                    let trial = trial(serial, deadline);
+                    self.rule(chain, &format!("meta nfproto @{trial} goto {}", to(active)));
+                    self.rule(chain, &format!("goto {}", to(fallback)));
+                }
+            }
         }
     }
 
     /// Step 5: a request from a protected port makes a peer of where it goes, or keeps it.
-    fn learn(&mut self, ports: &str) {
-        let mut rule = |rule: &str| self.rule("leaving", rule);
+    fn learn(&mut self, chain: &str, ports: &str) {
+        let mut rule = |rule: &str| self.rule(chain, rule);
         rule(&format!("udp sport != {ports} accept"));
+        // No request is shorter than 16 bytes. What is read below is there, or a rule would be passed over.
+        rule("udp length < 24 accept");
         rule(&format!("@th,64,8 != {REQUEST} accept"));
         rule(&format!("@th,64,32 {ANSWER} accept"));
         rule(&format!("ip daddr {PRIVATE_V4} accept"));
@@ -375,7 +419,7 @@ impl<'a> Script<'a> {
         rule("ip6 daddr { ::1, fc00::/7, fe80::/10, ff00::/8 } accept");
         let target = [
             ("4", "ip daddr", "ip daddr"),
-            ("6", "ip6 daddr", "ip6 daddr & ffff:ffff:ffff:ffff::"),
+            ("6", "ip6 daddr", "ip6 daddr & ffff:ffff:ffff:ffff:: =="),
         ];
         for (family, address, _) in target {
             let keep = format!("update @peers{family} {{ {address} . udp dport }} accept");
@@ -463,20 +507,20 @@ fn between<A: Address>(Range { first, last }: Range<A>, text: impl Fn(A) -> Stri
 
 /// An element that holds as long as this; `None` if it does not any more.
 fn element(text: &str, span: Span, now: BootTime) -> Option<String> {
-    match span {
-        Span::FOREVER => Some(text.to_owned()),
-        span if span.holds(now) => {
-            let left = Duration::from_nanos(span.nanoseconds() - now.0);
-            Some(format!("{text} {}", timeout(left)))
-        }
-        _ => None,
+    let left = Duration::from_nanos(span.nanoseconds().saturating_sub(now.0));
+    match span.holds(now) {
+        true if left.as_secs() > FOREVER => Some(text.to_owned()),
+        true => Some(format!("{text} {}", timeout(left))),
+        false => None,
     }
 }
 
-/// Nothing ends at once that is to end later.
+/// Nothing ends at once that is to end later. nft takes no large numbers.
 fn timeout(left: Duration) -> String {
     let milliseconds = left.as_millis().max(1);
-    format!("timeout {}s{}ms", milliseconds / 1000, milliseconds % 1000)
+    let (seconds, milliseconds) = (milliseconds / 1000, milliseconds % 1000);
+    let (days, seconds) = (seconds / 86_400, seconds % 86_400);
+    format!("timeout {days}d{seconds}s{milliseconds}ms")
 }
 
 /// The ports of a scope by transport.

@@ -7,13 +7,19 @@ use std::process::{Command, Stdio};
 use netlink_sys::{Socket, SocketAddr};
 use serde_json::Value;
 
+use super::script::Script;
 use crate::Error;
 
 /// NETLINK_NETFILTER, and the messages of nf_tables (linux/netfilter/nf_tables.h).
 const NETLINK_NETFILTER: isize = 12;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
+const NFT_MSG_NEWTABLE: u16 = 0;
+const NFT_MSG_GETTABLE: u16 = 1;
 const NFT_MSG_GETGEN: u16 = 16;
+const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_GEN_ID: u16 = 1;
+const NFPROTO_UNSPEC: u8 = 0;
+const NFPROTO_INET: u8 = 1;
 const NLM_F_REQUEST: u16 = 1;
 /// Bytes of a netlink header, and of that of netfilter's messages.
 const HEADERS: usize = 16 + 4;
@@ -24,6 +30,20 @@ const HEADERS: usize = 16 + 4;
 /// [`Error::Nft`] with what nft said.
 pub(super) fn run(operation: &'static str, script: &str) -> Result<(), Error> {
     nft(operation, &["-f", "-"], script).map(drop)
+}
+
+/// The same of what may be done in pieces. In a container of somebody without privileges a socket takes little at once, and then
+/// it is.
+///
+/// # Errors
+/// [`Error::Nft`]. What was done before stays.
+pub(super) fn run_long(operation: &'static str, script: &Script<'_>) -> Result<(), Error> {
+    match run(operation, script.text()) {
+        Err(Error::Nft { said, .. }) if said.contains("Message too long") => {
+            script.pieces().iter().try_for_each(|piece| run(operation, piece))
+        }
+        ran => ran,
+    }
 }
 
 /// What there is, as nft's JSON says it; `None` if there is no such thing.
@@ -90,19 +110,41 @@ fn first_line(said: &[u8]) -> String {
 /// # Errors
 /// If the kernel does not answer.
 pub(super) fn generation() -> io::Result<u32> {
+    let answer = ask(NFT_MSG_GETGEN, NFPROTO_UNSPEC, &[])?;
+    generation_in(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// Whether there is a table of this name; where there is no nftables there is none.
+///
+/// # Errors
+/// If the kernel does not answer.
+pub(super) fn has_table(name: &str) -> io::Result<bool> {
+    let length = 4 + name.len() + 1;
+    let mut attribute = Vec::from((length as u16).to_ne_bytes());
+    attribute.extend(NFTA_TABLE_NAME.to_ne_bytes());
+    attribute.extend(name.as_bytes());
+    attribute.resize(length.next_multiple_of(4), 0);
+    let answer = ask(NFT_MSG_GETTABLE, NFPROTO_INET, &attribute)?;
+    let kind = answer.get(4..6).and_then(|kind| kind.try_into().ok()).map(u16::from_ne_bytes);
+    Ok(kind == Some(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE))
+}
+
+/// Asks nf_tables, and returns its answer.
+fn ask(message: u16, family: u8, attributes: &[u8]) -> io::Result<Vec<u8>> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
-    let mut request = Vec::with_capacity(HEADERS);
-    request.extend((HEADERS as u32).to_ne_bytes());
-    request.extend((NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN).to_ne_bytes());
+    let length = HEADERS + attributes.len();
+    let mut request = Vec::with_capacity(length);
+    request.extend((length as u32).to_ne_bytes());
+    request.extend((NFNL_SUBSYS_NFTABLES << 8 | message).to_ne_bytes());
     request.extend(NLM_F_REQUEST.to_ne_bytes());
     // Sequence and port; then the family, the version, and no resource.
     request.extend([0; 8]);
-    request.extend([0; 4]);
+    request.extend([family, 0, 0, 0]);
+    request.extend(attributes);
     socket.send(&request, 0)?;
-    let (answer, _) = socket.recv_from_full()?;
-    generation_in(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    Ok(socket.recv_from_full()?.0)
 }
 
 /// The number in an answer: the value of its attribute, in network byte order.

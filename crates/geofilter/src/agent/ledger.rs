@@ -245,9 +245,7 @@ impl Ledger {
         };
         if let Some(backend) = backend {
             let taken = match (&changes, &step) {
-                (Some(changes), _) => {
-                    changes.iter().try_for_each(|(key, spans)| backend.set_address(*key, *spans))
-                }
+                (Some(changes), _) => backend.set_addresses(changes),
                 (None, Step::All(next)) => backend.set_overrides(&next.table),
                 (None, Step::Addresses(_)) => Ok(()),
             };

@@ -16,7 +16,9 @@ pub(crate) fn open(settings: &Settings) -> Box<dyn Backend> {
         let kernel = Kernel::new(names, preference, settings.runtime_dir.clone());
         Box::new(kernel.awaiting(settings.awaited.clone()))
     };
-    let nft = |names| -> Box<dyn Backend> { Box::new(Nft::new(names, &settings.runtime_dir)) };
+    // It needs no interface to be there.
+    let nft =
+        || -> Box<dyn Backend> { Box::new(Nft::new(settings.all_names(), &settings.runtime_dir)) };
     match settings.backend {
         Choice::Auto => match features::takes_programs() {
             Ok(()) => kernel(names, Preference::Auto),
@@ -24,13 +26,13 @@ pub(crate) fn open(settings: &Settings) -> Box<dyn Backend> {
                 tracing::warn!(
                     "this host lets nobody load BPF programs ({why}): nftables filters instead"
                 );
-                nft(names)
+                nft()
             }
         },
         Choice::Xdp => kernel(names, Preference::Xdp),
         Choice::XdpGeneric => kernel(names, Preference::XdpGeneric),
         Choice::Tc => kernel(names, Preference::Tc),
-        Choice::Nft => nft(names),
+        Choice::Nft => nft(),
         Choice::Memory => Box::new(Memory::new(names)),
     }
 }
