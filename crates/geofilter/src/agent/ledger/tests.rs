@@ -82,13 +82,15 @@ impl Backend for Spy {
         })
     }
 
-    fn set_address(&mut self, address: AddressKey, spans: Spans) -> Result<(), Error> {
-        self.takes(|seen| {
-            let addresses = &mut seen.table.as_mut().unwrap().addresses;
-            match spans {
-                Spans::NONE => addresses.remove(&address),
-                spans => addresses.insert(address, spans),
-            };
+    fn set_addresses(&mut self, changes: &[(AddressKey, Spans)]) -> Result<(), Error> {
+        changes.iter().try_for_each(|(address, spans)| {
+            self.takes(|seen| {
+                let addresses = &mut seen.table.as_mut().unwrap().addresses;
+                match *spans {
+                    Spans::NONE => addresses.remove(address),
+                    spans => addresses.insert(*address, spans),
+                };
+            })
         })
     }
 
