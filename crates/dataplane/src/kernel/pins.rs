@@ -179,7 +179,8 @@ impl Pins {
         left.map_err(fail)?;
         if let Some(own) = &self.own_mount {
             if is_bpffs(own) {
-                unmount(own, UnmountFlags::empty()).map_err(|error| fail(error.into()))?;
+                // Nothing is in it, and whoever just looks around there keeps it from nobody else.
+                unmount(own, UnmountFlags::DETACH).map_err(|error| fail(error.into()))?;
             }
             gone(fs::remove_dir(own)).map_err(fail)?;
         }
