@@ -27,6 +27,7 @@ use geofilter_core::event::DropEvent;
 use geofilter_core::overrides::{AddressKey, Spans, Table};
 use geofilter_core::seen::Count;
 use geofilter_core::world::World;
+use rustix::time::{ClockId, clock_gettime};
 
 pub use error::Error;
 
@@ -107,4 +108,10 @@ pub trait Backend: Send {
 
     /// Flips to pass, then detaches everything and removes every trace. Succeeds when nothing is attached.
     fn detach(&mut self) -> Result<(), Error>;
+}
+
+/// The time since boot, suspension included.
+pub(crate) fn boot_time() -> BootTime {
+    let time = clock_gettime(ClockId::Boottime);
+    BootTime(time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned())
 }

@@ -37,7 +37,7 @@ use geofilter_core::seen::Count;
 use geofilter_core::world::World;
 
 use crate::interfaces::{self, Interface};
-use crate::{Backend, Error, Preference, fault, nft};
+use crate::{Backend, Error, Preference, boot_time, fault, nft};
 pub(crate) use clsact::is_ours as is_our_filter;
 pub use judge::{Judge, count_run_time};
 use live::{Live, open_control};
@@ -162,6 +162,8 @@ impl Kernel {
         let (mut live, dxr) = (live?, dxr?);
         fault::point("attach-loaded");
         live.fill(&dxr, overrides, desired, clock)?;
+        // The first drops are told too.
+        live.seen.renew(boot_time());
         match usable {
             true => live.control.set_abi(),
             false => live.peers.fill_filter()?,

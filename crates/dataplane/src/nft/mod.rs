@@ -23,11 +23,10 @@ use geofilter_core::event::DropEvent;
 use geofilter_core::overrides::{AddressKey, Spans, Table};
 use geofilter_core::seen::Count;
 use geofilter_core::world::World;
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
 use crate::netlink::Watch;
-use crate::{Backend, Error, fault, interfaces, kernel};
+use crate::{Backend, Error, boot_time, fault, interfaces, kernel};
 use script::{Bank, Local, Script};
 
 /// The runtime folder of the agent that a host has.
@@ -629,10 +628,4 @@ fn counted(name: &str) -> Option<(Reason, Of)> {
         };
         Some((reason, outcome))
     })
-}
-
-/// The time since boot, suspension included.
-fn boot_time() -> BootTime {
-    let time = clock_gettime(ClockId::Boottime);
-    BootTime(time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned())
 }
