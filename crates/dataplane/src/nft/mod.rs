@@ -53,8 +53,8 @@ struct Held {
     desired: Desired,
     clock: Clock,
     active: Bank,
-    fallback: Option<Bank>,
-    trial: Option<(u64, BootTime)>,
+    /// What judges once the deadline of the active one has passed.
+    fallback: Option<(Bank, BootTime)>,
     /// What the sets of each number hold.
     dropped: BTreeMap<u64, Dropped>,
     /// The last number that was given to anything.
@@ -76,14 +76,18 @@ struct Held {
 impl Held {
     /// What is in use.
     fn banks(&self) -> impl Iterator<Item = &Bank> {
-        [Some(&self.active), self.fallback.as_ref()].into_iter().flatten()
+        [Some(&self.active), self.after().map(|(bank, _)| bank)].into_iter().flatten()
+    }
+
+    fn after(&self) -> Option<(&Bank, BootTime)> {
+        self.fallback.as_ref().map(|(bank, deadline)| (bank, *deadline))
     }
 }
 
 /// What the chains in the kernel say.
 struct Read {
     active: (u64, Generation, Action),
-    fallback: Option<((u64, Generation, Action), u64, BootTime)>,
+    fallback: Option<((u64, Generation, Action), BootTime)>,
 }
 
 impl Nft {
@@ -112,11 +116,9 @@ impl Nft {
                 bank = bank.or(expression["goto"]["target"].as_str().and_then(Bank::read));
             }
             match (set, bank, on_trial) {
-                (Some((serial, deadline)), Some(active), _) => {
-                    on_trial = Some((active, serial, deadline));
-                }
-                (None, Some(fallback), Some((active, serial, deadline))) => {
-                    read = Some(Read { active, fallback: Some((fallback, serial, deadline)) });
+                (Some(deadline), Some(active), _) => on_trial = Some((active, deadline)),
+                (None, Some(fallback), Some((active, deadline))) => {
+                    read = Some(Read { active, fallback: Some((fallback, deadline)) });
                 }
                 (None, Some(active), None) => read = Some(Read { active, fallback: None }),
                 (_, None, _) => {}
@@ -133,7 +135,7 @@ impl Nft {
             active: (generation, action),
             fallback: read
                 .fallback
-                .map(|((_, generation, action), _, deadline)| (generation, action, deadline)),
+                .map(|((_, generation, action), deadline)| (generation, action, deadline)),
             warnings: self.held.iter().flat_map(|held| held.warnings.clone()).collect(),
         }
     }
@@ -182,7 +184,6 @@ impl Nft {
             // It begins then.
             (make(&fallback.bank, now.max(fallback.deadline), &mut script), fallback.deadline)
         });
-        let trial = fallback.as_ref().map(|(_, deadline)| (active.serial, *deadline));
         // Whatever comes of it, no number is given twice, and what is left over is removed.
         (held.serial, held.is_clear) = (serial, false);
         // What is long goes first, so that the deadline is when it should be.
@@ -191,7 +192,7 @@ impl Nft {
             script = Script::new(&table);
         }
         fault::point("nft-written");
-        let after = fallback.as_ref().map(|(bank, deadline)| (bank, active.serial, *deadline));
+        let after = fallback.as_ref().map(|(bank, deadline)| (bank, *deadline));
         script.switch(&active, after, boot_time());
         let applied = tool::run("apply a policy", script.text());
         fault::point("nft-applied");
@@ -199,9 +200,7 @@ impl Nft {
         let held = self.held_mut("apply a policy")?;
         if verified.is_err() {
             let mut script = Script::new(&table);
-            let after = held.fallback.as_ref().zip(held.trial);
-            let after = after.map(|(bank, (serial, deadline))| (bank, serial, deadline));
-            script.switch(&held.active, after, boot_time());
+            script.switch(&held.active, held.after(), boot_time());
             // What was before is still there, unless nothing is.
             if let Err(error) = tool::run("go back to the policy before", script.text()) {
                 tracing::debug!(%error, "it is made anew when that is seen");
@@ -212,7 +211,7 @@ impl Nft {
         held.next_change =
             banks.into_iter().flatten().filter_map(|it| next_change(&it.policy, now, clock)).min();
         (held.desired, held.clock) = (desired.clone(), clock);
-        (held.active, held.fallback, held.trial) = (active, fallback.map(|(bank, _)| bank), trial);
+        (held.active, held.fallback) = (active, fallback);
         let used: Vec<u64> = held.banks().flat_map(Bank::sets).collect();
         held.dropped = dropped;
         held.dropped.retain(|number, _| used.contains(number));
@@ -227,7 +226,7 @@ impl Nft {
         let items = tool::list(operation, &["table", "inet", &table])?.unwrap_or_default();
         let mut kept: BTreeSet<String> = held.banks().flat_map(Bank::chains).collect();
         kept.extend(held.banks().flat_map(Bank::sets).flat_map(script::drop_sets));
-        kept.extend(held.trial.map(|(serial, deadline)| script::trial(serial, deadline)));
+        kept.extend(held.after().map(|(_, deadline)| held.active.trial(deadline)));
         let ours = |kind: &str, prefixes: &[&str]| {
             let named = items.iter().filter_map(|item| item[kind]["name"].as_str());
             let of = named.filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)));
@@ -337,7 +336,7 @@ impl Backend for Nft {
         fault::point("attach-filled");
         // Whatever an earlier agent named has a lower number.
         let numbers = |read: &Read| {
-            let fallback = read.fallback.map_or(0, |((serial, ..), trial, _)| serial.max(trial));
+            let fallback = read.fallback.map_or(0, |((serial, ..), _)| serial);
             read.active.0.max(fallback)
         };
         let serial = before.as_ref().map_or(0, numbers).max(boot_time().0);
@@ -356,7 +355,6 @@ impl Backend for Nft {
             clock,
             active: none,
             fallback: None,
-            trial: None,
             dropped: BTreeMap::new(),
             serial,
             local,
@@ -458,11 +456,7 @@ impl Backend for Nft {
         {
             let read = Read {
                 active: held.active.tells(),
-                fallback: held
-                    .fallback
-                    .as_ref()
-                    .zip(held.trial)
-                    .map(|(bank, (serial, deadline))| (bank.tells(), serial, deadline)),
+                fallback: held.after().map(|(bank, deadline)| (bank.tells(), deadline)),
             };
             return Ok(Some(self.observed_in(&read, held.local.keys().cloned())));
         }

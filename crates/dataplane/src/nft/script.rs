@@ -83,6 +83,11 @@ impl Bank {
         format!("learn_{}", self.serial)
     }
 
+    /// The set whose elements end at the deadline, while it is on trial. Its name says when that is.
+    pub(super) fn trial(&self, deadline: BootTime) -> String {
+        format!("trial_{}_{}", self.serial, deadline.0)
+    }
+
     /// The numbers of its sets.
     pub(super) fn sets(&self) -> impl Iterator<Item = u64> {
         self.drops.iter().map(|(_, sets)| *sets)
@@ -150,9 +155,9 @@ impl<'a> Script<'a> {
         for set in ["protected", "private4", "private6"] {
             self.with("add set", &format!("{set} {{ type ifname; }}"));
         }
-        for (kind, flags) in [("exempt", "timeout"), ("ban", "timeout")] {
+        for kind in ["exempt", "ban"] {
             for (family, of) in [("4", "ipv4_addr"), ("6", "ipv6_addr")] {
-                self.with("add set", &format!("{kind}{family} {{ type {of}; flags {flags}; }}"));
+                self.with("add set", &format!("{kind}{family} {{ type {of}; flags timeout; }}"));
                 let ranges =
                     format!("{kind}_ranges{family} {{ type {of}; flags interval, timeout; }}");
                 self.with("add set", &ranges);
@@ -201,6 +206,10 @@ impl<'a> Script<'a> {
     /// Replaces the elements of a set.
     fn fill(&mut self, set: &str, elements: &[String]) {
         self.with("flush set", set);
+        self.elements(set, elements);
+    }
+
+    fn elements(&mut self, set: &str, elements: &[String]) {
         for chunk in elements.chunks(CHUNK) {
             self.with("add element", &format!("{set} {{ {} }}", chunk.join(", ")));
         }
@@ -269,15 +278,9 @@ impl<'a> Script<'a> {
         self.with("add set", &format!("{v4} {{ typeof @nh,96,32; flags interval; }}"));
         self.with("add set", &format!("{v6} {{ type ipv6_addr; flags interval; }}"));
         let ranges = dropped.v4.iter().map(|range| format!("{}-{}", range.first, range.last));
-        self.elements(&v4, ranges);
-        self.elements(&v6, dropped.v6.iter().map(|range| v6_text(*range)));
-    }
-
-    fn elements(&mut self, set: &str, elements: impl Iterator<Item = String>) {
-        let elements: Vec<String> = elements.collect();
-        for chunk in elements.chunks(CHUNK) {
-            self.with("add element", &format!("{set} {{ {} }}", chunk.join(", ")));
-        }
+        self.elements(&v4, &ranges.collect::<Vec<_>>());
+        let ranges = dropped.v6.iter().map(|range| v6_text(*range));
+        self.elements(&v6, &ranges.collect::<Vec<_>>());
     }
 
     /// The chains of a bank.
@@ -376,11 +379,11 @@ impl<'a> Script<'a> {
     pub(super) fn switch(
         &mut self,
         active: &Bank,
-        after: Option<(&Bank, u64, BootTime)>,
+        after: Option<(&Bank, BootTime)>,
         now: BootTime,
     ) {
-        if let Some((_, serial, deadline)) = after {
-            let trial = trial(serial, deadline);
+        if let Some((_, deadline)) = after {
+            let trial = active.trial(deadline);
             self.with("add set", &format!("{trial} {{ typeof meta nfproto; flags timeout; }}"));
             let left = Duration::from_nanos(deadline.0.saturating_sub(now.0));
             if !left.is_zero() {
@@ -397,8 +400,8 @@ impl<'a> Script<'a> {
             }
             match after {
                 None => self.rule(chain, &format!("goto {}", to(active))),
-                Some((fallback, serial, deadline)) => {
-                    let trial = trial(serial, deadline);
+                Some((fallback, deadline)) => {
+                    let trial = active.trial(deadline);
                     self.rule(chain, &format!("meta nfproto @{trial} goto {}", to(active)));
                     self.rule(chain, &format!("goto {}", to(fallback)));
                 }
@@ -448,15 +451,10 @@ impl<'a> Script<'a> {
     }
 }
 
-/// The set whose elements end at the deadline. Its name says when that is.
-pub(super) fn trial(serial: u64, deadline: BootTime) -> String {
-    format!("trial_{serial}_{}", deadline.0)
-}
-
-/// The serial and the deadline that a set's name tells.
-pub(super) fn read_trial(set: &str) -> Option<(u64, BootTime)> {
-    let (serial, deadline) = set.strip_prefix("trial_")?.split_once('_')?;
-    Some((serial.parse().ok()?, BootTime(deadline.parse().ok()?)))
+/// The deadline that a set's name tells.
+pub(super) fn read_trial(set: &str) -> Option<BootTime> {
+    let (_, deadline) = set.strip_prefix("trial_")?.split_once('_')?;
+    Some(BootTime(deadline.parse().ok()?))
 }
 
 /// What is counted, whatever the policy.

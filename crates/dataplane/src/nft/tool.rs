@@ -51,16 +51,10 @@ pub(super) fn run_long(operation: &'static str, script: &Script<'_>) -> Result<(
 /// # Errors
 /// [`Error::Nft`].
 pub(super) fn list(operation: &'static str, what: &[&str]) -> Result<Option<Vec<Value>>, Error> {
-    let said = match nft(operation, &[&["-j", "-t", "list"], what].concat(), "") {
-        Err(Error::Nft { said, .. }) if said.contains("No such file or directory") => {
-            return Ok(None);
-        }
-        said => said?,
-    };
-    let fail = |said: String| Error::Nft { operation, said };
-    let listed: Value = serde_json::from_slice(&said).map_err(|error| fail(error.to_string()))?;
-    let items = listed["nftables"].as_array().ok_or_else(|| fail("it lists nothing".to_owned()))?;
-    Ok(Some(items.clone()))
+    match listed(operation, &[&["-t", "list"], what].concat()) {
+        Err(Error::Nft { said, .. }) if said.contains("No such file or directory") => Ok(None),
+        listed => listed.map(Some),
+    }
 }
 
 /// The elements of a set, as nft's JSON says it.
@@ -72,12 +66,20 @@ pub(super) fn elements(
     table: &str,
     set: &str,
 ) -> Result<Vec<Value>, Error> {
-    let said = nft(operation, &["-j", "list", "set", "inet", table, set], "")?;
-    let fail = |said: String| Error::Nft { operation, said };
-    let listed: Value = serde_json::from_slice(&said).map_err(|error| fail(error.to_string()))?;
-    let sets = listed["nftables"].as_array().into_iter().flatten();
-    let elements = sets.filter_map(|item| item["set"]["elem"].as_array());
+    let items = listed(operation, &["list", "set", "inet", table, set])?;
+    let elements = items.iter().filter_map(|item| item["set"]["elem"].as_array());
     Ok(elements.flatten().cloned().collect())
+}
+
+fn listed(operation: &'static str, words: &[&str]) -> Result<Vec<Value>, Error> {
+    #[derive(serde::Deserialize)]
+    struct Listed {
+        nftables: Vec<Value>,
+    }
+    let said = nft(operation, &[&["-j"], words].concat(), "")?;
+    let listed: Result<Listed, _> = serde_json::from_slice(&said);
+    let fail = |error: serde_json::Error| Error::Nft { operation, said: error.to_string() };
+    Ok(listed.map_err(fail)?.nftables)
 }
 
 fn nft(operation: &'static str, words: &[&str], script: &str) -> Result<Vec<u8>, Error> {
