@@ -193,15 +193,8 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
     /// What is left of an address with an entry other than 0 when its low `cut` bits are dropped.
     fn occupied(&self, suffix_bits: u32, cut: u32) -> impl Iterator<Item = usize> {
         self.buckets.iter().enumerate().flat_map(move |(number, bucket)| {
-            let start = (number as u64) << suffix_bits;
-            let end = start + (1 << suffix_bits);
-            let borders =
-                self.borders(*bucket).map(move |(suffix, id)| (start + suffix.into(), id));
-            let entry = match *bucket {
-                Bucket::Entry(entry) => Some((start, entry)),
-                Bucket::Borders { .. } => None,
-            };
-            let steps = entry.into_iter().chain(borders);
+            let end = (number as u64 + 1) << suffix_bits;
+            let steps = self.steps_in(number, *bucket, suffix_bits);
             let ends = steps.clone().skip(1).map(|(at, _)| at).chain([end]);
             let occupied = steps.zip(ends).filter(|((at, id), end)| *id != 0 && at < end);
             occupied
@@ -211,15 +204,24 @@ impl<S: Copy + Ord + Into<u64>> Family<S> {
 
     /// Every border with the entry from there on, ascending; the last one of a bucket may be repeated.
     fn steps(&self, suffix_bits: u32) -> impl Iterator<Item = (u64, EntryId)> {
-        self.buckets.iter().enumerate().flat_map(move |(number, bucket)| {
-            let start = (number as u64) << suffix_bits;
-            let entry = match *bucket {
-                Bucket::Entry(entry) => Some((start, entry)),
-                Bucket::Borders { .. } => None,
-            };
-            let borders = self.borders(*bucket);
-            entry.into_iter().chain(borders.map(move |(suffix, id)| (start + suffix.into(), id)))
-        })
+        let buckets = self.buckets.iter().enumerate();
+        buckets.flat_map(move |(number, bucket)| self.steps_in(number, *bucket, suffix_bits))
+    }
+
+    /// The same of one bucket.
+    fn steps_in(
+        &self,
+        number: usize,
+        bucket: Bucket,
+        suffix_bits: u32,
+    ) -> impl Iterator<Item = (u64, EntryId)> + Clone {
+        let start = (number as u64) << suffix_bits;
+        let entry = match bucket {
+            Bucket::Entry(entry) => Some((start, entry)),
+            Bucket::Borders { .. } => None,
+        };
+        let borders = self.borders(bucket);
+        entry.into_iter().chain(borders.map(move |(suffix, id)| (start + suffix.into(), id)))
     }
 
     /// The borders of a bucket, ascending.

@@ -137,6 +137,14 @@ impl Table {
         Ok(Self { addresses, prefixes: compile_prefixes(&prefixes)? })
     }
 
+    /// Changes what is known of one address, beside prefixes.
+    pub fn set(&mut self, address: AddressKey, spans: Spans) {
+        match spans {
+            Spans::NONE => self.addresses.remove(&address),
+            spans => self.addresses.insert(address, spans),
+        };
+    }
+
     /// What it says of a source.
     pub fn lookup(&self, source: IpAddr) -> Spans {
         let single = self.addresses.get(&AddressKey::of(source)).copied().unwrap_or_default();

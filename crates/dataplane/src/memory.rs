@@ -87,13 +87,8 @@ impl Backend for Memory {
     }
 
     fn set_addresses(&mut self, changes: &[(AddressKey, Spans)]) -> Result<(), Error> {
-        let addresses = &mut self.held("set addresses")?.overrides.addresses;
-        for (key, spans) in changes {
-            match *spans {
-                Spans::NONE => addresses.remove(key),
-                spans => addresses.insert(*key, spans),
-            };
-        }
+        let overrides = &mut self.held("set addresses")?.overrides;
+        changes.iter().for_each(|(key, spans)| overrides.set(*key, *spans));
         Ok(())
     }
 

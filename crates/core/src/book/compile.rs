@@ -88,10 +88,7 @@ impl Compiled {
 
     /// Keeps the table as the data plane's is, after one address was changed there.
     pub fn set(&mut self, key: AddressKey, spans: Spans) {
-        match spans {
-            Spans::NONE => self.table.addresses.remove(&key),
-            spans => self.table.addresses.insert(key, spans),
-        };
+        self.table.set(key, spans);
     }
 
     /// The addresses to change one by one to come from this table to another; `None` if more differs than

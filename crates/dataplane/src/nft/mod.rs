@@ -406,13 +406,8 @@ impl Backend for Nft {
         self.change(operation, |script| {
             changes.iter().for_each(|(key, spans)| script.address(*key, *spans, boot_time()));
         })?;
-        let addresses = &mut self.held_mut(operation)?.overrides.addresses;
-        for (key, spans) in changes {
-            match *spans {
-                Spans::NONE => addresses.remove(key),
-                spans => addresses.insert(*key, spans),
-            };
-        }
+        let overrides = &mut self.held_mut(operation)?.overrides;
+        changes.iter().for_each(|(key, spans)| overrides.set(*key, *spans));
         Ok(())
     }
 

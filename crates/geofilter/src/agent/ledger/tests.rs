@@ -84,13 +84,7 @@ impl Backend for Spy {
 
     fn set_addresses(&mut self, changes: &[(AddressKey, Spans)]) -> Result<(), Error> {
         changes.iter().try_for_each(|(address, spans)| {
-            self.takes(|seen| {
-                let addresses = &mut seen.table.as_mut().unwrap().addresses;
-                match *spans {
-                    Spans::NONE => addresses.remove(address),
-                    spans => addresses.insert(*address, spans),
-                };
-            })
+            self.takes(|seen| seen.table.as_mut().unwrap().set(*address, *spans))
         })
     }
 
