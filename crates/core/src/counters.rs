@@ -1,4 +1,4 @@
-//! What a data plane counted: exact, by country and by [`Reason`].
+//! What a data plane counted, by country and by [`Reason`]: exact, but for one that only samples countries.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -83,6 +83,8 @@ pub struct Outcomes {
 pub struct Counters {
     /// By country index; packets that were judged by the world table.
     pub by_country: Vec<Outcomes>,
+    /// What is said by country is estimated from samples.
+    pub sampled: bool,
     /// By [`Reason`] as a number.
     pub by_reason: [Outcomes; Reason::ALL.len()],
     /// Drops whose sample was skipped, by rate limit or a full buffer.
@@ -95,6 +97,7 @@ impl Default for Counters {
     fn default() -> Self {
         Self {
             by_country: vec![Outcomes::default(); crate::country::CODES.len()],
+            sampled: false,
             by_reason: Default::default(),
             skipped_events: 0,
             lost_peers: 0,

@@ -18,6 +18,7 @@ const ETHERTYPES_VLAN: [u16; 2] = [0x8100, 0x88a8];
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const UDP_HEADER: usize = 8;
+const IPV6_HEADER: u32 = 40;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 /// Hop-by-hop, routing, destination options, mobility: length in units of eight bytes.
@@ -73,6 +74,17 @@ pub struct Departure<'a> {
     pub payload: &'a [u8],
 }
 
+/// The start of an IP packet, as somebody copied it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Excerpt<'a> {
+    /// What the decision knows of it.
+    pub packet: Packet,
+    /// Bytes that the whole of it has, from the IP header on, by what that says.
+    pub length: u32,
+    /// What it carries, as far as that was copied.
+    pub payload: &'a [u8],
+}
+
 impl Frame {
     /// Reads an Ethernet frame.
     pub fn from_ethernet(frame: &[u8]) -> Self {
@@ -99,6 +111,25 @@ impl Packet {
     /// Reads what follows an ethertype.
     pub fn from_ip(ethertype: u16, packet: &[u8]) -> Option<Self> {
         Datagram::read(ethertype, packet).map(|datagram| datagram.packet())
+    }
+}
+
+impl<'a> Excerpt<'a> {
+    /// Reads what begins with an IP header.
+    pub fn from_ip(packet: &'a [u8]) -> Option<Self> {
+        let (ethertype, length) = match packet.first()? >> 4 {
+            4 => (ETHERTYPE_IPV4, u32::from(be16(packet, 2)?)),
+            _ => (ETHERTYPE_IPV6, IPV6_HEADER + u32::from(be16(packet, 4)?)),
+        };
+        let datagram = Datagram::read(ethertype, packet)?;
+        let payload = datagram.transport.and_then(|header| match datagram.upper {
+            Upper::Ports { transport: Transport::Udp, .. } => header.get(UDP_HEADER..),
+            Upper::Ports { transport: Transport::Tcp, .. } => {
+                header.get(usize::from(header.get(12)? >> 4) * 4..)
+            }
+            Upper::Other | Upper::Unreadable => None,
+        });
+        Some(Self { packet: datagram.packet(), length, payload: payload.unwrap_or_default() })
     }
 }
 

@@ -400,6 +400,9 @@ pub struct Status {
     pub passed: Tally,
     /// Drops that the log could not show.
     pub skipped_events: u64,
+    /// What is said by country and of sources is estimated from samples of the packets.
+    #[serde(default)]
+    pub sampled: bool,
     /// Exemptions, bans and peers.
     #[serde(default)]
     pub counts: Counts,

@@ -24,6 +24,7 @@ pub mod calls;
 pub mod changes;
 pub mod container;
 pub mod crowdsec;
+pub mod devices;
 pub mod disk;
 pub mod fail2ban;
 pub mod fileserver;

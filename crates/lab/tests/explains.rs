@@ -38,7 +38,7 @@ fn log(agent: &Agent<'_>, entries: usize) -> Vec<Value> {
 fn the_log_tells_of_every_drop() {
     let world = embedded::world().unwrap().world;
     let addresses = Addresses::new(&world);
-    for backend in ["xdp", "tc"] {
+    for backend in ["xdp", "tc", "nft"] {
         let site = Site::new().unwrap();
         let words = ["--backend", backend, "--interface", WAN];
         let agent = Agent::start(&site.host, &words).unwrap();

@@ -76,7 +76,7 @@ fn a_ban_is_in_the_kernel_at_once_and_ends_to_the_second_with_nobody_alive() {
     let spain = addresses.several_v4("ES", 4);
     let [_home, guesser, freed, other] = spain[..] else { panic!("too few") };
     let v6 = addresses.v6("ES");
-    for backend in ["xdp", "tc"] {
+    for backend in ["xdp", "tc", "nft"] {
         let site = Site::new().unwrap();
         let phones = Phones::new(&site, &addresses);
         let mut agent = agent(&site, backend);

@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
 use geofilter_lab::awaited::within;
-use geofilter_lab::phones::{BACKENDS, INVITE, Phones, REGISTER};
+use geofilter_lab::phones::{INVITE, Phones, REGISTER};
 use geofilter_lab::process::Agent;
 use geofilter_lab::site::{SIP, Site, WAN};
 use geofilter_lab::vandals::{Bpffs, Deed, empty_the_kernel, of_another_layout, pinned};
 use serde_json::{Value, json};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// What is taken away here is of BPF; for nftables see nft.rs and devices.rs.
+const BACKENDS: [&str; 3] = ["xdp", "tc", "clsact"];
 
 /// A host that lets in Spain alone, and somebody in China.
 struct Scene<'a> {

@@ -17,7 +17,7 @@ use geofilter_lab::guarded::Guarded;
 use geofilter_lab::neighbours::{Neighbour, snapshot};
 use geofilter_lab::pbx::within_patience;
 use geofilter_lab::process::Agent;
-use geofilter_lab::site::{SIP, Site, WAN, next};
+use geofilter_lab::site::{PBX_V4, SIP, Site, WAN, next};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -113,6 +113,46 @@ fn what_passes_is_what_the_decision_says() {
         assert_eq!(arrived(&site, &pbx, spain, &probes), expected, "{words:?}");
         assert_eq!(dropped(&agent) - before, wrong as u64, "all of them are counted");
     }
+}
+
+#[test]
+fn the_countries_of_a_flood_are_estimated_from_samples_and_add_up_to_what_was_counted() {
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    let site = Site::new().unwrap();
+    let agent = Agent::start(&site.host, &WORDS).unwrap();
+    agent.json(&["allow", "ES", "--yes"]).unwrap();
+    // Three of four packets are from China.
+    let china = addresses.several_v4("CN", 3).into_iter();
+    let sources = china.chain([addresses.v4("RU")]);
+    let sockets: Vec<UdpSocket> = sources.map(|it| site.anywhere(it, 0).unwrap()).collect();
+    let since = Instant::now();
+    let mut sent = 0;
+    while since.elapsed() < 2 * SECOND {
+        for socket in &sockets {
+            socket.send_to(b"REGISTER sip:x SIP/2.0\r\n\r\n", (PBX_V4, SIP)).unwrap();
+            sent += 1;
+        }
+    }
+    assert!(sent > 20_000, "the flood was none: {sent}");
+    let status = agent.json(&["status"]).unwrap();
+    assert_eq!(status["sampled"], true);
+    let dropped = &status["dropped"];
+    assert_eq!(dropped["packets"], sent, "{dropped}");
+    let of = |country: &str| dropped["by_country"][country]["packets"].as_u64().unwrap();
+    let (china, russia) = (of("CN"), of("RU"));
+    assert_eq!(china + russia, sent, "{dropped}");
+    let share = china as f64 / sent as f64;
+    assert!((0.70..0.80).contains(&share), "{share}");
+    let said = agent.ask(&["status"]).unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("estimated from samples"), "{said}");
+    // A few packets are each seen, and what was sampled before takes nothing of them.
+    for _ in 0..5 {
+        site.send(addresses.v4("BR"), SIP, b"OPTIONS").unwrap();
+    }
+    let status = agent.json(&["status"]).unwrap();
+    assert_eq!(status["dropped"]["by_country"]["BR"]["packets"], 5, "{status}");
 }
 
 fn dropped(agent: &Agent<'_>) -> u64 {

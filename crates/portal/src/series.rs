@@ -249,6 +249,7 @@ pub(crate) mod tests {
             would_drop: Tally::of(&counters, |outcomes| outcomes.would_drop),
             passed: Tally::of(&counters, |outcomes| outcomes.passed),
             skipped_events: 0,
+            sampled: false,
             counts: Records::default(),
             pbx: None,
             warnings: Vec::new(),

@@ -50,7 +50,9 @@ function Totals({ status }: { status: Status }) {
           <dd>{number(status.passed.packets)}</dd>
         </div>
       </dl>
-      <p className="quiet small">{words.live.sinceAttached}</p>
+      <p className="quiet small">
+        {words.live.sinceAttached} {status.sampled && words.live.sampled}
+      </p>
       {most.length > 0 && (
         <table className="bars">
           <caption>{words.live.byCountry}</caption>

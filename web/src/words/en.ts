@@ -227,6 +227,7 @@ export const en = {
     wouldDrop: "Would be dropped",
     passed: "Let in",
     sinceAttached: "packets since the filter was attached",
+    sampled: "(countries and sources are estimated from samples; the totals are exact)",
     byCountry: "By country",
     log: "Drops",
     latest: "The latest drops",

@@ -235,6 +235,7 @@ export const ro: Words = {
     wouldDrop: "Ar fi respinse",
     passed: "Lăsate să intre",
     sinceAttached: "pachete de când filtrul este atașat",
+    sampled: "(țările și sursele sunt estimate din eșantioane; totalurile sunt exacte)",
     byCountry: "Pe țări",
     log: "Respingeri",
     latest: "Ultimele respingeri",

@@ -1,20 +1,24 @@
 //! [`Nft`]: the data plane of a host that lets nobody load BPF programs, in one table of nftables. [`script`] is what is
-//! written to it and says how a packet goes through it, [`tool`] how that gets there.
+//! written to it and says how a packet goes through it, [`tool`] how that gets there, [`samples`] what is known of packets afterwards.
 //!
 //! It judges as the oracle does, within what nftables can see: docs/nftables.md says where not, and what it costs.
 
+mod netfilter;
+mod samples;
 mod script;
 mod tool;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use geofilter_core::clock::Clock;
 use geofilter_core::counters::{Counters, Outcomes, Reason, Traffic};
-use geofilter_core::decide::Timed;
+use geofilter_core::country::CountryId;
+use geofilter_core::decide::{Timed, decide_source};
 use geofilter_core::desired::{
     self, Action, Attachment, AttachmentKind, BootTime, Desired, Generation, Observed,
 };
@@ -27,18 +31,25 @@ use serde_json::Value;
 
 use crate::netlink::Watch;
 use crate::{Backend, Error, boot_time, fault, interfaces, kernel};
+use netfilter::{Elements, Log};
+use samples::{Judged, Samples};
 use script::{Bank, Local, Script};
 
 /// The runtime folder of the agent that a host has.
 const USUAL: &str = "/run/geofilter";
 /// Borders from which on `nft add element` to any set of the host takes about a second: see docs/nftables.md.
 const QUICK: usize = 50_000;
+/// The warning of a kernel that logs no packets.
+const UNSEEN: &str = "this kernel logs no packets: the attack log, who sends packets and the countries of the figures stay empty";
+/// Addresses that are changed in one transaction: a container's socket takes no more.
+const AT_ONCE: usize = 128;
 /// So many changes of the calendar are in the kernel beforehand, each with sets of its own.
 const AHEAD: usize = 2;
 
 /// The nftables data plane.
 pub struct Nft {
     names: Vec<String>,
+    by_route: bool,
     runtime_dir: PathBuf,
     table: String,
     held: Option<Held>,
@@ -59,9 +70,7 @@ struct Held {
     dropped: BTreeMap<u64, Dropped>,
     /// The last number that was given to anything.
     serial: u64,
-    local: Local,
-    /// What keeps it from seeing every packet.
-    warnings: Vec<String>,
+    interfaces: Looked,
     /// When the calendar changes what is dropped.
     next_change: Option<BootTime>,
     /// The number of the ruleset when it was as it should be.
@@ -71,12 +80,41 @@ struct Held {
     /// Something about the interfaces has changed since they were looked at.
     is_stale: bool,
     watch: Watch,
+    /// Or why this kernel logs no packets.
+    samples: io::Result<Samples>,
+}
+
+/// What is known of the protected interfaces.
+struct Looked {
+    /// All of them, with what is local there.
+    local: Local,
+    /// Those that are there.
+    present: Vec<String>,
+    /// What keeps them from being protected.
+    warnings: Vec<String>,
 }
 
 impl Held {
     /// What is in use.
     fn banks(&self) -> impl Iterator<Item = &Bank> {
         [Some(&self.active), self.after().map(|(bank, _)| bank)].into_iter().flatten()
+    }
+
+    /// Changes something beside the policy, which need not be read back for that.
+    fn quietly(&mut self, change: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        let before = netfilter::generation().map_err(Error::Netlink)?;
+        change()?;
+        let after = netfilter::generation().map_err(Error::Netlink)?;
+        // Nobody else changed anything meanwhile.
+        if self.ruleset == before && after == before.wrapping_add(1) {
+            self.ruleset = after;
+        }
+        Ok(())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let unseen = self.samples.as_ref().err().map(|error| format!("{UNSEEN}: {error}"));
+        self.interfaces.warnings.iter().cloned().chain(unseen).collect()
     }
 
     fn after(&self) -> Option<(&Bank, BootTime)> {
@@ -91,10 +129,11 @@ struct Read {
 }
 
 impl Nft {
-    /// A data plane for these interfaces; for every one with a default route if none is named.
-    pub fn new(names: Vec<String>, runtime_dir: &Path) -> Self {
+    /// A data plane for these interfaces, whether they are there yet or not; where nobody named them also for
+    /// what gets a default route later.
+    pub fn new(names: Vec<String>, by_route: bool, runtime_dir: &Path) -> Self {
         let runtime_dir = runtime_dir.to_owned();
-        Self { names, table: table_of(&runtime_dir), runtime_dir, held: None }
+        Self { names, by_route, table: table_of(&runtime_dir), runtime_dir, held: None }
     }
 
     fn held_mut(&mut self, operation: &'static str) -> Result<&mut Held, Error> {
@@ -127,16 +166,16 @@ impl Nft {
         Ok(read)
     }
 
-    fn observed_in(&self, read: &Read, names: impl Iterator<Item = String>) -> Observed {
+    fn observed_in(&self, read: &Read, names: Vec<String>) -> Observed {
         let attachment = |interface| Attachment { interface, kind: AttachmentKind::Nft };
         let (_, generation, action) = read.active;
         Observed {
-            attachments: names.map(attachment).collect(),
+            attachments: names.into_iter().map(attachment).collect(),
             active: (generation, action),
             fallback: read
                 .fallback
                 .map(|((_, generation, action), deadline)| (generation, action, deadline)),
-            warnings: self.held.iter().flat_map(|held| held.warnings.clone()).collect(),
+            warnings: self.held.iter().flat_map(Held::warnings).collect(),
         }
     }
 
@@ -186,21 +225,34 @@ impl Nft {
         });
         // Whatever comes of it, no number is given twice, and what is left over is removed.
         (held.serial, held.is_clear) = (serial, false);
-        // What is long goes first, so that the deadline is when it should be.
-        if dropped.len() > held.dropped.len() {
+        let after = fallback.as_ref().map(|(bank, deadline)| (bank, *deadline));
+        let trial = after.map(|(_, deadline)| (active.trial(deadline), deadline));
+        if let Some((trial, deadline)) = &trial {
+            script.trial(trial);
+            tool::run_long("write a policy", &script)?;
+            script = Script::new(&table);
+            if *deadline > now {
+                let mut elements = Elements::of(&table);
+                script::FAMILIES.iter().for_each(|it| elements.add(trial, &[*it], Some(*deadline)));
+                elements.commit().map_err(Error::Netlink)?;
+            }
+        } else if dropped.len() > held.dropped.len() {
+            // What is long goes first: a container's socket may take it in pieces only.
             tool::run_long("write a policy", &script)?;
             script = Script::new(&table);
         }
         fault::point("nft-written");
-        let after = fallback.as_ref().map(|(bank, deadline)| (bank, *deadline));
-        script.switch(&active, after, boot_time());
+        script.switch(
+            if fault::is_asked_for("bank-damaged") { &held.active } else { &active },
+            after,
+        );
         let applied = tool::run("apply a policy", script.text());
         fault::point("nft-applied");
         let verified = applied.and_then(|()| self.verify(desired));
         let held = self.held_mut("apply a policy")?;
         if verified.is_err() {
             let mut script = Script::new(&table);
-            script.switch(&held.active, held.after(), boot_time());
+            script.switch(&held.active, held.after());
             // What was before is still there, unless nothing is.
             if let Err(error) = tool::run("go back to the policy before", script.text()) {
                 tracing::debug!(%error, "it is made anew when that is seen");
@@ -252,22 +304,41 @@ impl Nft {
         let held = self.held_mut(operation)?;
         let mut script = Script::new(&table);
         write(&mut script);
-        let before = tool::generation().map_err(Error::Netlink)?;
-        tool::run_long(operation, &script)?;
-        let after = tool::generation().map_err(Error::Netlink)?;
-        // Nobody else changed anything meanwhile.
-        if held.ruleset == before && after == before.wrapping_add(1) {
-            held.ruleset = after;
+        held.quietly(|| tool::run_long(operation, &script))
+    }
+
+    /// Reads the counters, and then what was logged.
+    fn take_samples(
+        &mut self,
+        operation: &'static str,
+    ) -> Result<BTreeMap<String, Traffic>, Error> {
+        let table = self.table.clone();
+        let held = self.held_mut(operation)?;
+        let counted = netfilter::counters(&table).map_err(Error::Netlink)?;
+        let now = boot_time();
+        let judging = match &held.desired.fallback {
+            Some(fallback) if fallback.deadline <= now => &fallback.bank,
+            _ => &held.desired.active,
+        };
+        if let Ok(samples) = &mut held.samples {
+            let (policy, world) = (&judging.policy, &held.world);
+            let judge = |source| {
+                let decision = decide_source(source, policy, world);
+                let country = decision.entry.map_or(CountryId::UNKNOWN, |entry| entry.primary);
+                Judged { country, reason: decision.reason }
+            };
+            let taken = samples.take(&counted, (now, judging.generation), judge);
+            taken.map_err(Error::Netlink)?;
         }
-        Ok(())
+        Ok(counted)
     }
 
     fn verify(&mut self, desired: &Desired) -> Result<Observed, Error> {
         let operation = "read back the policy";
-        let names: Vec<String> = self.held_mut(operation)?.local.keys().cloned().collect();
-        let ruleset = tool::generation().map_err(Error::Netlink)?;
+        let names = self.held_mut(operation)?.interfaces.present.clone();
+        let ruleset = netfilter::generation().map_err(Error::Netlink)?;
         let read = self.read()?.ok_or(Error::NotAttached { operation })?;
-        let observed = self.observed_in(&read, names.into_iter());
+        let observed = self.observed_in(&read, names);
         if !observed.holds(desired) {
             return Err(Error::Differs { observed: Box::new(observed) });
         }
@@ -275,14 +346,17 @@ impl Nft {
         Ok(observed)
     }
 
-    /// The protected interfaces, with what is local there, and what keeps them from being protected. One that is not there yet
-    /// is protected when it comes.
-    fn look_at_interfaces(&self) -> Result<(Local, Vec<String>), Error> {
-        let held = self.held.as_ref().map(|held| held.local.keys().cloned().collect::<Vec<_>>());
-        let names = held.unwrap_or_else(|| self.names.clone());
-        let names = match names.is_empty() {
-            true => interfaces::select(&[], &[])?.into_iter().map(|it| it.name).collect(),
-            false => names,
+    /// Looks at the protected interfaces. One that is not there yet is protected when it comes.
+    fn look_at_interfaces(&self, before: &[String]) -> Result<Looked, Error> {
+        let names = match self.by_route {
+            false => self.names.clone(),
+            // What has a default route now, and what had one before.
+            true => {
+                let before = &[&self.names, before].concat();
+                let known = interfaces::Known { named: &[], held: &[], before };
+                let interfaces::Found { present, absent } = known.find()?;
+                present.into_iter().map(|it| it.name).chain(absent).collect()
+            }
         };
         let all = interfaces::all()?;
         let find = |name: &String| all.iter().find(|it| it.name == *name);
@@ -298,7 +372,11 @@ impl Nft {
             ));
         }
         let local = |name: &String| find(name).map(|it| it.local).unwrap_or_default();
-        Ok((names.iter().map(|name| (name.clone(), local(name))).collect(), warnings))
+        Ok(Looked {
+            local: names.iter().map(|name| (name.clone(), local(name))).collect(),
+            present: names.iter().filter(|name| find(name).is_some()).cloned().collect(),
+            warnings,
+        })
     }
 
     /// Writes everything anew where somebody has taken it away.
@@ -306,11 +384,13 @@ impl Nft {
         let table = self.table.clone();
         let held = self.held_mut("put the filter back")?;
         let mut script = Script::new(&table);
-        script.frame();
-        script.interfaces(&held.local);
+        script.frame(held.samples.as_ref().ok().map(Samples::group));
+        script.interfaces(&held.interfaces.local);
         script.overrides(&held.overrides, boot_time());
         script.contacts(held.contacts.iter().flatten());
         tool::run_long("put the filter back", &script)?;
+        let counted = netfilter::counters(&table).map_err(Error::Netlink)?;
+        held.samples.iter_mut().for_each(|samples| samples.begin(&counted));
         held.dropped.clear();
         let (desired, clock) = (held.desired.clone(), held.clock);
         self.store(&desired, clock).map(drop)
@@ -326,14 +406,17 @@ impl Backend for Nft {
         clock: Clock,
     ) -> Result<Observed, Error> {
         fault::point("attach-start");
-        let (local, warnings) = self.look_at_interfaces()?;
         let before = self.read()?;
+        let names = before.as_ref().map_or_else(|| Ok(Vec::new()), |_| self.protected())?;
+        let interfaces = self.look_at_interfaces(&names)?;
+        let log = Log::open();
         let mut script = Script::new(&self.table);
-        script.frame();
-        script.interfaces(&local);
+        script.frame(log.as_ref().ok().map(Log::group));
+        script.interfaces(&interfaces.local);
         script.overrides(overrides, boot_time());
         tool::run_long("make a table", &script)?;
         fault::point("attach-filled");
+        let counted = netfilter::counters(&self.table).map_err(Error::Netlink)?;
         // Whatever an earlier agent named has a lower number.
         let numbers = |read: &Read| {
             let fallback = read.fallback.map_or(0, |((serial, ..), _)| serial);
@@ -357,13 +440,13 @@ impl Backend for Nft {
             fallback: None,
             dropped: BTreeMap::new(),
             serial,
-            local,
-            warnings,
+            interfaces,
             next_change: None,
             ruleset: 0,
             is_clear: false,
             is_stale: false,
             watch: Watch::new().map_err(Error::Netlink)?,
+            samples: log.map(|log| Samples::new(log, &counted)),
         });
         let stored = self.store(desired, clock);
         if stored.is_err() {
@@ -402,12 +485,16 @@ impl Backend for Nft {
     }
 
     fn set_addresses(&mut self, changes: &[(AddressKey, Spans)]) -> Result<(), Error> {
-        let operation = "set addresses";
-        self.change(operation, |script| {
-            changes.iter().for_each(|(key, spans)| script.address(*key, *spans, boot_time()));
-        })?;
-        let overrides = &mut self.held_mut(operation)?.overrides;
-        changes.iter().for_each(|(key, spans)| overrides.set(*key, *spans));
+        let table = self.table.clone();
+        let held = self.held_mut("set addresses")?;
+        for chunk in changes.chunks(AT_ONCE) {
+            let mut elements = Elements::of(&table);
+            for (key, spans) in chunk {
+                script::address(&mut elements, *key, *spans, boot_time());
+            }
+            held.quietly(|| elements.commit().map_err(Error::Netlink))?;
+            chunk.iter().for_each(|(key, spans)| held.overrides.set(*key, *spans));
+        }
         Ok(())
     }
 
@@ -447,20 +534,20 @@ impl Backend for Nft {
     fn observe(&mut self) -> Result<Option<Observed>, Error> {
         if let Some(held) = &self.held
             // What was read back then is what there is.
-            && held.ruleset == tool::generation().map_err(Error::Netlink)?
+            && held.ruleset == netfilter::generation().map_err(Error::Netlink)?
         {
             let read = Read {
                 active: held.active.tells(),
                 fallback: held.after().map(|(bank, deadline)| (bank.tells(), deadline)),
             };
-            return Ok(Some(self.observed_in(&read, held.local.keys().cloned())));
+            return Ok(Some(self.observed_in(&read, held.interfaces.present.clone())));
         }
         let Some(read) = self.read()? else { return Ok(None) };
         let names = match &self.held {
-            Some(held) => held.local.keys().cloned().collect(),
+            Some(held) => held.interfaces.present.clone(),
             None => self.protected()?,
         };
-        Ok(Some(self.observed_in(&read, names.into_iter())))
+        Ok(Some(self.observed_in(&read, names)))
     }
 
     fn mend(&mut self) -> Result<Vec<String>, Error> {
@@ -468,9 +555,9 @@ impl Backend for Nft {
         let mut mended = Vec::new();
         let held = self.held_mut(operation)?;
         held.is_stale |= held.watch.changed().map_err(Error::Netlink)?;
-        if tool::generation().map_err(Error::Netlink)? != held.ruleset {
+        if netfilter::generation().map_err(Error::Netlink)? != held.ruleset {
             let desired = held.desired.clone();
-            let names = held.local.keys().cloned().collect::<Vec<_>>().join(" ");
+            let names = held.interfaces.present.join(" ");
             if self.verify(&desired).is_err() {
                 self.rebuild()?;
                 mended.push(format!(
@@ -479,12 +566,14 @@ impl Backend for Nft {
             }
         }
         if self.held_mut(operation)?.is_stale {
-            let (local, warnings) = self.look_at_interfaces()?;
-            if self.held_mut(operation)?.local != local {
-                self.change(operation, |script| script.interfaces(&local))?;
+            let held = self.held_mut(operation)?;
+            let before: Vec<String> = held.interfaces.local.keys().cloned().collect();
+            let interfaces = self.look_at_interfaces(&before)?;
+            if self.held_mut(operation)?.interfaces.local != interfaces.local {
+                self.change(operation, |script| script.interfaces(&interfaces.local))?;
             }
             let held = self.held_mut(operation)?;
-            (held.local, held.warnings, held.is_stale) = (local, warnings, false);
+            (held.interfaces, held.is_stale) = (interfaces, false);
         }
         let held = self.held_mut(operation)?;
         if held.next_change.is_some_and(|next| next <= boot_time()) {
@@ -498,29 +587,35 @@ impl Backend for Nft {
     }
 
     fn counters(&mut self) -> Result<Counters, Error> {
-        self.held_mut("read the counters")?;
-        let what = ["counters", "table", "inet", &self.table];
-        let items = tool::list("read the counters", &what)?.unwrap_or_default();
-        let mut counters = Counters::default();
-        for counter in items.iter().filter_map(|item| item.get("counter")) {
-            let traffic = Traffic {
-                packets: counter["packets"].as_u64().unwrap_or_default(),
-                bytes: counter["bytes"].as_u64().unwrap_or_default(),
-            };
-            let name = counter["name"].as_str().unwrap_or_default();
-            if let Some((reason, outcome)) = counted(name) {
-                *outcome(&mut counters.by_reason[reason as usize]) += traffic;
+        let operation = "read the counters";
+        self.take_samples(operation)?;
+        // What was counted until then is shared out now.
+        let counted = self.take_samples(operation)?;
+        let mut counters = Counters { sampled: true, ..Counters::default() };
+        for (name, traffic) in &counted {
+            if let Some((reason, outcome)) = counted_as(name) {
+                *outcome(&mut counters.by_reason[reason as usize]) += *traffic;
             }
+        }
+        if let Some(Held { samples: Ok(samples), .. }) = &self.held {
+            samples.complete(&counted, &mut counters);
         }
         Ok(counters)
     }
 
     fn sources(&mut self) -> Result<Vec<Count>, Error> {
-        self.held_mut("read who sends packets").map(|_| Vec::new())
+        let operation = "read who sends packets";
+        self.take_samples(operation)?;
+        let samples = self.held_mut(operation)?.samples.as_ref();
+        Ok(samples.map(Samples::sources).unwrap_or_default())
     }
 
-    fn drain_events(&mut self, _: BootTime, _: &mut dyn FnMut(DropEvent)) -> Result<(), Error> {
-        self.held_mut("read the attack log").map(drop)
+    fn drain_events(&mut self, _: BootTime, sink: &mut dyn FnMut(DropEvent)) -> Result<(), Error> {
+        let operation = "read the attack log";
+        self.take_samples(operation)?;
+        let samples = self.held_mut(operation)?.samples.as_mut();
+        samples.map(Samples::events).into_iter().flatten().for_each(sink);
+        Ok(())
     }
 
     fn quick_up_to(&self) -> Option<usize> {
@@ -530,7 +625,7 @@ impl Backend for Nft {
     fn detach(&mut self) -> Result<(), Error> {
         fault::point("detach-start");
         self.held = None;
-        if tool::has_table(&self.table).map_err(Error::Netlink)? {
+        if netfilter::has_table(&self.table).map_err(Error::Netlink)? {
             let mut script = Script::new(&self.table);
             script.remove();
             tool::run("remove the table", script.text())?;
@@ -544,8 +639,8 @@ impl Backend for Nft {
 /// # Errors
 /// As [`Backend::detach`].
 pub(crate) fn leave(runtime_dir: &Path) -> Result<(), Error> {
-    match tool::has_table(&table_of(runtime_dir)) {
-        Ok(true) => Nft::new(Vec::new(), runtime_dir).detach(),
+    match netfilter::has_table(&table_of(runtime_dir)) {
+        Ok(true) => Nft::new(Vec::new(), false, runtime_dir).detach(),
         // A kernel without nftables has no table.
         Ok(false) | Err(_) => Ok(()),
     }
@@ -599,7 +694,7 @@ fn read_peer(element: &Value, now: BootTime) -> Option<Timed<SocketAddr>> {
 type Of = fn(&mut Outcomes) -> &mut Traffic;
 
 /// What a counter of this name counts.
-fn counted(name: &str) -> Option<(Reason, Of)> {
+fn counted_as(name: &str) -> Option<(Reason, Of)> {
     let outcomes: [(&str, Of); 3] = [
         ("pass_", |outcomes| &mut outcomes.passed),
         ("drop_", |outcomes| &mut outcomes.dropped),

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use geofilter_core::decide::LocalSources;
@@ -17,6 +17,8 @@ use geofilter_core::policy::{Ports, Scope, Transport};
 use geofilter_core::steps::{Address, Range};
 use geofilter_core::tracker::{LIFETIME, MAX_PEERS};
 
+use super::netfilter::Elements;
+
 /// The upper half of an IPv6 address, which is what a customer gets.
 const CUSTOMER: &str = "ip6 saddr & ffff:ffff:ffff:ffff::";
 const PRIVATE_V4: &str = "{ 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 }";
@@ -25,6 +27,8 @@ const PRIVATE_V4: &str = "{ 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.
 const OPENING: &str = "{ 0x494e5649, 0x4d455353, 0x4f505449, 0x5055424c, 0x53554253 }";
 /// REGISTER.
 const REGISTER: &str = "0x5245474953544552";
+/// What packets are of, as `meta nfproto` says it: NFPROTO_IPV4 and NFPROTO_IPV6 (linux/netfilter.h).
+pub(super) const FAMILIES: [u8; 2] = [2, 10];
 /// Every request, by its first letter.
 const REQUEST: &str = "0x41-0x5a";
 /// The answers begin with `SIP/`.
@@ -33,6 +37,19 @@ const ANSWER: &str = "0x5349502f";
 const CHUNK: usize = 1000;
 /// Who came first is remembered so long after his last packet, and so many of them.
 const CAME: &str = "flags dynamic, timeout; timeout 1d; size 131072;";
+/// Packets a second that are logged for the figures, of those that pass and of those that don't; and drops for the log.
+const SAMPLES: &str = "rate 500/second burst 100 packets";
+/// Drops of one source that are logged for the log.
+const TURN: &str = "limit rate 4/second burst 4 packets";
+/// The sources whose drops are logged are remembered so long, and so many of them.
+const TURNS: &str = "flags dynamic, timeout; timeout 10s; size 65536;";
+/// The IP header.
+const HEADER: u32 = 40;
+/// That, a transport header, and 512 bytes of what it carries.
+const EXCERPT: u32 = 40 + 60 + 512;
+/// What a logged packet is for, before the name of its counter: the figures, or the log.
+pub(super) const COUNTED: &str = "counted";
+pub(super) const TOLD: &str = "told";
 /// More than this is for ever: a hundred years, in seconds.
 const FOREVER: u64 = 100 * 365 * 86_400;
 
@@ -148,8 +165,8 @@ impl<'a> Script<'a> {
         self.with("add rule", &format!("{chain} {rule}"));
     }
 
-    /// The table and what stays in it whatever the policy.
-    pub(super) fn frame(&mut self) {
+    /// The table and what stays in it whatever the policy. Packets are logged to this group, if there is one.
+    pub(super) fn frame(&mut self, group: Option<u16>) {
         let table = self.table;
         self.line(&format!("add table inet {table}"));
         for set in ["protected", "private4", "private6"] {
@@ -173,14 +190,18 @@ impl<'a> Script<'a> {
             self.with("add set", &format!("came{family} {{ type {of}; {CAME} }}"));
             self.with("add set", &format!("contacts{family} {{ type {of}; }}"));
         }
-        for counter in COUNTERS {
-            self.with("add counter", counter);
+        for limit in ["of_passed", "of_dropped", "of_told"] {
+            self.with("add limit", &format!("{limit} {{ {SAMPLES}; }}"));
+        }
+        for (family, of) in [("4", "ipv4_addr"), ("6", "ipv6_addr")] {
+            self.with("add set", &format!("turns{family} {{ type {of}; {TURNS} }}"));
         }
         // Whoever passes before the PBX asked anything of it came first.
         self.with("add chain", "came");
         self.with("flush chain", "came");
         self.rule("came", "update @came4 { ip saddr } accept");
         self.rule("came", &format!("update @came6 {{ {CUSTOMER} }} accept"));
+        COUNTERS.iter().for_each(|counter| self.counter(counter, group));
         self.with(
             "add chain",
             "arriving { type filter hook prerouting priority raw; policy accept; }",
@@ -189,6 +210,36 @@ impl<'a> Script<'a> {
         self.with(
             "add chain",
             "leaving { type filter hook postrouting priority 90; policy accept; }",
+        );
+    }
+
+    /// The chain that counts what comes to this, has it logged, and ends it.
+    fn counter(&mut self, name: &str, group: Option<u16>) {
+        self.with("add counter", name);
+        self.with("add chain", name);
+        self.with("flush chain", name);
+        self.rule(name, &format!("counter name {name}"));
+        let (passes, is_local) = (name.starts_with("pass_"), name == "pass_local");
+        if let Some(group) = group.filter(|_| !is_local) {
+            let log = |purpose: &str, bytes: u32| {
+                format!("log group {group} snaplen {bytes} prefix \"{purpose} {name}\"")
+            };
+            let of = if passes { "of_passed" } else { "of_dropped" };
+            self.rule(name, &format!("limit name {of} {}", log(COUNTED, HEADER)));
+            if !passes {
+                let tell = format!("limit name of_told {}", log(TOLD, EXCERPT));
+                self.rule(name, &format!("update @turns4 {{ ip saddr {TURN} }} {tell}"));
+                self.rule(name, &format!("update @turns6 {{ {CUSTOMER} {TURN} }} {tell}"));
+            }
+        }
+        self.rule(
+            name,
+            match name {
+                // Forged sources come first to nobody.
+                "pass_local" | "pass_peer" | "would_drop_martian" => "accept",
+                _ if name.starts_with("drop_") => "drop",
+                _ => "goto came",
+            },
         );
     }
 
@@ -233,20 +284,6 @@ impl<'a> Script<'a> {
             let v6 = v6.map(spans);
             let v6 = v6.ranges().filter_map(|(range, span)| element(&v6_text(range), span, now));
             self.fill(&format!("{kind}_ranges6"), &v6.collect::<Vec<_>>());
-        }
-    }
-
-    /// Changes what is known of one address. What was known of it goes first.
-    pub(super) fn address(&mut self, key: AddressKey, spans: Spans, now: BootTime) {
-        let (text, family) = (key_text(key), if is_v4(&key) { "4" } else { "6" });
-        for (kind, span) in [("exempt", spans.exempt), ("ban", spans.ban)] {
-            let set = format!("{kind}{family}");
-            // What is not there can't be deleted.
-            self.with("add element", &format!("{set} {{ {text} }}"));
-            self.with("delete element", &format!("{set} {{ {text} }}"));
-            if let Some(element) = element(&text, span, now) {
-                self.with("add element", &format!("{set} {{ {element} }}"));
-            }
         }
     }
 
@@ -315,17 +352,13 @@ impl<'a> Script<'a> {
         // While everything passes nothing is counted, and who passes has come first all the same.
         let pass = |reason: &str| match action {
             Action::Pass => "accept".to_owned(),
-            Action::Observe | Action::Enforce => format!("counter name pass_{reason} accept"),
+            Action::Observe | Action::Enforce => format!("goto pass_{reason}"),
         };
-        // Forged sources come first to nobody.
-        let (forged, refused, then) = match action {
-            Action::Enforce => ("counter name drop_martian drop", "drop", "drop"),
-            Action::Observe => {
-                ("counter name would_drop_martian accept", "would_drop", "goto came")
-            }
-            Action::Pass => ("accept", "", "goto came"),
+        let refuse = |reason: &str| match action {
+            Action::Pass => "accept".to_owned(),
+            Action::Observe => format!("goto would_drop_{reason}"),
+            Action::Enforce => format!("goto drop_{reason}"),
         };
-        let refuse = |reason: &str| format!("counter name {refused}_{reason} {then}");
         for condition in [
             "ip saddr 169.254.0.0/16",
             "ip6 saddr fe80::/10",
@@ -336,30 +369,30 @@ impl<'a> Script<'a> {
         ] {
             rule(condition, &pass("local"));
         }
-        rule("ip saddr { 127.0.0.0/8, 224.0.0.0/4 }", forged);
-        rule("ip6 saddr { ::1, ff00::/8 }", forged);
+        rule("ip saddr { 127.0.0.0/8, 224.0.0.0/4 }", &refuse("martian"));
+        rule("ip6 saddr { ::1, ff00::/8 }", &refuse("martian"));
         if action != Action::Pass {
-            self.look_up(judge, "exempt", "counter name pass_exemption goto came");
+            self.look_up(judge, "exempt", &pass("exemption"));
         }
         let mut rule =
             |condition: &str, then: &str| self.rule(judge, &format!("{condition} {then}"));
         rule("meta l4proto udp ip saddr . udp sport @peers4", &pass("peer"));
         rule("meta l4proto udp ip6 saddr . udp sport @peers6", &pass("peer"));
         if action == Action::Pass {
-            return rule("", then);
+            return rule("", "goto came");
         }
         self.look_up(judge, "ban", &refuse("ban"));
         let mut rule =
             |condition: &str, then: &str| self.rule(judge, &format!("{condition} {then}"));
-        let goes_on = "counter name pass_country goto came";
+        let goes_on = pass("country");
         rule(&format!("meta nfproto ipv4 @nh,96,32 @{v4}"), &refuse("country"));
         // 6to4 and NAT64 have an IPv4 address inside.
         for (tunnel, inside) in [("2002::/16", "@nh,80,32"), ("64:ff9b::/96", "@nh,160,32")] {
             rule(&format!("ip6 saddr {tunnel} {inside} @{v4}"), &refuse("country"));
-            rule(&format!("ip6 saddr {tunnel}"), goes_on);
+            rule(&format!("ip6 saddr {tunnel}"), &goes_on);
         }
         rule(&format!("ip6 saddr @{v6}"), &refuse("country"));
-        rule("", goes_on);
+        rule("", &goes_on);
     }
 
     /// Step 4 or 6: what is known of the source.
@@ -374,24 +407,14 @@ impl<'a> Script<'a> {
         }
     }
 
+    /// The set of what is on trial: it has elements until the deadline.
+    pub(super) fn trial(&mut self, set: &str) {
+        self.with("add set", &format!("{set} {{ typeof meta nfproto; flags timeout; }}"));
+    }
+
     /// Says which bank judges, from the next packet on; where there is a deadline, which one from then on, if nobody
     /// is there either: the kernel forgets the elements of `trial` by itself.
-    pub(super) fn switch(
-        &mut self,
-        active: &Bank,
-        after: Option<(&Bank, BootTime)>,
-        now: BootTime,
-    ) {
-        if let Some((_, deadline)) = after {
-            let trial = active.trial(deadline);
-            self.with("add set", &format!("{trial} {{ typeof meta nfproto; flags timeout; }}"));
-            let left = Duration::from_nanos(deadline.0.saturating_sub(now.0));
-            if !left.is_zero() {
-                let timeout = timeout(left);
-                let elements = format!("{trial} {{ ipv4 {timeout}, ipv6 {timeout} }}");
-                self.with("add element", &elements);
-            }
-        }
+    pub(super) fn switch(&mut self, active: &Bank, after: Option<(&Bank, BootTime)>) {
         let ways = [("arriving", Bank::chain as fn(&Bank) -> String), ("leaving", Bank::learn)];
         for (chain, to) in ways {
             self.with("flush chain", chain);
@@ -505,12 +528,32 @@ fn between<A: Address>(Range { first, last }: Range<A>, text: impl Fn(A) -> Stri
 
 /// An element that holds as long as this; `None` if it does not any more.
 fn element(text: &str, span: Span, now: BootTime) -> Option<String> {
-    let left = Duration::from_nanos(span.nanoseconds().saturating_sub(now.0));
+    let end = BootTime(span.nanoseconds());
     match span.holds(now) {
-        true if left.as_secs() > FOREVER => Some(text.to_owned()),
-        true => Some(format!("{text} {}", timeout(left))),
+        true if is_for_ever(end, now) => Some(text.to_owned()),
+        true => Some(format!("{text} {}", timeout(Duration::from_nanos(end.0 - now.0)))),
         false => None,
     }
+}
+
+/// Changes what is known of one address.
+pub(super) fn address(elements: &mut Elements<'_>, key: AddressKey, spans: Spans, now: BootTime) {
+    let (bytes, family) = match key.prefix().network() {
+        IpAddr::V4(v4) => (Vec::from(v4.octets()), "4"),
+        IpAddr::V6(v6) => (Vec::from(v6.octets()), "6"),
+    };
+    for (kind, span) in [("exempt", spans.exempt), ("ban", spans.ban)] {
+        let set = format!("{kind}{family}");
+        elements.remove(&set, &bytes);
+        if span.holds(now) {
+            let end = BootTime(span.nanoseconds());
+            elements.add(&set, &bytes, Some(end).filter(|end| !is_for_ever(*end, now)));
+        }
+    }
+}
+
+fn is_for_ever(end: BootTime, now: BootTime) -> bool {
+    Duration::from_nanos(end.0.saturating_sub(now.0)).as_secs() > FOREVER
 }
 
 /// Nothing ends at once that is to end later. nft takes no large numbers.

@@ -1,28 +1,12 @@
-//! Talks to nftables: scripts go to `nft -f`, each as one transaction; what there is comes as JSON, or, where it has to be
-//! cheap, from the kernel itself.
+//! Runs nft: scripts go to `nft -f`, each as one transaction; what there is comes as JSON.
 
 use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 
-use netlink_sys::{Socket, SocketAddr};
 use serde_json::Value;
 
 use super::script::Script;
 use crate::Error;
-
-/// NETLINK_NETFILTER, and the messages of nf_tables (linux/netfilter/nf_tables.h).
-const NETLINK_NETFILTER: isize = 12;
-const NFNL_SUBSYS_NFTABLES: u16 = 10;
-const NFT_MSG_NEWTABLE: u16 = 0;
-const NFT_MSG_GETTABLE: u16 = 1;
-const NFT_MSG_GETGEN: u16 = 16;
-const NFTA_TABLE_NAME: u16 = 1;
-const NFTA_GEN_ID: u16 = 1;
-const NFPROTO_UNSPEC: u8 = 0;
-const NFPROTO_INET: u8 = 1;
-const NLM_F_REQUEST: u16 = 1;
-/// Bytes of a netlink header, and of that of netfilter's messages.
-const HEADERS: usize = 16 + 4;
 
 /// Applies a script as one transaction: all of it, or nothing.
 ///
@@ -105,59 +89,4 @@ fn nft(operation: &'static str, words: &[&str], script: &str) -> Result<Vec<u8>,
 fn first_line(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     said.lines().next().unwrap_or("it failed").chars().take(300).collect()
-}
-
-/// The number of the ruleset: whoever changes anything in this network namespace makes it another one.
-///
-/// # Errors
-/// If the kernel does not answer.
-pub(super) fn generation() -> io::Result<u32> {
-    let answer = ask(NFT_MSG_GETGEN, NFPROTO_UNSPEC, &[])?;
-    generation_in(&answer).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
-}
-
-/// Whether there is a table of this name; where there is no nftables there is none.
-///
-/// # Errors
-/// If the kernel does not answer.
-pub(super) fn has_table(name: &str) -> io::Result<bool> {
-    let length = 4 + name.len() + 1;
-    let mut attribute = Vec::from((length as u16).to_ne_bytes());
-    attribute.extend(NFTA_TABLE_NAME.to_ne_bytes());
-    attribute.extend(name.as_bytes());
-    attribute.resize(length.next_multiple_of(4), 0);
-    let answer = ask(NFT_MSG_GETTABLE, NFPROTO_INET, &attribute)?;
-    let kind = answer.get(4..6).and_then(|kind| kind.try_into().ok()).map(u16::from_ne_bytes);
-    Ok(kind == Some(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE))
-}
-
-/// Asks nf_tables, and returns its answer.
-fn ask(message: u16, family: u8, attributes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let length = HEADERS + attributes.len();
-    let mut request = Vec::with_capacity(length);
-    request.extend((length as u32).to_ne_bytes());
-    request.extend((NFNL_SUBSYS_NFTABLES << 8 | message).to_ne_bytes());
-    request.extend(NLM_F_REQUEST.to_ne_bytes());
-    // Sequence and port; then the family, the version, and no resource.
-    request.extend([0; 8]);
-    request.extend([family, 0, 0, 0]);
-    request.extend(attributes);
-    socket.send(&request, 0)?;
-    Ok(socket.recv_from_full()?.0)
-}
-
-/// The number in an answer: the value of its attribute, in network byte order.
-fn generation_in(answer: &[u8]) -> Option<u32> {
-    let mut rest = answer.get(HEADERS..)?;
-    loop {
-        let (length, kind) = (rest.get(..2)?, rest.get(2..4)?);
-        let length = usize::from(u16::from_ne_bytes(length.try_into().ok()?));
-        if u16::from_ne_bytes(kind.try_into().ok()?) == NFTA_GEN_ID {
-            return Some(u32::from_be_bytes(rest.get(4..8)?.try_into().ok()?));
-        }
-        rest = rest.get(length.next_multiple_of(4).max(4)..)?;
-    }
 }

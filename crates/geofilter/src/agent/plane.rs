@@ -17,8 +17,10 @@ pub(crate) fn open(settings: &Settings) -> Box<dyn Backend> {
         Box::new(kernel.awaiting(settings.awaited.clone()))
     };
     // It needs no interface to be there.
-    let nft =
-        || -> Box<dyn Backend> { Box::new(Nft::new(settings.all_names(), &settings.runtime_dir)) };
+    let nft = || -> Box<dyn Backend> {
+        let (names, by_route) = (settings.all_names(), settings.awaited.by_route);
+        Box::new(Nft::new(names, by_route, &settings.runtime_dir))
+    };
     match settings.backend {
         Choice::Auto => match features::takes_programs() {
             Ok(()) => kernel(names, Preference::Auto),

@@ -62,6 +62,7 @@ impl Engine {
             would_drop: Tally::of(&counters, |outcomes| outcomes.would_drop),
             passed: Tally::of(&counters, |outcomes| outcomes.passed),
             skipped_events: counters.skipped_events,
+            sampled: counters.sampled,
             counts,
             pbx: self.ear.known(),
             warnings,

@@ -105,6 +105,9 @@ pub(crate) fn status(status: &Status, style: Style) -> String {
         tally(&mut text, "Dropped", &status.dropped);
         tally(&mut text, "Would drop", &status.would_drop);
         tally(&mut text, "Passed", &status.passed);
+        if status.sampled {
+            row(&mut text, "By country", "estimated from samples; in all it is exact");
+        }
     }
     warnings(&mut text, &status.warnings, style);
     text

@@ -59,6 +59,7 @@ pub(super) fn status() -> Status {
         would_drop: Tally::default(),
         passed: Tally::default(),
         skipped_events: 0,
+        sampled: false,
         counts: Counts::default(),
         pbx: None,
         warnings: Vec::new(),

@@ -116,6 +116,7 @@ pub(super) mod tests {
             would_drop: Tally::default(),
             passed: Tally::default(),
             skipped_events: 0,
+            sampled: false,
             counts: Counts::default(),
             pbx: None,
             warnings: Vec::new(),

@@ -40,8 +40,9 @@ impl Screen<'_> {
                 .spacing(1)
                 .areas(middle);
         self.head(frame, head, &now.status, &rates);
-        self.countries(frame, left, &rates.countries);
-        self.sources(frame, right, &rates.sources);
+        let how = if now.status.sampled { ", from samples" } else { "" };
+        self.countries(frame, left, &rates.countries, how);
+        self.sources(frame, right, &rates.sources, how);
         self.log(frame, log);
     }
 
@@ -81,7 +82,7 @@ impl Screen<'_> {
         frame.render_widget(Paragraph::new(lines), area);
     }
 
-    fn countries(&self, frame: &mut Frame<'_>, area: Rect, countries: &[Country]) {
+    fn countries(&self, frame: &mut Frame<'_>, area: Rect, countries: &[Country], how: &str) {
         let most = countries.iter().map(|it| it.per_second).fold(1.0, f64::max);
         let rows = countries.iter().map(|it| {
             let filled = (it.per_second / most * f64::from(BAR)).round() as usize;
@@ -99,10 +100,11 @@ impl Screen<'_> {
             ("", Constraint::Length(BAR)),
         ];
         let shown = if area.width < WIDE { 3 } else { 4 };
-        self.table(frame, area, "Dropped, by country", &columns[..shown], rows);
+        let title = format!("Dropped, by country{how}");
+        self.table(frame, area, &title, &columns[..shown], rows);
     }
 
-    fn sources(&self, frame: &mut Frame<'_>, area: Rect, sources: &[SourceReport]) {
+    fn sources(&self, frame: &mut Frame<'_>, area: Rect, sources: &[SourceReport], how: &str) {
         let rows = sources.iter().map(|it| {
             vec![
                 Cell::from(it.source.clone()),
@@ -122,7 +124,8 @@ impl Screen<'_> {
             ("network", Constraint::Fill(1)),
         ];
         let shown = if area.width < WIDE { 4 } else { 6 };
-        self.table(frame, area, "Sources, the busiest first", &columns[..shown], rows);
+        let title = format!("Sources, the busiest first{how}");
+        self.table(frame, area, &title, &columns[..shown], rows);
     }
 
     /// As many columns as are named: of what has no room the rest is left out.
