@@ -27,7 +27,8 @@ help:
 	@echo '                        ACCEPT="lose-phones" accepts a danger that it names'
 	@echo 'make demo               see it work between network namespaces of its own'
 	@echo 'make test               run all tests'
-	@echo 'make bench              measure speed and size beside others, into bench/RESULTS.md'
+	@echo 'make bench              measure speed and size beside others, into bench/RESULTS.md;'
+	@echo '                        PART=nft measures that of nftables alone anew, into bench/NFTABLES.md'
 	@echo 'make benches            criterion benches of the pure parts, without root'
 	@echo 'make lab                attacks on a real PBX during calls, with filters and without, into bench/LAB.md;'
 	@echo '                        PART=floods measures that alone anew'
@@ -69,7 +70,7 @@ test: require-root
 
 bench: require-root build
 	@scripts/deps lab
-	@cargo bench --workspace --locked --quiet --bench performance
+	@PART=$(PART) cargo bench --workspace --locked --quiet --bench performance
 
 benches:
 	@scripts/deps build

@@ -82,7 +82,7 @@ pub(crate) fn measure(data: &Data, report: &mut Report) -> Result<()> {
 /// Seconds that the same question takes where an agent answers.
 fn with_agent() -> Result<Spread> {
     let site = Site::new()?;
-    let agent = host::agent(&site)?;
+    let agent = host::agent(&site, "xdp")?;
     let ask = |_| {
         let began = Instant::now();
         let output = agent.ask(&["why", &PUBLIC.to_string()])?;

@@ -34,7 +34,7 @@ const FLOODS: [(usize, Goal); 3] = [
 /// Measures it with the real agent.
 pub(crate) fn measure(data: &Data, report: &mut Report) -> Result<()> {
     let site = Site::new()?;
-    let agent = host::agent(&site)?;
+    let agent = host::agent(&site, "xdp")?;
     let pid = agent.pid().context("no agent runs")?;
     let senders = data.senders(&mut Draw::new(&data.world), Family::V4);
     thread::sleep(TIME);

@@ -34,6 +34,8 @@ pub(crate) enum Filter {
     DropAtOnce,
     /// GeoFilter.
     Ours(Preference),
+    /// GeoFilter by nftables.
+    Nftables,
     /// What others do.
     Rival(Rival),
 }
@@ -43,7 +45,7 @@ impl Filter {
     pub(crate) fn judges(self) -> bool {
         match self {
             Self::Nothing | Self::DropAtOnce => false,
-            Self::Ours(_) | Self::Rival(_) => true,
+            Self::Ours(_) | Self::Nftables | Self::Rival(_) => true,
         }
     }
 
@@ -54,6 +56,7 @@ impl Filter {
             Self::DropAtOnce => "XDP that drops at once",
             Self::Ours(Preference::Tc) => "GeoFilter, TC ingress",
             Self::Ours(_) => "GeoFilter, XDP",
+            Self::Nftables => "GeoFilter, nftables",
             Self::Rival(rival) => rival.name(),
         }
     }
@@ -65,6 +68,7 @@ enum Held<'a> {
     Namespace,
     Program(#[expect(dead_code, reason = "holds the program on the interface")] DropAll),
     Plane(Box<Plane<'a>>),
+    Agent(#[expect(dead_code, reason = "holds the filter")] Agent<'a>),
 }
 
 /// A site with a filter, and sockets where the PBX's would be.
@@ -85,6 +89,7 @@ impl<'a> Host<'a> {
                 plane.enforce()?;
                 Held::Plane(Box::new(plane))
             }
+            Filter::Nftables => Held::Agent(agent(site, "nft")?),
             Filter::Rival(rival) => {
                 rival.install(&site.host, &data.lists)?;
                 Held::Namespace
@@ -130,7 +135,7 @@ impl<'a> Host<'a> {
     pub(crate) fn renew(&mut self) -> Result<()> {
         match &mut self.held {
             Held::Plane(plane) => plane.with(|kernel| kernel.drain_events(now(), &mut drop)),
-            Held::Namespace | Held::Program(_) => Ok(()),
+            Held::Namespace | Held::Program(_) | Held::Agent(_) => Ok(()),
         }
     }
 
@@ -138,7 +143,9 @@ impl<'a> Host<'a> {
     pub(crate) fn plane(&mut self) -> Result<&mut Plane<'a>> {
         match &mut self.held {
             Held::Plane(plane) => Ok(plane),
-            Held::Namespace | Held::Program(_) => anyhow::bail!("GeoFilter is not there"),
+            Held::Namespace | Held::Program(_) | Held::Agent(_) => {
+                anyhow::bail!("GeoFilter is not there")
+            }
         }
     }
 
@@ -180,8 +187,8 @@ impl<'a> Host<'a> {
 }
 
 /// The real agent on a site, letting in what [`ALLOWED`] says.
-pub(crate) fn agent(site: &Site) -> Result<Agent<'_>> {
-    let agent = Agent::start(&site.host, &["--backend", "xdp", "--interface", WAN])?;
+pub(crate) fn agent<'a>(site: &'a Site, backend: &str) -> Result<Agent<'a>> {
+    let agent = Agent::start(&site.host, &["--backend", backend, "--interface", WAN])?;
     agent.json(&[&["allow"][..], &ALLOWED, &["--yes"]].concat())?;
     Ok(agent)
 }

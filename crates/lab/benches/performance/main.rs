@@ -1,11 +1,12 @@
 //! `make bench`: measures what GeoFilter promises of its speed and size, beside others, and writes
 //! `bench/RESULTS.md` and the plots of `docs/performance.md`. Needs root, and the release binary.
 //!
-//! `ROUNDS=3` makes it shorter, `SKIP_BUILD=1` leaves out the build from a clean clone.
+//! `ROUNDS=3` makes it shorter, `SKIP_BUILD=1` leaves out the build from a clean clone, and `PART=nft` all but nftables, into
+//! `bench/NFTABLES.md`.
 //!
 //! Reading order: [`report`] holds the rows, and what should come out stands beside what measures it. [`host`] is
 //! a host under fire, [`compare`] measures several of them side by side, [`cost`] and [`sizes`] say which;
-//! [`features`], [`latency`], [`change`], [`memory`], [`flood`] and [`commands`] are the other rows. [`data`] is
+//! [`features`], [`latency`], [`change`], [`memory`], [`flood`], [`commands`] and [`nftables`] are the other rows. [`data`] is
 //! who sends and what is filtered by.
 
 mod change;
@@ -19,6 +20,7 @@ mod host;
 mod latency;
 mod machine;
 mod memory;
+mod nftables;
 mod plots;
 mod report;
 mod sizes;
@@ -45,8 +47,14 @@ fn rounds() -> usize {
 fn main() -> Result<()> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let machine = Machine::read()?;
-    let mut report = Report::default();
     let data = Data::full()?;
+    let mut report = Report::default();
+    nftables::measure(&data, &mut report)?;
+    report.write(&machine, &repository.join("bench/NFTABLES.md"))?;
+    if env::var("PART").is_ok_and(|part| part == "nft") {
+        return Ok(());
+    }
+    let mut report = Report::default();
     let costs = cost::measure_all(&data, &mut report)?;
     features::measure(&data, &mut report)?;
     latency::measure(&data, &mut report)?;

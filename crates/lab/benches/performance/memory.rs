@@ -30,7 +30,7 @@ const MAPS: Goal = Goal {
 /// Measures the agent that enforces, once it has come to rest.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let site = Site::new()?;
-    let agent = host::agent(&site)?;
+    let agent = host::agent(&site, "xdp")?;
     thread::sleep(Duration::from_secs(3));
     let pid = agent.pid().context("no agent runs")?;
     let status = Lines::read(&format!("/proc/{}/status", pid.as_raw_nonzero()))?;
