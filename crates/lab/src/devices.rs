@@ -1,18 +1,23 @@
 //! [`Device`]: the kinds of interface by which a host may be attached to the internet.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
+use crate::addresses::Addresses;
 use crate::awaited::within;
 use crate::namespace::Namespace;
+use crate::process::Agent;
 use crate::processors::pin;
-use crate::site::{PBX_V4, PBX_V6, Site, WAN};
+use crate::site::{PBX_V4, PBX_V6, SIP, Site, WAN, next};
 
 const MODEM: Duration = Duration::from_secs(30);
 
@@ -111,6 +116,79 @@ impl Device {
         host.ip(&format!("-6 route replace default {}dev {name}", gateway("2001:db8:5060::1")))?;
         Ok(laid)
     }
+}
+
+impl Device {
+    /// Sends to a host with this device, from inside of a selection and from outside, by IPv4 and IPv6, before this data plane
+    /// filters there, while it does and afterwards. Says which kind took it, and what `status` says of that.
+    ///
+    /// # Errors
+    /// If anything else arrives than should.
+    pub fn filters(self, backend: &str, addresses: &Addresses<'_>) -> Result<(String, Value)> {
+        self.filters_on(None, backend, addresses)
+    }
+
+    /// The same where the card below the device is protected in its place.
+    ///
+    /// # Errors
+    /// If anything else arrives than should.
+    pub fn filters_below(
+        self,
+        backend: &str,
+        addresses: &Addresses<'_>,
+    ) -> Result<(String, Value)> {
+        self.filters_on(Some(WAN), backend, addresses)
+    }
+
+    fn filters_on(
+        self,
+        interface: Option<&str>,
+        backend: &str,
+        addresses: &Addresses<'_>,
+    ) -> Result<(String, Value)> {
+        let site = Site::new()?;
+        let laid = self.lay(&site)?;
+        let pbx = site.listen(Ipv6Addr::UNSPECIFIED, SIP)?;
+        let home: [IpAddr; 2] = [addresses.v4("ES").into(), addresses.v6("ES").into()];
+        let abroad = [addresses.v4("CN").into(), addresses.v6("CN").into()];
+        let expect = |what: &str, passing: &[IpAddr]| {
+            let arrived = arrived(&site, &pbx, &home, &[home, abroad].concat())?;
+            let passing: BTreeSet<IpAddr> = passing.iter().copied().collect();
+            ensure!(arrived == passing, "{self:?} by {backend}, {what}: {arrived:?} arrived");
+            Ok(())
+        };
+        expect("before", &[home, abroad].concat())?;
+        let interface = interface.unwrap_or(laid.name);
+        let agent = Agent::start(&site.host, &["--backend", backend, "--interface", interface])?;
+        agent.json(&["allow", "ES", "--yes"])?;
+        expect("while it filters", &home)?;
+        let status = agent.json(&["status"])?;
+        agent.json(&["off"])?;
+        expect("after that", &[home, abroad].concat())?;
+        let kind = status["attachments"][0]["kind"].as_str().context("nothing is attached")?;
+        Ok((kind.to_owned(), status))
+    }
+}
+
+/// Which of these reach the PBX. What surely does comes behind them, of each family: neither waits for the other.
+fn arrived(
+    site: &Site,
+    pbx: &UdpSocket,
+    markers: &[IpAddr],
+    probes: &[IpAddr],
+) -> Result<BTreeSet<IpAddr>> {
+    probes.iter().try_for_each(|probe| site.send(*probe, SIP, b"OPTIONS"))?;
+    markers.iter().try_for_each(|marker| site.send(*marker, SIP, b"marker"))?;
+    let (mut arrived, mut ended) = (BTreeSet::new(), 0);
+    while ended < markers.len() {
+        match next(pbx)? {
+            (payload, _) if payload == "marker" => ended += 1,
+            (_, from) => {
+                arrived.insert(from.ip().to_canonical());
+            }
+        }
+    }
+    Ok(arrived)
 }
 
 /// The way from the internet to the host.
