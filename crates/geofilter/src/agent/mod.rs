@@ -1,4 +1,4 @@
-//! The host's daemon. [`Engine`] owns the data plane, on a thread of its own; [`socket`] serves clients;
+//! The host's daemon. [`Engine`] owns the data plane, on a thread of its own; [`socket`] serves clients, by a [`door`] of root's or of the portal's;
 //! [`place`] makes sure there is only one agent; [`store`] keeps the state on disk, and [`unsaved`] what
 //! could not be kept there; [`ledger`] is the exemptions and bans, [`fail2ban`] takes those of fail2ban, and [`names`]
 //! follows those that are host names; [`scope`] finds the ports to protect, and [`pbx`] hears whom never to cut; [`sources`] is who sends
@@ -8,6 +8,7 @@
 mod baseline;
 mod change;
 pub(crate) mod clock;
+mod door;
 mod engine;
 mod evidence;
 mod fail2ban;

@@ -12,8 +12,8 @@ use anyhow::{Context, bail};
 use geofilter_portal::sandbox::User;
 use rustix::fs::Mode;
 
+use super::door::Door;
 use super::settings::Settings;
-use super::socket::Door;
 use crate::cli::args::Choice;
 
 const LOCK: &str = "agent.lock";

@@ -1,18 +1,19 @@
 //! The agent's sockets: one request a connection. Lines are bounded, every wait has an end, and no client
-//! can keep another from being served. Each is a [`Door`], with limits of its own.
+//! can keep another from being served. Each is a [`Door`], with limits of its own, and for whom it is says the kernel.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use geofilter_core::wire::{Failure, FailureKind, LogEntry, Reply, Request};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::door::{Door, Place, Places, Strangers};
 use super::engine::{Answer, Job};
 use super::log::Filter;
 
@@ -21,80 +22,80 @@ const REQUEST_TIME: Duration = Duration::from_secs(2);
 const WRITE_TIME: Duration = Duration::from_secs(5);
 const FOLLOWERS: usize = 16;
 
-/// Whom a socket is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Door {
-    /// Whoever can open it, which is root: everything.
-    Root,
-    /// The portal: what [`Request::check_for_portal`] lets it ask.
-    Portal {
-        /// The user it runs as.
-        uid: u32,
-    },
-}
-
-impl Door {
-    /// How many are heard at a time.
-    fn clients(self) -> usize {
-        match self {
-            Self::Root => 512,
-            Self::Portal { .. } => 64,
-        }
-    }
-
-    /// How many requests wait for the engine at a time. It takes them by turns, so this is how many of the
-    /// portal's root may have to wait for.
-    fn asking(self) -> usize {
-        match self {
-            Self::Root => 512,
-            Self::Portal { .. } => 4,
-        }
-    }
-
-    /// Whether a process of this user may come in, whatever the mode of the socket.
-    fn check_peer(self, peer: Option<u32>) -> Result<(), Failure> {
-        match self {
-            Self::Portal { uid } if peer != Some(uid) => Err(Failure::new(
-                FailureKind::Invalid,
-                format!("this socket is for the portal, which is user {uid}; ask at agent.sock"),
-            )),
-            Self::Root | Self::Portal { .. } => Ok(()),
-        }
-    }
-
-    fn check(self, request: &Request) -> Result<(), Failure> {
-        match self {
-            Self::Root => Ok(()),
-            Self::Portal { .. } => request.check_for_portal(),
-        }
-    }
-}
-
 /// Serves clients for as long as it is polled.
 pub(crate) async fn serve(door: Door, listener: UnixListener, jobs: Sender<Job>) {
     let clients = Arc::new(Semaphore::new(door.clients()));
-    let asking = Arc::new(Semaphore::new(door.asking()));
-    let followers = Arc::new(Semaphore::new(FOLLOWERS));
+    let shared = Shared {
+        door,
+        jobs,
+        asking: Arc::new(Semaphore::new(door.asking())),
+        followers: Arc::new(Semaphore::new(FOLLOWERS)),
+    };
+    let places = Arc::new(Places::default());
+    let mut strangers = Strangers::default();
+    let mut rate = door.rate();
     while let Ok(client) = Arc::clone(&clients).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let (jobs, asking) = (jobs.clone(), Arc::clone(&asking));
-                let connection =
-                    Connection::new(door, stream, jobs, asking, Arc::clone(&followers));
-                tokio::spawn(connection.serve(client));
-            }
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a client");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                sleep(Duration::from_millis(100)).await;
+                continue;
             }
+        };
+        let peer = stream.peer_cred().ok();
+        let uid = peer.map(|peer| peer.uid());
+        // Strangers cost those it is for neither a place nor a turn.
+        if let Err(failure) = door.check_peer(uid) {
+            if let Some(clients) = strangers.count(Instant::now()) {
+                tracing::warn!(uid, clients, "a client of another user was refused");
+            }
+            refuse(&stream, failure);
+            continue;
         }
+        let Some(place) = places.take(peer, door.clients_of_each()) else {
+            let most = door.clients_of_each();
+            let message = format!("this process has {most} connections to the agent already");
+            refuse(&stream, Failure::new(FailureKind::Failed, message));
+            continue;
+        };
+        sleep(rate.wait(Instant::now())).await;
+        tokio::spawn(shared.connection(stream).serve(Held { _client: client, _place: place }));
     }
+}
+
+/// Says so if that takes no waiting.
+fn refuse(stream: &UnixStream, failure: Failure) {
+    let Ok(line) = line(&Reply::Error(failure)) else { return };
+    // It may be gone.
+    let _ = stream.try_write(&line);
+}
+
+/// What all connections by a door share.
+struct Shared {
+    door: Door,
+    jobs: Sender<Job>,
+    asking: Arc<Semaphore>,
+    followers: Arc<Semaphore>,
+}
+
+impl Shared {
+    fn connection(&self, stream: UnixStream) -> Connection {
+        let (read, write) = stream.into_split();
+        let Self { door, jobs, asking, followers } = self;
+        let (jobs, asking, followers) = (jobs.clone(), Arc::clone(asking), Arc::clone(followers));
+        Connection { door: *door, read, write, jobs, asking, followers }
+    }
+}
+
+/// What a client has of what is bounded, until this is dropped.
+struct Held {
+    _client: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 struct Connection {
     door: Door,
-    /// Whose process it is.
-    peer: Option<u32>,
     read: OwnedReadHalf,
     write: OwnedWriteHalf,
     jobs: Sender<Job>,
@@ -103,36 +104,20 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(
-        door: Door,
-        stream: UnixStream,
-        jobs: Sender<Job>,
-        asking: Arc<Semaphore>,
-        followers: Arc<Semaphore>,
-    ) -> Self {
-        let peer = stream.peer_cred().ok().map(|peer| peer.uid());
-        let (read, write) = stream.into_split();
-        Self { door, peer, read, write, jobs, asking, followers }
-    }
-
-    async fn serve(mut self, client: OwnedSemaphorePermit) {
-        if let Err(error) = self.converse(client).await {
+    async fn serve(mut self, held: Held) {
+        if let Err(error) = self.converse(held).await {
             tracing::debug!(%error, "a client went away");
         }
     }
 
-    async fn converse(&mut self, client: OwnedSemaphorePermit) -> io::Result<()> {
-        if let Err(failure) = self.door.check_peer(self.peer) {
-            tracing::warn!(uid = self.peer, "a client of another user was refused");
-            return self.send(&Reply::Error(failure)).await;
-        }
+    async fn converse(&mut self, held: Held) -> io::Result<()> {
         let request = match timeout(REQUEST_TIME, self.request()).await {
             Ok(request) => request?,
             Err(_) => Err(format!("no request came within {} s", REQUEST_TIME.as_secs())),
         };
         match request {
             Ok(request) => match self.door.check(&request) {
-                Ok(()) => self.answer(request, client).await,
+                Ok(()) => self.answer(request, held).await,
                 Err(failure) => self.send(&Reply::Error(failure)).await,
             },
             Err(message) => self.send(&error(FailureKind::Invalid, message)).await,
@@ -153,7 +138,7 @@ impl Connection {
         }))
     }
 
-    async fn answer(&mut self, request: Request, client: OwnedSemaphorePermit) -> io::Result<()> {
+    async fn answer(&mut self, request: Request, held: Held) -> io::Result<()> {
         let follower = match &request {
             Request::Log { follow: true, .. } => {
                 match Arc::clone(&self.followers).try_acquire_owned() {
@@ -167,19 +152,23 @@ impl Connection {
             _ => None,
         };
         let (answer, answered) = oneshot::channel();
-        // Held until it is answered, by an engine that takes one after the other.
-        let asking = self.asking.acquire().await;
+        // Held until it is answered, by an engine that takes one after the other, and has the answer.
+        let asking = Arc::clone(&self.asking).acquire_owned().await;
         let asked = asking.is_ok() && self.jobs.send(Job::Answer { request, answer }).is_ok();
-        let answered = answered.await;
-        drop(asking);
-        match answered {
-            Ok(Answer::Reply(reply)) if asked => self.send(&reply).await,
+        match answered.await {
+            Ok(Answer::Reply(reply)) if asked => {
+                let line = line(&reply);
+                drop(reply);
+                self.write(&line?).await
+            }
             Ok(Answer::Log { recent, filter, follow }) => {
+                // What is remembered is in memory once for all.
+                drop(asking);
                 for entry in recent {
-                    self.send_entry(&entry).await?;
+                    self.send(&Reply::Entry(Box::new((*entry).clone()))).await?;
                 }
                 // From here on it counts as a follower, not as a client that waits for its answer.
-                drop(client);
+                drop(held);
                 match follow {
                     Some(entries) => self.follow(entries, filter).await,
                     None => Ok(()),
@@ -198,17 +187,24 @@ impl Connection {
         mut entries: broadcast::Receiver<Arc<LogEntry>>,
         filter: Filter,
     ) -> io::Result<()> {
+        // It has nothing more to say: this much is ignored, after more it is ended.
         let mut ignored = [0; 256];
+        let mut said = 0;
         loop {
             let entry = tokio::select! {
                 entry = entries.recv() => entry,
-                read = self.read.read(&mut ignored) => match read? {
+                read = self.read.read(&mut ignored[said..]) => match read? {
                     0 => return Ok(()),
-                    _ => continue,
+                    more => {
+                        said += more;
+                        continue;
+                    }
                 },
             };
             match entry {
-                Ok(entry) if filter.matches(&entry) => self.send_entry(&entry).await?,
+                Ok(entry) if filter.matches(&entry) => {
+                    self.send(&Reply::Entry(Box::new((*entry).clone()))).await?;
+                }
                 Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(entries)) => {
                     self.send(&Reply::Skipped(entries)).await?;
@@ -218,15 +214,19 @@ impl Connection {
         }
     }
 
-    async fn send_entry(&mut self, entry: &LogEntry) -> io::Result<()> {
-        self.send(&Reply::Entry(Box::new(entry.clone()))).await
+    async fn send(&mut self, reply: &Reply) -> io::Result<()> {
+        self.write(&line(reply)?).await
     }
 
-    async fn send(&mut self, reply: &Reply) -> io::Result<()> {
-        let mut line = serde_json::to_vec(reply)?;
-        line.push(b'\n');
-        timeout(WRITE_TIME, self.write.write_all(&line)).await?
+    async fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        timeout(WRITE_TIME, self.write.write_all(line)).await?
     }
+}
+
+fn line(reply: &Reply) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 fn error(kind: FailureKind, message: String) -> Reply {

@@ -1,6 +1,6 @@
 //! The client's end of the agent's socket.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,7 +43,11 @@ pub(crate) fn stream(
     let line = serde_json::to_string(request).map_err(|error| {
         Failure::new(FailureKind::Failed, format!("cannot write the request: {error}"))
     })?;
-    writeln!(connection, "{line}").map_err(unreachable)?;
+    match writeln!(connection, "{line}") {
+        // Whoever does not want to hear it may have said why.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written.map_err(unreachable)?,
+    }
     Ok(Replies { socket: socket.to_owned(), reader: BufReader::new(connection) })
 }
 
@@ -71,7 +75,7 @@ impl Iterator for Replies {
 
 fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
     let advice = match error.kind() {
-        std::io::ErrorKind::PermissionDenied => "run this as root",
+        ErrorKind::PermissionDenied => "run this as root",
         _ => {
             "start one with `geofilter up` to try it or `geofilter agent` to stay, or name its socket with --socket"
         }

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use geofilter_core::wire::{Failure, GeodataAsk, Reply, Request};
 use http_body_util::Full;
@@ -21,11 +21,14 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
+use crate::agent::door::Rate;
 use crate::agent::engine::Job;
 use crate::{agent, cli};
 
 /// How many are served at a time: each takes a moment of the engine.
 const CLIENTS: usize = 4;
+/// How many are served a second: it is asked every few seconds, by a few.
+const A_SECOND: u32 = 50;
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// When an address that can't be used is tried again: at boot the agent comes before the network.
@@ -72,9 +75,13 @@ pub(in crate::agent) async fn serve_at(address: SocketAddr, jobs: Sender<Job>) {
 /// Serves for as long as it is polled.
 pub(in crate::agent) async fn serve(listener: Listener, jobs: Sender<Job>) {
     let clients = Arc::new(Semaphore::new(CLIENTS));
+    let mut rate = Rate::new(A_SECOND, A_SECOND);
     while let Ok(client) = Arc::clone(&clients).acquire_owned().await {
         match listener.accept().await {
-            Ok(stream) => drop(tokio::spawn(converse(stream, jobs.clone(), client))),
+            Ok(stream) => {
+                sleep(rate.wait(Instant::now())).await;
+                tokio::spawn(converse(stream, jobs.clone(), client));
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept who asks for metrics");
                 sleep(Duration::from_millis(100)).await;
