@@ -357,7 +357,8 @@ impl Engine {
         for told in heard {
             match told {
                 Told::Fetching { source, bytes, total } => {
-                    self.geodata.running = Running { source: Some(source), bytes, total };
+                    let source = Some(printable(&source));
+                    self.geodata.running = Running { source, bytes, total };
                 }
                 Told::Making => self.geodata.running = Running::default(),
                 Told::Done { made: false } => return self.geodata.note(UpdateOutcome::Same, None),

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
 use std::thread;
 
 use geofilter_core::wire::Failure;
@@ -18,6 +18,8 @@ use crate::cli::failed;
 
 /// Bytes of what it is told, and of a line that it tells.
 const LONGEST: u64 = 64 * 1024;
+/// Lines that wait to be heard: who tells more has to wait.
+const WAITING: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ impl Worker {
             serde_json::to_writer(&mut stdin, job)?;
             stdin.write_all(b"\n")
         });
-        let (tell, told) = mpsc::channel();
+        let (tell, told) = mpsc::sync_channel(WAITING);
         if let Some(stdout) = child.stdout.take() {
             let listen = move || listen(BufReader::new(stdout), &tell);
             thread::Builder::new().name("geodata".to_owned()).spawn(listen)?;
@@ -56,11 +58,13 @@ impl Worker {
     /// What it told since the last time; that it failed, if it ended without a word.
     pub(super) fn heard(&mut self) -> Vec<Told> {
         let mut heard = Vec::new();
-        loop {
+        while heard.len() < WAITING {
             match self.told.try_recv() {
                 Ok(told) => heard.push(told),
                 Err(TryRecvError::Empty) => return heard,
                 Err(TryRecvError::Disconnected) => {
+                    // It may have closed its output and gone on.
+                    let _ = self.child.kill();
                     let why = match self.child.wait() {
                         Ok(status) => format!("the process that updates ended early: {status}"),
                         Err(error) => format!("the process that updates is gone: {error}"),
@@ -70,6 +74,7 @@ impl Worker {
                 }
             }
         }
+        heard
     }
 }
 
@@ -82,7 +87,7 @@ impl Drop for Worker {
 }
 
 /// Hears what is told, a line each, until there is no more, or what is told makes no sense.
-fn listen(mut from: impl BufRead, tell: &Sender<Told>) {
+fn listen(mut from: impl BufRead, tell: &SyncSender<Told>) {
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -124,4 +129,40 @@ pub(crate) fn work() -> Result<(), Failure> {
 
 fn confine(folder: &Path) -> Result<(), Failure> {
     sandbox::enter_fetcher(folder).map(drop).map_err(|error| failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One that says this and goes on.
+    fn worker(words: &str) -> Worker {
+        let child = Command::new("sleep").arg("600").spawn().unwrap();
+        let (tell, told) = mpsc::sync_channel(WAITING);
+        let words = words.to_owned();
+        thread::spawn(move || listen(words.as_bytes(), &tell));
+        Worker { child, told }
+    }
+
+    #[test]
+    fn one_that_falls_silent_and_goes_on_is_ended() {
+        let mut worker = worker("{\"told\":\"making\"}\nnonsense\n");
+        let mut heard = Vec::new();
+        while heard.len() < 2 {
+            heard.extend(worker.heard());
+        }
+        assert_eq!(heard[0], Told::Making);
+        assert!(
+            matches!(&heard[1], Told::Failed { why } if why.contains("ended early")),
+            "{heard:?}"
+        );
+    }
+
+    #[test]
+    fn one_that_tells_without_end_is_heard_in_parts() {
+        let mut worker = worker(&"{\"told\":\"making\"}\n".repeat(100 * WAITING));
+        for _ in 0..100 {
+            assert!(worker.heard().len() <= WAITING);
+        }
+    }
 }
