@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use super::listing::Layer;
+use super::names::shown;
 use crate::steps::{Address, Range, Steps};
 
 /// The number of an autonomous system; never 0.
@@ -143,7 +144,7 @@ impl<'a> FromIterator<(AsNumber, &'a str)> for Names {
         for (number, name) in named {
             debug_assert!(names.numbers.last().is_none_or(|last| *last < number));
             names.numbers.push(number);
-            names.text.push_str(name);
+            names.text.extend(shown(name));
             names.ends.push(names.text.len());
         }
         names

@@ -24,6 +24,7 @@ mod listing;
 pub mod maxmind_csv;
 pub mod merge;
 pub mod mmdb;
+mod names;
 pub mod range_csv;
 mod ranges;
 mod world_data;

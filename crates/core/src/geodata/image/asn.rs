@@ -10,6 +10,7 @@ use super::frame::{ImageError, ImageKind, Packing, Piece, Reader, Unpacker, Writ
 use super::values::Recent;
 use crate::geodata::asn::{AsNumber, AsTable};
 use crate::geodata::listing::Layer;
+use crate::geodata::names::shown;
 use crate::steps::{self, Address, Steps};
 
 /// How many systems are remembered as recent; the next rank means that a place follows.
@@ -100,7 +101,7 @@ impl<'a> AsImage<'a> {
             while let Some(place) = places.next_if(|place| (*place as usize - 1) / NAMED == piece) {
                 let index = (place as usize - 1) % NAMED;
                 let number = numbers.get(index).ok_or_else(unnamed)?;
-                systems.insert(place, (*number, names[index].to_owned()));
+                systems.insert(place, (*number, shown(names[index]).collect()));
             }
         }
         Ok(systems)

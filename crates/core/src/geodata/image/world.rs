@@ -12,9 +12,13 @@ use super::values::Recent;
 use crate::country::CountryId;
 use crate::geodata::listing::Layer;
 use crate::geodata::merge::Says;
+use crate::geodata::names::shown;
 use crate::geodata::world_data::{Edition, SourceInfo, WorldData};
 use crate::steps::{self, Address, Steps};
 use crate::world::{Half, World};
+
+/// More sources of hosting networks than any image has. Otherwise a few bytes would take much room.
+const MOST_SOURCES: usize = 64;
 
 /// Bits of the byte that says what changes at a border.
 const REGISTRY: u8 = 1;
@@ -247,6 +251,9 @@ fn write_edition(edition: &Edition, content: &mut Writer) {
 
 fn read_edition(content: &mut Reader<'_>) -> Result<Edition, ImageError> {
     let hosting = content.length()?;
+    if hosting > MOST_SOURCES {
+        return Err(ImageError::Malformed("there are too many sources"));
+    }
     Ok(Edition {
         primary: read_source(content)?,
         registry: read_source(content)?,
@@ -255,7 +262,7 @@ fn read_edition(content: &mut Reader<'_>) -> Result<Edition, ImageError> {
 }
 
 fn read_source(content: &mut Reader<'_>) -> Result<SourceInfo, ImageError> {
-    let mut text = || content.text().map(str::to_owned);
+    let mut text = || content.text().map(|text| shown(text).collect::<String>());
     Ok(SourceInfo {
         name: text()?,
         date: text()?,
