@@ -145,7 +145,12 @@ impl<'a> Database<'a> {
         if layer == Layer::constant(None) {
             return Err(DatabaseError::Empty("an autonomous system"));
         }
-        let names = self.names()?;
+        let mut names = self.names()?;
+        // Some are not among the systems.
+        let announced = layer.v4.iter().map(|(_, number)| number);
+        for number in announced.chain(layer.v6.iter().map(|(_, number)| number)).flatten() {
+            names.entry(number).or_default();
+        }
         Ok(AsTable::new(layer, names.iter().map(|(number, name)| (*number, *name))))
     }
 

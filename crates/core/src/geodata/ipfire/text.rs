@@ -57,7 +57,10 @@ pub fn parse_asns(file: impl BufRead) -> Result<AsTable, ParseError> {
     each_attribute(file, |block, attribute| {
         match (block, attribute) {
             (Block::Network((first, last)), Attribute::Next("aut-num", number)) => {
-                ranges.push(first, last, system(number)?)?;
+                let number = system(number)?;
+                // Some have no block of their own.
+                names.entry(number).or_default();
+                ranges.push(first, last, number)?;
             }
             (Block::System(number), Attribute::Next("name", name)) => {
                 names.insert(number, name.into());
