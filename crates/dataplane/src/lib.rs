@@ -13,6 +13,7 @@ pub mod kernel;
 pub mod memory;
 mod netlink;
 pub mod nft;
+pub mod parsers;
 pub mod programs;
 mod tc;
 

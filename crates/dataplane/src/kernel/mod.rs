@@ -38,6 +38,7 @@ use geofilter_core::world::World;
 
 use crate::interfaces::{self, Interface};
 use crate::{Backend, Error, Preference, boot_time, fault, nft};
+pub(crate) use abi::unpack_event;
 pub(crate) use clsact::is_ours as is_our_filter;
 pub use judge::{Judge, count_run_time};
 use live::{Live, open_control};

@@ -30,6 +30,7 @@ use geofilter_core::world::World;
 use serde_json::Value;
 
 use crate::netlink::Watch;
+use crate::parsers::Listed;
 use crate::{Backend, Error, boot_time, fault, interfaces, kernel};
 use netfilter::{Elements, Log};
 use samples::{Judged, Samples};
@@ -128,6 +129,32 @@ struct Read {
     fallback: Option<((u64, Generation, Action), BootTime)>,
 }
 
+impl Read {
+    /// What the rules of the chain say.
+    fn of(items: &[Value]) -> Option<Self> {
+        let mut read: Option<Self> = None;
+        let mut on_trial = None;
+        for rule in items.iter().filter_map(|item| item.get("rule")) {
+            let expressions = rule["expr"].as_array().into_iter().flatten();
+            let (mut set, mut bank) = (None, None);
+            for expression in expressions {
+                let right = expression["match"]["right"].as_str();
+                set = set.or(right.and_then(|set| script::read_trial(set.strip_prefix('@')?)));
+                bank = bank.or(expression["goto"]["target"].as_str().and_then(Bank::read));
+            }
+            match (set, bank, on_trial) {
+                (Some(deadline), Some(active), _) => on_trial = Some((active, deadline)),
+                (None, Some(fallback), Some((active, deadline))) => {
+                    read = Some(Self { active, fallback: Some((fallback, deadline)) });
+                }
+                (None, Some(active), None) => read = Some(Self { active, fallback: None }),
+                (_, None, _) => {}
+            }
+        }
+        read
+    }
+}
+
 impl Nft {
     /// A data plane for these interfaces, whether they are there yet or not; where nobody named them also for
     /// what gets a default route later.
@@ -143,27 +170,8 @@ impl Nft {
     /// What the chains say, if there are any.
     fn read(&self) -> Result<Option<Read>, Error> {
         let what = ["chain", "inet", &self.table, "arriving"];
-        let Some(items) = tool::list("read back the policy", &what)? else { return Ok(None) };
-        let mut read: Option<Read> = None;
-        let mut on_trial = None;
-        for rule in items.iter().filter_map(|item| item.get("rule")) {
-            let expressions = rule["expr"].as_array().into_iter().flatten();
-            let (mut set, mut bank) = (None, None);
-            for expression in expressions {
-                let right = expression["match"]["right"].as_str();
-                set = set.or(right.and_then(|set| script::read_trial(set.strip_prefix('@')?)));
-                bank = bank.or(expression["goto"]["target"].as_str().and_then(Bank::read));
-            }
-            match (set, bank, on_trial) {
-                (Some(deadline), Some(active), _) => on_trial = Some((active, deadline)),
-                (None, Some(fallback), Some((active, deadline))) => {
-                    read = Some(Read { active, fallback: Some((fallback, deadline)) });
-                }
-                (None, Some(active), None) => read = Some(Read { active, fallback: None }),
-                (_, None, _) => {}
-            }
-        }
-        Ok(read)
+        let items = tool::list("read back the policy", &what)?;
+        Ok(items.and_then(|items| Read::of(&items)))
     }
 
     fn observed_in(&self, read: &Read, names: Vec<String>) -> Observed {
@@ -686,8 +694,18 @@ fn read_peer(element: &Value, now: BootTime) -> Option<Timed<SocketAddr>> {
     let address: IpAddr = concat.first()?.as_str()?.parse().ok()?;
     let port = concat.get(1)?.as_u64()?.try_into().ok()?;
     let left = element["elem"]["expires"].as_u64()?;
-    let until = BootTime(now.0 + left * 1_000_000_000);
+    let until = BootTime(now.0.saturating_add(left.saturating_mul(1_000_000_000)));
     Some(Timed { value: SocketAddr::new(address, port), until: Some(until) })
+}
+
+/// What nft's JSON says, for [`parsers`](crate::parsers).
+pub(crate) fn read(said: &[u8], now: BootTime) -> Result<Listed, serde_json::Error> {
+    let items = tool::items(said)?;
+    let banks = Read::of(&items).map(|Read { active: (_, active, _), fallback }| {
+        (active, fallback.map(|((_, generation, _), deadline)| (generation, deadline)))
+    });
+    let peers = tool::elements_in(&items).filter_map(|element| read_peer(element, now)).collect();
+    Ok(Listed { banks, peers })
 }
 
 /// Where a kind of outcome is counted.

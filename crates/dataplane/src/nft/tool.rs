@@ -51,19 +51,29 @@ pub(super) fn elements(
     set: &str,
 ) -> Result<Vec<Value>, Error> {
     let items = listed(operation, &["list", "set", "inet", table, set])?;
-    let elements = items.iter().filter_map(|item| item["set"]["elem"].as_array());
-    Ok(elements.flatten().cloned().collect())
+    Ok(elements_in(&items).cloned().collect())
 }
 
 fn listed(operation: &'static str, words: &[&str]) -> Result<Vec<Value>, Error> {
+    let said = nft(operation, &[&["-j"], words].concat(), "")?;
+    items(&said).map_err(|error| Error::Nft { operation, said: error.to_string() })
+}
+
+/// The items that nft's JSON lists.
+///
+/// # Errors
+/// If it is no such JSON.
+pub(super) fn items(said: &[u8]) -> Result<Vec<Value>, serde_json::Error> {
     #[derive(serde::Deserialize)]
     struct Listed {
         nftables: Vec<Value>,
     }
-    let said = nft(operation, &[&["-j"], words].concat(), "")?;
-    let listed: Result<Listed, _> = serde_json::from_slice(&said);
-    let fail = |error: serde_json::Error| Error::Nft { operation, said: error.to_string() };
-    Ok(listed.map_err(fail)?.nftables)
+    Ok(serde_json::from_slice::<Listed>(said)?.nftables)
+}
+
+/// The elements of the sets among these items.
+pub(super) fn elements_in(items: &[Value]) -> impl Iterator<Item = &Value> {
+    items.iter().filter_map(|item| item["set"]["elem"].as_array()).flatten()
 }
 
 fn nft(operation: &'static str, words: &[&str], script: &str) -> Result<Vec<u8>, Error> {

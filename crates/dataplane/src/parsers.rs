@@ -1,0 +1,31 @@
+//! What is read of what the kernel and `nft` hand over, without where it comes from: for the tests of hostile input alone.
+
+use std::net::SocketAddr;
+
+use geofilter_core::decide::Timed;
+use geofilter_core::desired::{BootTime, Generation};
+use geofilter_core::event::DropEvent;
+
+use crate::{kernel, nft};
+
+/// A record of the ring buffer, which holds the start of an attacker's packet; none if it is no such record.
+pub fn event(raw: &[u8]) -> Option<DropEvent> {
+    kernel::unpack_event(raw)
+}
+
+/// What `nft -j` says of a table of ours.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// Which changes its chains have in force, now and once a deadline has passed.
+    pub banks: Option<(Generation, Option<(Generation, BootTime)>)>,
+    /// The elements of its sets that are peers.
+    pub peers: Vec<Timed<SocketAddr>>,
+}
+
+/// Reads what `nft -j` says.
+///
+/// # Errors
+/// If it is no such JSON.
+pub fn nft(said: &[u8], now: BootTime) -> Result<Listed, serde_json::Error> {
+    nft::read(said, now)
+}
