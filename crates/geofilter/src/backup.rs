@@ -16,6 +16,14 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use restore::{Restored, restore};
 
+/// Takes a backup apart into an empty folder.
+///
+/// # Errors
+/// If it is not whole.
+pub(crate) fn take_apart(file: impl io::Read, into: &Path) -> anyhow::Result<()> {
+    archive::read_from(file, Path::new("it"), into).map(drop)
+}
+
 /// The version of the file.
 const SCHEMA: u32 = 1;
 /// The portal's folder within the agent's.

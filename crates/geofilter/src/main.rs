@@ -1,21 +1,7 @@
-//! The binary: [`cli`] reads the command line and is a client of the agent's socket, [`agent`] is the
-//! daemon that owns the data plane, [`portal`] is the web page as a process without privileges, [`up`] is both in the
-//! foreground, which reverts when it ends.
-//! [`backup`] puts its state into one file and takes it from there, [`detect`] finds what there is on the host.
-
-mod agent;
-mod backup;
-mod cli;
-mod detect;
-mod doctor;
-mod files;
-mod geo;
-mod logs;
-mod portal;
-mod up;
+//! See the library.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::run()
+    geofilter::main()
 }

@@ -25,7 +25,7 @@ struct Header {
 
 /// `<state-dir>/overrides.jsonl`.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     dir: PathBuf,
     /// None until something was written.
     file: Option<File>,
@@ -86,6 +86,14 @@ impl Journal {
             }
         };
         Ok(Opened { journal, book: parsed.book, warning })
+    }
+
+    /// What a file says, and how many lines of it could not be read.
+    ///
+    /// # Errors
+    /// If it was written by a newer version.
+    pub(crate) fn parse(content: &[u8]) -> anyhow::Result<(Book, usize)> {
+        Parsed::read(content).map(|parsed| (parsed.book, parsed.unreadable))
     }
 
     /// What was written, without going on from there.

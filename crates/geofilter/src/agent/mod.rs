@@ -56,14 +56,16 @@ use crate::cli::{self, args};
 pub(crate) use clock::wall;
 use engine::{Answer, Engine, Job};
 pub(crate) use geodata::work as work_on_geodata;
+pub(crate) use journal::Journal;
 use metrics::Listener;
 use names::Follower;
 pub(crate) use place::take_dir;
 use place::{Listeners, Occupied, Serves};
 use sd_notify::NotifyState;
 use service::Pulse;
-pub(crate) use settings::{Settings, check, folders, manager};
-pub(crate) use store::renumber;
+pub(crate) use settings::{Settings, check, check_text, folders, manager};
+pub(crate) use sip::{Sip, read as read_sip};
+pub(crate) use store::{parse as parse_state, renumber};
 use upkeep::Trouble;
 
 /// How often the sockets are looked at.

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, bail, ensure};
 use geofilter_core::decide::LocalSources;
 use geofilter_dataplane::interfaces::{self, Interface};
 use geofilter_dataplane::kernel::{self, Awaited};
@@ -260,18 +260,25 @@ fn folder(named: Option<PathBuf>, default: &str) -> PathBuf {
 fn read(path: &Path) -> anyhow::Result<Config> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    let unusable = || format!("cannot use the configuration {}", path.display());
-    if let Ok(Version { schema: Some(newer) }) = toml::from_str(&text)
+    parse(&text).with_context(|| format!("cannot use the configuration {}", path.display()))
+}
+
+fn parse(text: &str) -> anyhow::Result<Config> {
+    if let Ok(Version { schema: Some(newer) }) = toml::from_str(text)
         && newer > SCHEMA
     {
-        return Err(anyhow!("it has schema {newer}, and this geofilter knows only {SCHEMA}"))
-            .with_context(unusable);
+        bail!("it has schema {newer}, and this geofilter knows only {SCHEMA}");
     }
-    let config: Config = toml::from_str(&text).with_context(unusable)?;
+    let config: Config = toml::from_str(text)?;
     match config.schema {
         None | Some(SCHEMA) => Ok(config),
-        Some(schema) => Err(anyhow!("there is no schema {schema}")).with_context(unusable),
+        Some(schema) => bail!("there is no schema {schema}"),
     }
+}
+
+/// What is wrong with the text of a configuration, whatever host it is for.
+pub(crate) fn check_text(text: &str) -> anyhow::Result<()> {
+    parse(text)?.manager().map(drop)
 }
 
 /// All that is wrong with a configuration, as far as it can be told on this host now.

@@ -104,7 +104,12 @@ impl Store {
 
 fn peek(path: &Path) -> Option<Saved> {
     let text = fs::read(path).ok()?;
-    serde_json::from_slice::<Content>(&text).ok().map(|content| content.state)
+    parse(&text)
+}
+
+/// What a file says.
+pub(crate) fn parse(text: &[u8]) -> Option<Saved> {
+    serde_json::from_slice::<Content>(text).ok().map(|content| content.state)
 }
 
 /// Makes what was saved in one directory the successor of what was in another: nothing of it is under way, and whatever

@@ -54,11 +54,20 @@ struct Version {
 /// If it is not whole, or was written by a later version. Nothing is to be made of the folder then.
 pub(super) fn read(path: &Path, into: &Path) -> anyhow::Result<Manifest> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    read_from(file, path, into)
+}
+
+/// The same of what a file holds.
+///
+/// # Errors
+/// As above.
+pub(super) fn read_from(file: impl Read, path: &Path, into: &Path) -> anyhow::Result<Manifest> {
     let damaged =
         || format!("{} is damaged, cut short or no backup: use another one", path.display());
     let mut archive = tar::Archive::new(GzDecoder::new(file));
     let manifest = {
-        let mut entries = archive.entries().with_context(damaged)?;
+        // Raw: no name of ours is so long that it has an entry of its own, which would be read into memory.
+        let mut entries = archive.entries().with_context(damaged)?.raw(true);
         let first = entries.next().with_context(damaged)?.with_context(damaged)?;
         let manifest = manifest(first).with_context(damaged)?;
         if manifest.schema > SCHEMA {

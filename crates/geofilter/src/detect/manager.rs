@@ -63,7 +63,7 @@ impl Session {
     }
 }
 
-fn is_whole(answer: &[u8], last: &str) -> bool {
+pub(crate) fn is_whole(answer: &[u8], last: &str) -> bool {
     if !answer.ends_with(b"\r\n\r\n") {
         return false;
     }

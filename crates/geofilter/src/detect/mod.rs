@@ -22,7 +22,7 @@ use geofilter_core::policy::Transport;
 
 pub(crate) use connections::connections;
 use control::Trouble;
-pub(crate) use manager::Manager;
+pub(crate) use manager::{Manager, is_whole};
 use processes::Found;
 pub(crate) use program::run;
 
