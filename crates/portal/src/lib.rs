@@ -17,6 +17,7 @@ mod keeper;
 mod names;
 mod notices;
 mod page;
+pub mod parsers;
 mod passwords;
 mod problem;
 mod reset;

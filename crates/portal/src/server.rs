@@ -194,7 +194,7 @@ fn url(at: SocketAddr, settings: &Settings, tls: bool) -> String {
     }
 }
 
-async fn open(
+pub(crate) async fn open(
     settings: &Settings,
     tls: Option<&Tls>,
     courier: OwnedFd,

@@ -116,7 +116,7 @@ fn read_countries(format: Format, files: Vec<Content>) -> Result<Listing, String
     joined.unwrap_or_else(|| Err("there is no file".to_owned()))
 }
 
-fn read_listing(format: Format, mut file: Content) -> Result<Listing, String> {
+pub(crate) fn read_listing(format: Format, mut file: Content) -> Result<Listing, String> {
     match format {
         Format::Csv => range_csv::parse(file).map_err(|error| error.to_string()),
         Format::Delegated => delegated::parse(file).map_err(|error| error.to_string()),
@@ -151,7 +151,7 @@ fn guess(begin: &[u8]) -> Format {
     }
 }
 
-fn read_systems(format: Format, files: Vec<Content>) -> Result<AsTable, String> {
+pub(crate) fn read_systems(format: Format, files: Vec<Content>) -> Result<AsTable, String> {
     let file = files.into_iter().next().ok_or("there is no file")?;
     match format {
         Format::AsCsv => as_csv::parse(file).map_err(|error| error.to_string()),

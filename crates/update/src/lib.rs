@@ -4,6 +4,7 @@
 mod fetch;
 mod images;
 mod job;
+pub mod parsers;
 pub mod sources;
 mod unpack;
 

@@ -1,6 +1,5 @@
 //! [`open`]: a file as what is in it, whatever it was compressed by, as a stream.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use flate2::bufread::MultiGzDecoder;
@@ -17,7 +16,7 @@ const MOST_HELD: usize = 192 * 1024 * 1024;
 ///
 /// # Errors
 /// If it can't be read. That it is damaged, or too long, is an error of the stream.
-pub(crate) fn open(file: File) -> io::Result<Box<dyn BufRead>> {
+pub(crate) fn open(file: impl Read + 'static) -> io::Result<Box<dyn BufRead>> {
     let mut file = BufReader::with_capacity(64 * 1024, file);
     let begin = file.fill_buf()?;
     if begin.starts_with(XZ) {
