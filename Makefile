@@ -5,6 +5,10 @@ BLOCK ?=
 ACCEPT ?=
 HOURS ?= 1
 PART ?=
+SECONDS ?= 60
+TARGETS ?=
+KEEP ?=
+SANITIZER ?= none
 BINARY ?=
 
 # Under sudo, Rust may be at home in the folder of the user who calls it.
@@ -18,7 +22,7 @@ endif
 
 GEOFILTER := target/release/geofilter
 
-.PHONY: help up demo test booted upgrade bench benches lab soak audience update build deb deps data lint
+.PHONY: help up demo test booted upgrade bench benches lab soak audience update build deb deps data lint fuzz
 .NOTPARALLEL:
 
 help:
@@ -40,7 +44,8 @@ help:
 	@echo 'make build              build $(GEOFILTER)'
 	@echo 'make upgrade            upgrade from another build (FROM=COMMIT) and back during calls and an attack'
 	@echo 'make deb                make the Debian package, into target/debian/'
-	@echo 'make lint               check format and lints'
+	@echo 'make lint               check format, lints, and the licences and sources of what it is made of'
+	@echo 'make fuzz               read what nobody would write, by each target for SECONDS=60 (docs/hostile.md)'
 	@echo 'make deps               install the Debian packages that are missing'
 	@echo 'make data               rebuild the embedded world data from data/sources'
 
@@ -115,6 +120,12 @@ lint:
 	cd web && ../scripts/node npm run --silent check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@scripts/deny
+
+fuzz:
+	@scripts/deps fuzz
+	@scripts/page
+	@KEEP='$(KEEP)' SANITIZER='$(SANITIZER)' scripts/fuzz '$(SECONDS)' $(TARGETS)
 
 deps:
 	@scripts/deps lab

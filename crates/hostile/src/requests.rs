@@ -1,0 +1,75 @@
+//! What the parts of GeoFilter say to each other, of which one may have been broken into, and what browsers say to the
+//! portal.
+
+use std::cell::OnceCell;
+
+use geofilter_core::book::{Kind, Target};
+use geofilter_core::policy::Policy;
+use geofilter_core::wire::{Reply, Request};
+use geofilter_portal::parsers::{self, Portal};
+use geofilter_update::Told;
+use tempfile::TempDir;
+
+use crate::host::memory;
+
+/// What clients ask the agent, the portal among them.
+pub fn request(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for kind in [Kind::Exemption, Kind::Ban] {
+        if let Ok(target) = Target::parse(&text, kind) {
+            assert_eq!(target.to_string().parse(), Ok(target));
+        }
+    }
+    let Ok(request) = serde_json::from_slice::<Request>(data) else { return };
+    super::comes_back(&request);
+    let may = request.check_for_portal().is_ok();
+    match request {
+        Request::Fail2ban { .. } => assert!(!may),
+        Request::Enforce { change, .. } | Request::Preview { change: Some(change), .. } => {
+            let in_force = Policy::new(change.mode, change.countries);
+            if let Ok(policy) = change.policy(&in_force, 1_795_400_000) {
+                super::comes_back(&policy);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What the agent answers.
+pub fn reply(data: &[u8]) {
+    serde_json::from_slice::<Reply>(data).iter().for_each(super::comes_back);
+}
+
+/// What the process that updates world data tells the agent.
+pub fn worker(data: &[u8]) {
+    serde_json::from_slice::<Told>(data).iter().for_each(super::comes_back);
+}
+
+/// What the portal gives its courier to carry.
+pub fn letter(data: &[u8]) {
+    drop(parsers::letter(data));
+}
+
+thread_local! {
+    /// It takes long to make one.
+    static PORTAL: OnceCell<(Portal, TempDir)> = const { OnceCell::new() };
+}
+
+/// A request to the portal, by whoever reaches it and by an admin whose session it is. Whatever it is, the answer is one of
+/// HTTP, and none that something inside has failed.
+pub fn portal(data: &[u8]) {
+    PORTAL.with(|portal| {
+        let (portal, _) = portal.get_or_init(|| {
+            let folder = tempfile::Builder::new().prefix("gf-portal").tempdir_in(memory()).unwrap();
+            (Portal::open(folder.path()).unwrap(), folder)
+        });
+        let answer = portal.answer(data).unwrap();
+        if answer.is_empty() {
+            return;
+        }
+        let head = answer.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let head = std::str::from_utf8(head).unwrap();
+        assert!(head.starts_with("HTTP/1."), "{head}");
+        assert!(!head.contains(" 500 "), "{}", String::from_utf8_lossy(&answer));
+    });
+}
