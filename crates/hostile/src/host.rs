@@ -44,6 +44,14 @@ pub fn ring_buffer(data: &[u8]) {
     shown(data);
 }
 
+/// Packets that nftables logged, and what the attack log shows of them.
+pub fn logged(data: &[u8]) {
+    for packet in kernel::logged(data) {
+        assert!(packet.payload.len() <= data.len());
+        shown(&packet.payload);
+    }
+}
+
 fn shown(payload: &[u8]) {
     let parts = parsers::payload(payload);
     parts.iter().flatten().for_each(|part| super::assert_printable(part));

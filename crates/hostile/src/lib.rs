@@ -64,7 +64,7 @@ targets! {
     geodata: range_csv 4, maxmind_csv 4, as_csv 16, delegated 4, ipfire_text 16, ipfire_database 64, lists 4, as_classes 4,
         mmdb 64, import 256, image 512;
     phones: logs 4, kept_bans 4, asterisk 4, manager 4, kamailio 4;
-    host: frame 1, ring_buffer 1, nft 4, surroundings 4, redaction 4, configuration 8, state 16, backup 4;
+    host: frame 1, ring_buffer 1, logged 1, nft 4, surroundings 4, redaction 4, configuration 8, state 16, backup 4;
     requests: request 4, reply 4, portal 64, letter 4, worker 1;
 }
 

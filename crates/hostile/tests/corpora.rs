@@ -17,7 +17,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// And so long for a megabyte: what takes the square of its input takes hours.
 const SOON: Duration = Duration::from_secs(30);
 /// Those for which more of the same is nothing more, and those that write what they read.
-const NOT_LONGER: [&str; 4] = ["backup", "frame", "portal", "ring_buffer"];
+const NOT_LONGER: [&str; 5] = ["backup", "frame", "logged", "portal", "ring_buffer"];
 
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")

@@ -4,7 +4,7 @@
 //! It judges as the oracle does, within what nftables can see: docs/nftables.md says where not, and what it costs.
 
 mod netfilter;
-mod samples;
+pub(crate) mod samples;
 mod script;
 mod tool;
 

@@ -297,12 +297,16 @@ impl Log {
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => continue,
                 Err(error) => return Err(error),
             };
-            let packets = messages(&datagram)
-                .filter(|(kind, _)| *kind == kind_of((ULOG, NFULNL_MSG_PACKET)))
-                .filter_map(|(_, body)| logged_in(body.get(HEADER..)?));
-            packets.for_each(&mut *sink);
+            logged(&datagram).for_each(&mut *sink);
         }
     }
+}
+
+/// The packets that a datagram tells of.
+pub(super) fn logged(datagram: &[u8]) -> impl Iterator<Item = Logged<'_>> {
+    messages(datagram)
+        .filter(|(kind, _)| *kind == kind_of((ULOG, NFULNL_MSG_PACKET)))
+        .filter_map(|(_, body)| logged_in(body.get(HEADER..)?))
 }
 
 fn logged_in(message: &[u8]) -> Option<Logged<'_>> {

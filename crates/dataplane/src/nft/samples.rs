@@ -16,8 +16,10 @@ use geofilter_core::packet::{Excerpt, Upper};
 use geofilter_core::policy::Transport;
 use geofilter_core::seen::{Count, MAX_SOURCES, source_of};
 
+use crate::parsers::LoggedPacket;
+
 use super::counted_as;
-use super::netfilter::{Log, Logged};
+use super::netfilter::{Log, Logged, logged};
 use super::script::{COUNTED, COUNTERS, TOLD};
 
 /// Bytes below IP, which nftables does not count: an Ethernet header.
@@ -107,6 +109,13 @@ impl Read {
             payload: excerpt.payload.to_vec(),
         })
     }
+}
+
+/// What of a datagram of logged packets counts, for [`parsers`](crate::parsers).
+pub(crate) fn read(datagram: &[u8]) -> Vec<LoggedPacket> {
+    let read = logged(datagram).filter_map(|it| Read::new(&it));
+    read.map(|Read { source, bytes, payload, .. }| LoggedPacket { source, bytes, payload })
+        .collect()
 }
 
 impl Samples {
