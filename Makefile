@@ -124,7 +124,6 @@ lint:
 
 fuzz:
 	@scripts/deps fuzz
-	@scripts/page
 	@KEEP='$(KEEP)' SANITIZER='$(SANITIZER)' scripts/fuzz '$(SECONDS)' $(TARGETS)
 
 deps:
