@@ -10,6 +10,7 @@ TARGETS ?=
 KEEP ?=
 SANITIZER ?= none
 BINARY ?=
+ONLY ?=
 
 # Under sudo, Rust may be at home in the folder of the user who calls it.
 CALLER_HOME := $(if $(SUDO_USER),$(shell getent passwd "$(SUDO_USER)" | cut -d: -f6))
@@ -22,7 +23,7 @@ endif
 
 GEOFILTER := target/release/geofilter
 
-.PHONY: help up demo test booted upgrade bench benches lab soak audience update build deb deps data lint fuzz
+.PHONY: help up demo test booted upgrade bench benches lab soak audience kernels update build deb deps data lint fuzz
 .NOTPARALLEL:
 
 help:
@@ -39,6 +40,8 @@ help:
 	@echo 'make soak HOURS=1       attacks, calls and changes for hours: what grows, into bench/SOAK.md'
 	@echo 'make audience           200 operators at the web page during a flood, into bench/AUDIENCE.md'
 	@echo 'make update             what an update of the country data costs, into bench/UPDATE.md'
+	@echo 'make kernels            boot kernels of Debian from 5.10 on, for two architectures, and filter on each, into docs/kernels.md;'
+	@echo '                        ONLY=5.10 boots those alone'
 	@echo 'make booted             install, reboot, upgrade and remove the package in a Debian that is booted;'
 	@echo '                        BINARY=FILE packages that one, as scripts/release makes it'
 	@echo 'make build              build $(GEOFILTER)'
@@ -97,6 +100,16 @@ booted: require-root
 	@scripts/fetch debian >/dev/null
 	@cargo build --workspace --locked --quiet
 	@GEOFILTER_BINARY=$(abspath $(BINARY)) cargo test --workspace --locked --test package
+
+# The kernels are emulated, so it takes minutes. The same programs run on the host and in the machines.
+KERNELS := x86_64 aarch64
+kernels:
+	@scripts/deps build
+	@scripts/deps kernels
+	@scripts/page
+	@for machine in $(KERNELS); do echo "Building for $$machine"; \
+		scripts/static $$machine build --workspace --locked --quiet --bin geofilter --bin kernels || exit 1; done
+	@target/$$(uname -m)-unknown-linux-musl/debug/kernels $(ONLY)
 
 # From the release before, or any commit whose agent starts after this one's: FROM=HEAD~10
 upgrade: require-root

@@ -36,6 +36,7 @@ pub mod gun;
 pub mod images;
 pub mod intruders;
 pub mod kamailio;
+pub mod kernels;
 pub mod load;
 pub mod nameserver;
 pub mod namespace;
