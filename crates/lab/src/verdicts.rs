@@ -8,14 +8,17 @@ use anyhow::{Context, Result};
 use geofilter_core::decide::decide_source;
 use geofilter_core::policy::{Mode, Policy, Verdict};
 use geofilter_core::world::World;
+use rustix::net::sockopt;
 
 use crate::addresses::Addresses;
 use crate::gun::{Gun, datagram};
 use crate::rivals::lists::{Family, Lists};
 use crate::site::{PBX_V4, PBX_V6, SIP, Site};
 
-/// Fewer than a socket or a wire holds at the least.
+/// Fewer than the socket or a wire holds at the least.
 const BATCH: usize = 64;
+/// Of the socket, in bytes.
+const ROOM: usize = 1 << 20;
 const PROBE: &[u8] = b"OPTIONS sip:pbx.example SIP/2.0\r\n\r\n";
 
 /// A wire to the PBX's port, for one family.
@@ -34,7 +37,10 @@ impl Verdicts {
     /// If the port is taken or the kernel refuses.
     pub fn new(site: &Site, witness: IpAddr) -> Result<Self> {
         let pbx: IpAddr = if witness.is_ipv4() { PBX_V4.into() } else { PBX_V6.into() };
-        Ok(Self { gun: Gun::new(&site.internet, "net0")?, pbx: site.listen(pbx, SIP)?, witness })
+        let pbx = site.listen(pbx, SIP)?;
+        // Behind XDP a datagram takes a page or two, however short it is.
+        sockopt::set_socket_recv_buffer_size_force(&pbx, ROOM)?;
+        Ok(Self { gun: Gun::new(&site.internet, "net0")?, pbx, witness })
     }
 
     /// Sends one datagram from each source and returns those that arrived.

@@ -18,7 +18,8 @@ fn main() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let is_meant = |line: &&Line| words.is_empty() || words.iter().any(|word| line.name().contains(word));
+    let is_meant =
+        |line: &&Line| words.is_empty() || words.iter().any(|word| line.name().contains(word));
     let meant: Vec<Line> = LINES.iter().filter(is_meant).copied().collect();
     ensure!(!meant.is_empty(), "no kernel is called {}", words.join(" or "));
     let (mut found, mut failed) = (Vec::new(), Vec::new());

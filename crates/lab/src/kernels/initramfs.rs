@@ -16,8 +16,15 @@ pub const GUEST: &str = "kernels";
 const PRODUCT: &str = "geofilter";
 
 /// Folders of modules that are taken along, and single modules.
-const MODULES: [&str; 7] =
-    ["net", "lib", "crypto", "arch", "drivers/net/veth.ko", "drivers/net/dummy.ko", "drivers/net/tun.ko"];
+const MODULES: [&str; 7] = [
+    "net",
+    "lib",
+    "crypto",
+    "arch",
+    "drivers/net/veth.ko",
+    "drivers/net/dummy.ko",
+    "drivers/net/tun.ko",
+];
 /// What busybox is called to do: of the kernel when it wants a module, and of the lab.
 const APPLETS: [&str; 4] = ["modprobe", "sh", "mount", "unshare"];
 
@@ -28,7 +35,20 @@ const APPLETS: [&str; 4] = ["modprobe", "sh", "mount", "unshare"];
 pub fn pack(kernel: &Path, tools: &Path, ours: &Path, file: &Path) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("gf-initramfs").tempdir()?;
     let root = folder.path();
-    for name in ["dev", "proc", "sys", "run", "tmp", "var/lib", "usr/lib", "usr/lib64", "usr/bin", "usr/sbin", "etc", OURS] {
+    for name in [
+        "dev",
+        "proc",
+        "sys",
+        "run",
+        "tmp",
+        "var/lib",
+        "usr/lib",
+        "usr/lib64",
+        "usr/bin",
+        "usr/sbin",
+        "etc",
+        OURS,
+    ] {
         fs::create_dir_all(root.join(name))?;
     }
     // As every Debian of today is laid out, whatever the packages say.

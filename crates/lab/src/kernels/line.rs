@@ -48,15 +48,17 @@ pub struct Line {
 }
 
 /// All that are booted, each one after the other.
-pub const LINES: [Line; 8] = [
+pub const LINES: [Line; 10] = [
     amd64("bullseye-security", "5.10", "bullseye"),
     amd64("bookworm-security", "6.1", "bookworm"),
     amd64("trixie-security", "6.12", "trixie"),
     amd64("trixie-backports", "6.18", "trixie"),
     amd64("sid", "", "sid"),
     amd64("trixie-backports", "", "trixie"),
+    arm64("bullseye", "5.10", "bullseye"),
     arm64("bookworm-security", "6.1", "bookworm"),
     arm64("trixie-security", "6.12", "trixie"),
+    arm64("trixie-backports", "", "trixie"),
 ];
 
 const fn amd64(suite: &'static str, series: &'static str, tools: &'static str) -> Line {

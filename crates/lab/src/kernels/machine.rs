@@ -33,7 +33,9 @@ impl Said {
     /// Whether every step of every data plane was gone through and went as it should.
     pub fn is_whole(&self) -> bool {
         let passed = |backend: &str, name: &str| {
-            self.steps.iter().any(|step| step.backend == backend && step.step == name && step.passed)
+            self.steps
+                .iter()
+                .any(|step| step.backend == backend && step.step == name && step.passed)
         };
         let all = BACKENDS.iter().all(|backend| STEPS.iter().all(|step| passed(backend, step)));
         all && self.steps.iter().all(|step| step.passed)
@@ -133,7 +135,8 @@ fn command(architecture: Architecture, kernel: &Path, initramfs: &Path) -> Comma
 /// # Errors
 /// If there is none, or it is packed in a way that is not known here.
 pub fn image(kernel: &Path, unpacked: &Path) -> Result<PathBuf> {
-    let found = ["boot", "lib/modules", "usr/lib/modules"].iter().find_map(|name| find(&kernel.join(name)));
+    let found =
+        ["boot", "lib/modules", "usr/lib/modules"].iter().find_map(|name| find(&kernel.join(name)));
     let found = found.with_context(|| format!("{} has no vmlinuz", kernel.display()))?;
     let bytes = std::fs::read(&found)?;
     // A program for EFI that unpacks itself, which the emulator can't do in its place.

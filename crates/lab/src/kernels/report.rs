@@ -55,7 +55,9 @@ impl Missing {
     /// What is used in its place.
     pub fn instead(self) -> &'static str {
         match self {
-            Self::Tcx => "a filter on the interface's clsact qdisc, with a mark beside the pins that says whose it is",
+            Self::Tcx => {
+                "a filter on the interface's clsact qdisc, with a mark beside the pins that says whose it is"
+            }
             Self::Memory => "the limit on locked memory, which the agent raises for itself",
             Self::Landlock => "the portal is confined by its user and its system calls alone",
         }

@@ -68,7 +68,9 @@ fn name(line: &Line, said: &Said) -> String {
 
 /// What a machine said of itself.
 fn told(said: &Said, what: &str) -> String {
-    of(said, MACHINE).find(|step| step.step == what).map_or_else(String::new, |step| step.said.clone())
+    of(said, MACHINE)
+        .find(|step| step.step == what)
+        .map_or_else(String::new, |step| step.said.clone())
 }
 
 fn cell(said: &Said, backend: &str, name: &str) -> String {
