@@ -25,7 +25,7 @@ fn main() -> Result<ExitCode> {
     let (mut found, mut failed) = (Vec::new(), Vec::new());
     for line in &meant {
         match boot(line) {
-            Ok(said) if said.is_whole() => found.push((*line, said)),
+            Ok(said) if said.is_whole(line) => found.push((*line, said)),
             Ok(_) => failed.push(line.name()),
             Err(error) => {
                 eprintln!("  {error:#}");

@@ -27,7 +27,8 @@ use rustix::system::{RebootCommand, reboot, uname};
 
 use crate::addresses::Addresses;
 use crate::gun::frame;
-use crate::kernels::report::{BACKENDS, END, MACHINE, Missing, Step};
+use crate::kernels::devices::INTERFACES;
+use crate::kernels::report::{BACKENDS, DEVICES, END, MACHINE, Missing, Step};
 use crate::namespace::succeed;
 use crate::neighbours::snapshot;
 use crate::process::Agent;
@@ -95,8 +96,24 @@ fn everything() -> Result<()> {
     for backend in BACKENDS {
         Trial { backend, world: &world }.run();
     }
+    for interface in INTERFACES {
+        step(DEVICES, interface.name, || interface.check(&world));
+    }
     say(MACHINE, "missing", missing(), Duration::ZERO);
     Ok(())
+}
+
+/// Whether something succeeded, which is said.
+fn step(backend: &str, name: &str, work: impl FnOnce() -> Result<String>) -> bool {
+    let began = Instant::now();
+    let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().cloned();
+        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
+        bail!("{}", said.unwrap_or_default())
+    });
+    let passed = outcome.is_ok();
+    say(backend, name, outcome, began.elapsed());
+    passed
 }
 
 fn none(lacking: String) -> Result<String> {
@@ -164,17 +181,8 @@ impl Trial<'_> {
             && self.step("off", || self.off(&site, &mut agent, &before));
     }
 
-    /// Whether a step succeeded, which is said.
     fn step(&self, name: &str, work: impl FnOnce() -> Result<String>) -> bool {
-        let began = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-            let said = panic.downcast_ref::<String>().cloned();
-            let said = said.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
-            bail!("{}", said.unwrap_or_default())
-        });
-        let passed = outcome.is_ok();
-        say(self.backend, name, outcome, began.elapsed());
-        passed
+        step(self.backend, name, work)
     }
 
     /// The kernel takes what this data plane puts into it.

@@ -16,7 +16,7 @@ pub const GUEST: &str = "kernels";
 const PRODUCT: &str = "geofilter";
 
 /// Folders of modules that are taken along, and single modules.
-const MODULES: [&str; 7] = [
+const MODULES: [&str; 10] = [
     "net",
     "lib",
     "crypto",
@@ -24,6 +24,9 @@ const MODULES: [&str; 7] = [
     "drivers/net/veth.ko",
     "drivers/net/dummy.ko",
     "drivers/net/tun.ko",
+    "drivers/net/macvlan.ko",
+    "drivers/net/ppp",
+    "drivers/net/slip",
 ];
 /// What busybox is called to do: of the kernel when it wants a module, and of the lab.
 const APPLETS: [&str; 4] = ["modprobe", "sh", "mount", "unshare"];

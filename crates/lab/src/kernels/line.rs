@@ -45,12 +45,24 @@ pub struct Line {
     pub tools: &'static str,
     /// The processor it is for.
     pub architecture: Architecture,
+    /// What it was built for.
+    pub flavour: Flavour,
+}
+
+/// What a kernel was built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// Machines of clouds: small.
+    Cloud,
+    /// Whatever there is, with drivers for it.
+    General,
 }
 
 /// All that are booted, each one after the other.
-pub const LINES: [Line; 10] = [
+pub const LINES: [Line; 11] = [
     amd64("bullseye-security", "5.10", "bullseye"),
     amd64("bookworm-security", "6.1", "bookworm"),
+    Line { flavour: Flavour::General, ..amd64("bookworm-security", "6.1", "bookworm") },
     amd64("trixie-security", "6.12", "trixie"),
     amd64("trixie-backports", "6.18", "trixie"),
     amd64("sid", "", "sid"),
@@ -62,18 +74,19 @@ pub const LINES: [Line; 10] = [
 ];
 
 const fn amd64(suite: &'static str, series: &'static str, tools: &'static str) -> Line {
-    Line { suite, series, tools, architecture: Architecture::Amd64 }
+    Line { suite, series, tools, architecture: Architecture::Amd64, flavour: Flavour::Cloud }
 }
 
 const fn arm64(suite: &'static str, series: &'static str, tools: &'static str) -> Line {
-    Line { suite, series, tools, architecture: Architecture::Arm64 }
+    Line { suite, series, tools, architecture: Architecture::Arm64, flavour: Flavour::Cloud }
 }
 
 impl Line {
     /// Such as `bookworm-security 6.1 amd64`.
     pub fn name(&self) -> String {
         let series = if self.series.is_empty() { "newest" } else { self.series };
-        format!("{} {series} {}", self.suite, self.architecture.debian())
+        let general = if self.flavour == Flavour::General { " general" } else { "" };
+        format!("{} {series} {}{general}", self.suite, self.architecture.debian())
     }
 
     /// The kernel, fetched if it is not there yet.
@@ -81,7 +94,11 @@ impl Line {
     /// # Errors
     /// If it can't be fetched.
     pub fn kernel(&self) -> Result<PathBuf> {
-        fetched(&["kernel", self.suite, self.architecture.debian(), self.series])
+        let kernel = match self.flavour {
+            Flavour::Cloud => "kernel",
+            Flavour::General => "general-kernel",
+        };
+        fetched(&[kernel, self.suite, self.architecture.debian(), self.series])
     }
 
     /// The programs that run on it beside GeoFilter, fetched if they are not there yet.

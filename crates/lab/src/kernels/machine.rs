@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::kernels::line::Architecture;
-use crate::kernels::report::{BACKENDS, END, MACHINE, STEPS, Step};
+use crate::kernels::devices::{ABSENT, INTERFACES};
+use crate::kernels::line::{Architecture, Flavour, Line};
+use crate::kernels::report::{BACKENDS, DEVICES, END, MACHINE, STEPS, Step};
 
 /// What a machine may take at most, on a computer that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -31,14 +32,18 @@ pub struct Said {
 
 impl Said {
     /// Whether every step of every data plane was gone through and went as it should.
-    pub fn is_whole(&self) -> bool {
+    pub fn is_whole(&self, line: &Line) -> bool {
         let passed = |backend: &str, name: &str| {
             self.steps
                 .iter()
                 .any(|step| step.backend == backend && step.step == name && step.passed)
         };
         let all = BACKENDS.iter().all(|backend| STEPS.iter().all(|step| passed(backend, step)));
-        all && self.steps.iter().all(|step| step.passed)
+        let interfaces = INTERFACES.iter().all(|interface| passed(DEVICES, interface.name));
+        // What is built for all there is has all of them.
+        let absent = self.steps.iter().any(|step| step.backend == DEVICES && step.said == ABSENT);
+        let interfaces = interfaces && (line.flavour == Flavour::Cloud || !absent);
+        all && interfaces && self.steps.iter().all(|step| step.passed)
     }
 }
 

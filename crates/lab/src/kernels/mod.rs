@@ -2,6 +2,7 @@
 //! binary, and drives every data plane there. [`line`] names the kernels, [`initramfs`] is what they boot into, [`machine`] boots
 //! them, [`guest`] is what runs there and [`report`] what it says, [`table`] what is written down.
 
+pub mod devices;
 pub mod guest;
 pub mod initramfs;
 pub mod line;

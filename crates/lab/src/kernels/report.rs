@@ -9,6 +9,8 @@ const MARK: &str = "geofilter-kernels ";
 pub const BACKENDS: [&str; 3] = ["xdp", "tc", "nft"];
 /// What each of them goes through.
 pub const STEPS: [&str; 5] = ["load", "attach", "oracle", "dead-man", "off"];
+/// What a machine says of kinds of interface, in place of a backend.
+pub const DEVICES: &str = "interface";
 /// What a machine says of itself before, in place of a backend, and after all.
 pub const MACHINE: &str = "machine";
 /// The step by which it says that this was all.
@@ -67,9 +69,9 @@ impl Missing {
 /// One step of one backend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// One of [`BACKENDS`], or [`MACHINE`].
+    /// One of [`BACKENDS`], [`DEVICES`], or [`MACHINE`].
     pub backend: String,
-    /// One of [`STEPS`], or what is told of the machine.
+    /// One of [`STEPS`], the kind of interface, or what is told of the machine.
     pub step: String,
     /// Whether it went as it should.
     pub passed: bool,

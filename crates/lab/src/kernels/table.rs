@@ -6,9 +6,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::kernels::devices::INTERFACES;
 use crate::kernels::line::Line;
 use crate::kernels::machine::Said;
-use crate::kernels::report::{BACKENDS, MACHINE, Missing, STEPS, Step};
+use crate::kernels::report::{BACKENDS, DEVICES, MACHINE, Missing, STEPS, Step};
 
 const BEGIN: &str = "<!-- measured by `make kernels` -->\n";
 const END: &str = "<!-- end of what is measured -->\n";
@@ -22,7 +23,7 @@ pub fn write(document: &Path, found: &[(Line, Said)]) -> Result<()> {
     let marks = || format!("{} has no marks", document.display());
     let (before, rest) = text.split_once(BEGIN).with_context(marks)?;
     let (_, after) = rest.split_once(END).with_context(marks)?;
-    let tables = format!("{}\n{}", steps(found), missing(found));
+    let tables = format!("{}\n{}\n{}", steps(found), interfaces(found), missing(found));
     fs::write(document, format!("{before}{BEGIN}{tables}{END}{after}"))?;
     Ok(())
 }
@@ -39,6 +40,31 @@ fn steps(found: &[(Line, Said)]) -> String {
             let (kernel, nft) = if number == 0 { (&*kernel, &*nft) } else { ("", "") };
             let seconds: f64 = of(said, backend).map(|step| step.seconds).sum();
             let _ = writeln!(table, "| {kernel} | {nft} | {backend} | {cells} | {seconds:.0} |");
+        }
+    }
+    table
+}
+
+/// A row for each kind of interface, with the kernels that filter there in the same ways.
+fn interfaces(found: &[(Line, Said)]) -> String {
+    let mut table =
+        "| interface | filtered, as `--backend` asks | on |\n|---|---|---|\n".to_owned();
+    for interface in INTERFACES {
+        let mut ways: Vec<(String, Vec<String>)> = Vec::new();
+        for (_, said) in found {
+            let way = cell(said, DEVICES, interface.name);
+            let kernel = told(said, "release");
+            match ways.iter_mut().find(|(known, _)| *known == way) {
+                Some((_, kernels)) => kernels.push(kernel),
+                None => ways.push((way, vec![kernel])),
+            }
+        }
+        for (way, kernels) in ways {
+            let kernels = match kernels.len() == found.len() {
+                true => "all of them".to_owned(),
+                false => kernels.join(", "),
+            };
+            let _ = writeln!(table, "| {} | {way} | {kernels} |", interface.name);
         }
     }
     table
