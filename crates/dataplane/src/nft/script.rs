@@ -33,8 +33,11 @@ pub(super) const FAMILIES: [u8; 2] = [2, 10];
 const REQUEST: &str = "0x41-0x5a";
 /// The answers begin with `SIP/`.
 const ANSWER: &str = "0x5349502f";
-/// Elements of one line: even a container's socket takes as much at once, and no more than one message to the kernel.
-const CHUNK: usize = 500;
+/// Elements of one line: even a container's socket takes as much at once, and they make one message to the kernel. The more lines, the
+/// longer a container takes.
+const CHUNK: usize = 1000;
+/// The same of elements that may end, which take more room.
+const TIMED_CHUNK: usize = 500;
 /// Who came first is remembered so long after his last packet, and so many of them.
 const CAME: &str = "flags dynamic, timeout; timeout 1d; size 131072;";
 /// Packets a second that are logged for the figures, of those that pass and of those that don't; and drops for the log.
@@ -257,11 +260,11 @@ impl<'a> Script<'a> {
     /// Replaces the elements of a set.
     fn fill(&mut self, set: &str, elements: &[String]) {
         self.with("flush set", set);
-        self.elements(set, elements);
+        self.elements(set, elements, TIMED_CHUNK);
     }
 
-    fn elements(&mut self, set: &str, elements: &[String]) {
-        for (number, chunk) in elements.chunks(CHUNK).enumerate() {
+    fn elements(&mut self, set: &str, elements: &[String], chunk: usize) {
+        for (number, chunk) in elements.chunks(chunk).enumerate() {
             // What follows itself nft (1.1) makes one command of, cut into messages anywhere, and Linux 6.18.15 then takes
             // ranges for others that are there (6.18.44 does not). Something that changes nothing keeps them apart.
             if number > 0 {
@@ -320,9 +323,9 @@ impl<'a> Script<'a> {
         self.with("add set", &format!("{v4} {{ typeof @nh,96,32; flags interval; }}"));
         self.with("add set", &format!("{v6} {{ type ipv6_addr; flags interval; }}"));
         let ranges = dropped.v4.iter().map(|range| between(*range, |bits| bits.to_string()));
-        self.elements(&v4, &ranges.collect::<Vec<_>>());
+        self.elements(&v4, &ranges.collect::<Vec<_>>(), CHUNK);
         let ranges = dropped.v6.iter().map(|range| v6_text(*range));
-        self.elements(&v6, &ranges.collect::<Vec<_>>());
+        self.elements(&v6, &ranges.collect::<Vec<_>>(), CHUNK);
     }
 
     /// The chains of a bank.
