@@ -240,13 +240,13 @@ fn pump(mut from: File, mut to: File) -> JoinHandle<()> {
 /// A line between two pppds.
 fn dial(site: &Site) -> Result<Child> {
     let options = "nodetach noauth local nodefaultroute noipdefault novj noccp +ipv6";
-    let enter = |namespace: &Namespace| format!("ip netns exec {}", namespace.name());
-    let far = format!("{} pppd notty unit 1 {options} 203.0.113.1:{PBX_V4}", enter(&site.internet));
-    let near =
-        format!("{} pppd unit 0 {options} {PBX_V4}:203.0.113.1 pty '{far}'", enter(&site.host));
-    let mut pppd = Command::new("sh");
-    pppd.args(["-c", &format!("exec {near}")]).stdin(Stdio::null()).stdout(Stdio::null());
-    pppd.spawn().context("run pppd (package ppp)")
+    // By its path: a busybox has an `ip` of its own.
+    let enter = format!("/sbin/ip netns exec {}", site.internet.name());
+    let far = format!("{enter} pppd notty unit 1 {options} 203.0.113.1:{PBX_V4}");
+    let mut pppd = Command::new("pppd");
+    pppd.args(["unit", "0"]).args(options.split(' ')).arg(format!("{PBX_V4}:203.0.113.1"));
+    pppd.args(["pty", &far]).stdin(Stdio::null());
+    site.host.inside(move || pppd.spawn())?.context("run pppd (package ppp)")
 }
 
 impl Drop for Laid<'_> {

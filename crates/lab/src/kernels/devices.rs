@@ -40,13 +40,13 @@ const fn below(name: &'static str, device: Device) -> Interface {
 /// All of them.
 pub const INTERFACES: [Interface; 8] = [
     plain("tun", Device::Tun),
+    plain("ppp", Device::Ppp),
     plain("bridge", Device::Bridge),
     plain("macvlan", Device::Macvlan),
     plain("VLAN, tags apart", APART),
     plain("VLAN, tags in the frame", IN_FRAME),
     below("card below a VLAN, tags apart", APART),
     below("card below a VLAN, tags in the frame", IN_FRAME),
-    plain("ppp", Device::Ppp),
 ];
 
 impl Interface {

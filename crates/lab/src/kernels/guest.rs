@@ -67,11 +67,13 @@ fn prepare() -> Result<()> {
         ("proc", "/proc"),
         ("sysfs", "/sys"),
         ("devtmpfs", "/dev"),
+        ("devpts", "/dev/pts"),
         ("tmpfs", "/run"),
         ("cgroup2", "/sys/fs/cgroup"),
         ("bpf", "/sys/fs/bpf"),
         ("securityfs", "/sys/kernel/security"),
     ] {
+        fs::create_dir_all(place)?;
         let mounted = mount(kind, place, kind, MountFlags::empty(), None);
         mounted.with_context(|| format!("mount {place}"))?;
     }
