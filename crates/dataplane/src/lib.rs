@@ -101,7 +101,7 @@ pub trait Backend: Send {
     fn drain_events(&mut self, now: BootTime, sink: &mut dyn FnMut(DropEvent))
     -> Result<(), Error>;
 
-    /// How many borders what a policy drops may have without slowing down what others do in the kernel; `None` if it makes no
+    /// How many ranges what a policy drops may have without slowing down what others do in the kernel; `None` if it makes no
     /// difference.
     fn quick_up_to(&self) -> Option<usize> {
         None

@@ -131,8 +131,7 @@ fn what_is_exempt_passes_at_once_and_is_dropped_once_it_is_not() {
 #[test]
 fn what_is_banned_is_dropped_at_once_also_in_the_middle_of_a_conversation() {
     with_agents(|phones, agent, addresses| {
-        // By nftables France is more than others may be slowed down by unasked.
-        agent.json(&["allow", "ES", "FR", "--yes", "--accept-risk", "slow-nft"]).unwrap();
+        agent.json(&["allow", "ES", "FR", "--yes"]).unwrap();
         let mut cases = cases(agent, addresses, "FR");
         let v6 = addresses.v6("FR");
         let (inside, outside) = (vec![v6.into(), beside(v6.into(), 7)], beside(v6.into(), 1 << 64));

@@ -38,7 +38,7 @@ use script::{Bank, Local, Script};
 
 /// The runtime folder of the agent that a host has.
 const USUAL: &str = "/run/geofilter";
-/// Borders from which on `nft add element` to any set of the host takes about a second: see docs/nftables.md.
+/// Ranges from which on `nft add element` to any set of the host takes about a second: see docs/nftables.md.
 const QUICK: usize = 50_000;
 /// The warning of a kernel that logs no packets.
 const UNSEEN: &str = "this kernel logs no packets: the attack log, who sends packets and the countries of the figures stay empty";

@@ -69,8 +69,8 @@ impl Engine {
         let unknown = impact::risks_unknown_trunks(policy, in_force, self.trunks());
         let unknown = unknown.then_some(Risk::LoseTrunk);
         let (now, clock) = (clock::boot(), self.ledger.clock());
-        let is_slow = self.backend.quick_up_to().is_some_and(|borders| {
-            Dropped::of(policy, self.geo.world(), now, clock).borders() > borders
+        let is_slow = self.backend.quick_up_to().is_some_and(|ranges| {
+            Dropped::of(policy, self.geo.world(), now, clock).ranges() > ranges
         });
         let slow = is_slow.then_some(Risk::SlowNft);
         let cut = cut.iter().filter_map(|cut| cut.risk);
