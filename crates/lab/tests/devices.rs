@@ -51,7 +51,7 @@ fn by_nftables_one_that_vanishes_and_returns_is_protected_from_its_first_packet(
         site.host.ip(&format!("link del {WAN}")).unwrap();
         if alive {
             let status = || agent.json(&["status"]).unwrap();
-            let is_said = || status()["warnings"].to_string().contains("until it is there: wan0");
+            let is_said = || status()["warnings"].to_string().contains("until it is there: wan0\"");
             within(FIVE_SECONDS, Instant::now(), is_said, || status().to_string());
             assert_eq!(status()["attachments"], json!([]));
         } else {

@@ -356,8 +356,9 @@ impl Nft {
 
     /// Looks at the protected interfaces. One that is not there yet is protected when it comes.
     fn look_at_interfaces(&self, before: &[String]) -> Result<Looked, Error> {
-        let names = match self.by_route {
-            false => self.names.clone(),
+        // Some may be known in both ways.
+        let names: BTreeSet<String> = match self.by_route {
+            false => self.names.iter().cloned().collect(),
             // What has a default route now, and what had one before.
             true => {
                 let before = &[&self.names, before].concat();
@@ -370,7 +371,7 @@ impl Nft {
         let find = |name: &String| all.iter().find(|it| it.name == *name);
         let mut warnings = Vec::new();
         if names.iter().all(|name| find(name).is_none()) {
-            let names = names.join(" ");
+            let names = Vec::from_iter(names.iter().map(String::as_str)).join(" ");
             warnings.push(format!("nothing is protected until it is there: {names}"));
         }
         for port in names.iter().filter_map(find).filter(|it| it.enslaved) {
