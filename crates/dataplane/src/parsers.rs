@@ -1,4 +1,4 @@
-//! What is read of what the kernel and `nft` hand over, without where it comes from: for the tests of hostile input alone.
+//! What is read of what the kernel hands over, without where it comes from: for the tests of hostile input alone.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -29,7 +29,7 @@ pub fn logged(datagram: &[u8]) -> Vec<LoggedPacket> {
     nft::samples::read(datagram)
 }
 
-/// What `nft -j` says of a table of ours.
+/// What the kernel lists of a table of ours in nftables.
 #[derive(Debug, Default)]
 pub struct Listed {
     /// Which changes its chains have in force, now and once a deadline has passed.
@@ -38,10 +38,7 @@ pub struct Listed {
     pub peers: Vec<Timed<SocketAddr>>,
 }
 
-/// Reads what `nft -j` says.
-///
-/// # Errors
-/// If it is no such JSON.
-pub fn nft(said: &[u8], now: BootTime) -> Result<Listed, serde_json::Error> {
-    nft::read(said, now)
+/// Reads a datagram of netlink's that lists rules or elements.
+pub fn listed(datagram: &[u8], now: BootTime) -> Listed {
+    nft::read(datagram, now)
 }

@@ -44,8 +44,10 @@ pub fn ring_buffer(data: &[u8]) {
     shown(data);
 }
 
-/// Packets that nftables logged, and what the attack log shows of them.
+/// Netfilter's messages: packets that nftables logged, what the attack log shows of them, and what is listed of our table.
 pub fn logged(data: &[u8]) {
+    let listed = kernel::listed(data, BootTime(1 << 40));
+    assert!(listed.peers.iter().all(|peer| peer.until >= Some(BootTime(1 << 40))));
     for packet in kernel::logged(data) {
         assert!(packet.payload.len() <= data.len());
         shown(&packet.payload);
@@ -57,11 +59,8 @@ fn shown(payload: &[u8]) {
     parts.iter().flatten().for_each(|part| super::assert_printable(part));
 }
 
-/// What `nft -j` says of our table, and of those of others.
+/// What `nft -j` says of the tables of others.
 pub fn nft(data: &[u8]) {
-    if let Ok(listed) = kernel::nft(data, BootTime(1 << 40)) {
-        assert!(listed.peers.iter().all(|peer| peer.until >= Some(BootTime(1 << 40))));
-    }
     if let Ok((firewalls, forwards)) = surroundings::nft(data) {
         firewalls.iter().for_each(|firewall| super::assert_printable(&firewall.name));
         forwards.iter().for_each(|forward| super::assert_printable(&forward.by));

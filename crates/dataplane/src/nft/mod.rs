@@ -1,9 +1,13 @@
 //! [`Nft`]: the data plane of a host that lets nobody load BPF programs, in one table of nftables. [`script`] is what is
-//! written to it and says how a packet goes through it, [`tool`] how that gets there, [`samples`] what is known of packets afterwards.
+//! written to it and says how a packet goes through it, [`tool`] and [`elements`] how that gets there, [`ruleset`] what is there, and
+//! [`samples`] what is known of packets afterwards.
 //!
 //! It judges as the oracle does, within what nftables can see: docs/nftables.md says where not, and what it costs.
 
+mod elements;
+mod log;
 mod netfilter;
+mod ruleset;
 pub(crate) mod samples;
 mod script;
 mod tool;
@@ -11,7 +15,7 @@ mod tool;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,12 +31,13 @@ use geofilter_core::event::DropEvent;
 use geofilter_core::overrides::{AddressKey, Spans, Table};
 use geofilter_core::seen::Count;
 use geofilter_core::world::World;
-use serde_json::Value;
 
 use crate::netlink::Watch;
 use crate::parsers::Listed;
 use crate::{Backend, Error, boot_time, fault, interfaces, kernel};
-use netfilter::{Elements, Log};
+use elements::Elements;
+use log::Log;
+use ruleset::{Element, Rule};
 use samples::{Judged, Samples};
 use script::{Bank, Local, Script};
 
@@ -103,9 +108,9 @@ impl Held {
 
     /// Changes something beside the policy, which need not be read back for that.
     fn quietly(&mut self, change: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-        let before = netfilter::generation().map_err(Error::Netlink)?;
+        let before = ruleset::generation().map_err(Error::Netlink)?;
         change()?;
-        let after = netfilter::generation().map_err(Error::Netlink)?;
+        let after = ruleset::generation().map_err(Error::Netlink)?;
         // Nobody else changed anything meanwhile.
         if self.ruleset == before && after == before.wrapping_add(1) {
             self.ruleset = after;
@@ -131,18 +136,13 @@ struct Read {
 
 impl Read {
     /// What the rules of the chain say.
-    fn of(items: &[Value]) -> Option<Self> {
+    fn of(rules: &[Rule]) -> Option<Self> {
         let mut read: Option<Self> = None;
         let mut on_trial = None;
-        for rule in items.iter().filter_map(|item| item.get("rule")) {
-            let expressions = rule["expr"].as_array().into_iter().flatten();
-            let (mut set, mut bank) = (None, None);
-            for expression in expressions {
-                let right = expression["match"]["right"].as_str();
-                set = set.or(right.and_then(|set| script::read_trial(set.strip_prefix('@')?)));
-                bank = bank.or(expression["goto"]["target"].as_str().and_then(Bank::read));
-            }
-            match (set, bank, on_trial) {
+        for rule in rules {
+            let trial = rule.set.as_deref().and_then(script::read_trial);
+            let bank = rule.chain.as_deref().and_then(Bank::read);
+            match (trial, bank, on_trial) {
                 (Some(deadline), Some(active), _) => on_trial = Some((active, deadline)),
                 (None, Some(fallback), Some((active, deadline))) => {
                     read = Some(Self { active, fallback: Some((fallback, deadline)) });
@@ -169,9 +169,8 @@ impl Nft {
 
     /// What the chains say, if there are any.
     fn read(&self) -> Result<Option<Read>, Error> {
-        let what = ["chain", "inet", &self.table, "arriving"];
-        let items = tool::list("read back the policy", &what)?;
-        Ok(items.and_then(|items| Read::of(&items)))
+        let rules = ruleset::rules(&self.table, "arriving").map_err(Error::Netlink)?;
+        Ok(Read::of(&rules))
     }
 
     fn observed_in(&self, read: &Read, names: Vec<String>) -> Observed {
@@ -189,8 +188,8 @@ impl Nft {
 
     /// The interfaces that the table names.
     fn protected(&self) -> Result<Vec<String>, Error> {
-        let elements = tool::elements("read back the interfaces", &self.table, "protected")?;
-        Ok(elements.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
+        let elements = ruleset::elements(&self.table, "protected").map_err(Error::Netlink)?;
+        Ok(elements.iter().filter_map(|name| name.name().map(str::to_owned)).collect())
     }
 
     /// Writes the banks of a desired state, sends packets there, and clears away what was there before.
@@ -199,6 +198,7 @@ impl Nft {
         let held = self.held_mut("apply a policy")?;
         let now = boot_time();
         let mut script = Script::new(&table);
+        let mut elements = Elements::of(&table);
         let mut serial = held.serial;
         let mut dropped = held.dropped.clone();
         let mut make = |bank: &desired::Bank, at: BootTime, script: &mut Script<'_>| {
@@ -210,7 +210,8 @@ impl Nft {
                     let known = dropped.iter().find(|(_, known)| **known == drops);
                     let sets = known.map(|(number, _)| *number).unwrap_or_else(|| {
                         serial += 1;
-                        script.dropped(serial, &drops);
+                        script.dropped(serial);
+                        script::drops(&mut elements, serial, &drops);
                         dropped.insert(serial, drops);
                         serial
                     });
@@ -235,19 +236,18 @@ impl Nft {
         (held.serial, held.is_clear) = (serial, false);
         let after = fallback.as_ref().map(|(bank, deadline)| (bank, *deadline));
         let trial = after.map(|(_, deadline)| (active.trial(deadline), deadline));
-        if let Some((trial, deadline)) = &trial {
+        if let Some((trial, _)) = &trial {
             script.trial(trial);
+        }
+        if trial.is_some() || dropped.len() > held.dropped.len() {
             tool::run_long("write a policy", &script)?;
             script = Script::new(&table);
-            if *deadline > now {
-                let mut elements = Elements::of(&table);
-                script::FAMILIES.iter().for_each(|it| elements.add(trial, &[*it], Some(*deadline)));
-                elements.commit().map_err(Error::Netlink)?;
-            }
-        } else if dropped.len() > held.dropped.len() {
-            // What is long goes first: a container's socket may take it in pieces only.
-            tool::run_long("write a policy", &script)?;
-            script = Script::new(&table);
+            elements.commit_in_pieces().map_err(Error::Netlink)?;
+        }
+        if let Some((trial, deadline)) = trial.filter(|(_, deadline)| *deadline > now) {
+            let mut elements = Elements::of(&table);
+            script::FAMILIES.iter().for_each(|it| elements.add(&trial, &[*it], Some(deadline)));
+            elements.commit().map_err(Error::Netlink)?;
         }
         fault::point("nft-written");
         script.switch(
@@ -283,17 +283,17 @@ impl Nft {
         let operation = "clear away what was in force before";
         let table = self.table.clone();
         let held = self.held_mut(operation)?;
-        let items = tool::list(operation, &["table", "inet", &table])?.unwrap_or_default();
+        let (chains, sets) = (ruleset::chains(&table), ruleset::sets(&table));
         let mut kept: BTreeSet<String> = held.banks().flat_map(Bank::chains).collect();
         kept.extend(held.banks().flat_map(Bank::sets).flat_map(script::drop_sets));
         kept.extend(held.after().map(|(_, deadline)| held.active.trial(deadline)));
-        let ours = |kind: &str, prefixes: &[&str]| {
-            let named = items.iter().filter_map(|item| item[kind]["name"].as_str());
-            let of = named.filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)));
-            of.filter(|name| !kept.contains(*name)).map(str::to_owned).collect::<Vec<_>>()
+        let unused = |mut names: Vec<String>, prefixes: [&str; 3]| {
+            names.retain(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)));
+            names.retain(|name| !kept.contains(name));
+            names
         };
-        let chains = ours("chain", &["bank_", "judge_", "learn_"]);
-        let sets = ours("set", &["drop4_", "drop6_", "trial_"]);
+        let chains = unused(chains.map_err(Error::Netlink)?, ["bank_", "judge_", "learn_"]);
+        let sets = unused(sets.map_err(Error::Netlink)?, ["drop4_", "drop6_", "trial_"]);
         if !chains.is_empty() || !sets.is_empty() {
             self.change(operation, |script| script.clear(&chains, &sets))?;
         }
@@ -322,7 +322,7 @@ impl Nft {
     ) -> Result<BTreeMap<String, Traffic>, Error> {
         let table = self.table.clone();
         let held = self.held_mut(operation)?;
-        let counted = netfilter::counters(&table).map_err(Error::Netlink)?;
+        let counted = ruleset::counters(&table).map_err(Error::Netlink)?;
         let now = boot_time();
         let judging = match &held.desired.fallback {
             Some(fallback) if fallback.deadline <= now => &fallback.bank,
@@ -344,7 +344,7 @@ impl Nft {
     fn verify(&mut self, desired: &Desired) -> Result<Observed, Error> {
         let operation = "read back the policy";
         let names = self.held_mut(operation)?.interfaces.present.clone();
-        let ruleset = netfilter::generation().map_err(Error::Netlink)?;
+        let ruleset = ruleset::generation().map_err(Error::Netlink)?;
         let read = self.read()?.ok_or(Error::NotAttached { operation })?;
         let observed = self.observed_in(&read, names);
         if !observed.holds(desired) {
@@ -398,7 +398,7 @@ impl Nft {
         script.overrides(&held.overrides, boot_time());
         script.contacts(held.contacts.iter().flatten());
         tool::run_long("put the filter back", &script)?;
-        let counted = netfilter::counters(&table).map_err(Error::Netlink)?;
+        let counted = ruleset::counters(&table).map_err(Error::Netlink)?;
         held.samples.iter_mut().for_each(|samples| samples.begin(&counted));
         held.dropped.clear();
         let (desired, clock) = (held.desired.clone(), held.clock);
@@ -425,7 +425,7 @@ impl Backend for Nft {
         script.overrides(overrides, boot_time());
         tool::run_long("make a table", &script)?;
         fault::point("attach-filled");
-        let counted = netfilter::counters(&self.table).map_err(Error::Netlink)?;
+        let counted = ruleset::counters(&self.table).map_err(Error::Netlink)?;
         // Whatever an earlier agent named has a lower number.
         let numbers = |read: &Read| {
             let fallback = read.fallback.map_or(0, |((serial, ..), _)| serial);
@@ -521,8 +521,8 @@ impl Backend for Nft {
         let now = boot_time();
         let mut peers = Vec::new();
         for set in ["peers4", "peers6"] {
-            let elements = tool::elements("read the peers", &self.table, set)?;
-            peers.extend(elements.iter().filter_map(|element| read_peer(element, now)));
+            let elements = ruleset::elements(&self.table, set).map_err(Error::Netlink)?;
+            peers.extend(elements.iter().filter_map(|element| element.peer(now)));
         }
         Ok(peers)
     }
@@ -543,7 +543,7 @@ impl Backend for Nft {
     fn observe(&mut self) -> Result<Option<Observed>, Error> {
         if let Some(held) = &self.held
             // What was read back then is what there is.
-            && held.ruleset == netfilter::generation().map_err(Error::Netlink)?
+            && held.ruleset == ruleset::generation().map_err(Error::Netlink)?
         {
             let read = Read {
                 active: held.active.tells(),
@@ -564,7 +564,7 @@ impl Backend for Nft {
         let mut mended = Vec::new();
         let held = self.held_mut(operation)?;
         held.is_stale |= held.watch.changed().map_err(Error::Netlink)?;
-        if netfilter::generation().map_err(Error::Netlink)? != held.ruleset {
+        if ruleset::generation().map_err(Error::Netlink)? != held.ruleset {
             let desired = held.desired.clone();
             let names = held.interfaces.present.join(" ");
             if self.verify(&desired).is_err() {
@@ -634,7 +634,7 @@ impl Backend for Nft {
     fn detach(&mut self) -> Result<(), Error> {
         fault::point("detach-start");
         self.held = None;
-        if netfilter::has_table(&self.table).map_err(Error::Netlink)? {
+        if ruleset::has_table(&self.table).map_err(Error::Netlink)? {
             let mut script = Script::new(&self.table);
             script.remove();
             tool::run("remove the table", script.text())?;
@@ -648,7 +648,7 @@ impl Backend for Nft {
 /// # Errors
 /// As [`Backend::detach`].
 pub(crate) fn leave(runtime_dir: &Path) -> Result<(), Error> {
-    match netfilter::has_table(&table_of(runtime_dir)) {
+    match ruleset::has_table(&table_of(runtime_dir)) {
         Ok(true) => Nft::new(Vec::new(), false, runtime_dir).detach(),
         // A kernel without nftables has no table.
         Ok(false) | Err(_) => Ok(()),
@@ -689,24 +689,13 @@ pub fn table_of(runtime_dir: &Path) -> String {
     format!("geofilter_{:016x}", hasher.finish())
 }
 
-/// An element of a set of peers: an address and a port, and how many seconds it has left.
-fn read_peer(element: &Value, now: BootTime) -> Option<Timed<SocketAddr>> {
-    let concat = element["elem"]["val"]["concat"].as_array()?;
-    let address: IpAddr = concat.first()?.as_str()?.parse().ok()?;
-    let port = concat.get(1)?.as_u64()?.try_into().ok()?;
-    let left = element["elem"]["expires"].as_u64()?;
-    let until = BootTime(now.0.saturating_add(left.saturating_mul(1_000_000_000)));
-    Some(Timed { value: SocketAddr::new(address, port), until: Some(until) })
-}
-
-/// What nft's JSON says, for [`parsers`](crate::parsers).
-pub(crate) fn read(said: &[u8], now: BootTime) -> Result<Listed, serde_json::Error> {
-    let items = tool::items(said)?;
-    let banks = Read::of(&items).map(|Read { active: (_, active, _), fallback }| {
+/// What the kernel lists of rules and sets, for [`parsers`](crate::parsers).
+pub(crate) fn read(datagram: &[u8], now: BootTime) -> Listed {
+    let (rules, elements) = ruleset::read(datagram);
+    let banks = Read::of(&rules).map(|Read { active: (_, active, _), fallback }| {
         (active, fallback.map(|((_, generation, _), deadline)| (generation, deadline)))
     });
-    let peers = tool::elements_in(&items).filter_map(|element| read_peer(element, now)).collect();
-    Ok(Listed { banks, peers })
+    Listed { banks, peers: elements.iter().filter_map(|it| Element::peer(it, now)).collect() }
 }
 
 /// Where a kind of outcome is counted.

@@ -19,7 +19,7 @@ use geofilter_core::seen::{Count, MAX_SOURCES, source_of};
 use crate::parsers::LoggedPacket;
 
 use super::counted_as;
-use super::netfilter::{Log, Logged, logged};
+use super::log::{Log, Logged, logged};
 use super::script::{COUNTED, COUNTERS, TOLD};
 
 /// Bytes below IP, which nftables does not count: an Ethernet header.

@@ -17,7 +17,7 @@ use geofilter_core::policy::{Ports, Scope, Transport};
 use geofilter_core::steps::{Address, Range};
 use geofilter_core::tracker::{LIFETIME, MAX_PEERS};
 
-use super::netfilter::Elements;
+use super::elements::Elements;
 
 /// The upper half of an IPv6 address, which is what a customer gets.
 const CUSTOMER: &str = "ip6 saddr & ffff:ffff:ffff:ffff::";
@@ -35,9 +35,7 @@ const REQUEST: &str = "0x41-0x5a";
 const ANSWER: &str = "0x5349502f";
 /// Elements of one line: even a container's socket takes as much at once, and they make one message to the kernel. The more lines, the
 /// longer a container takes.
-const CHUNK: usize = 1000;
-/// The same of elements that may end, which take more room.
-const TIMED_CHUNK: usize = 500;
+const CHUNK: usize = 500;
 /// Who came first is remembered so long after his last packet, and so many of them.
 const CAME: &str = "flags dynamic, timeout; timeout 1d; size 131072;";
 /// Packets a second that are logged for the figures, of those that pass and of those that don't; and drops for the log.
@@ -260,11 +258,11 @@ impl<'a> Script<'a> {
     /// Replaces the elements of a set.
     fn fill(&mut self, set: &str, elements: &[String]) {
         self.with("flush set", set);
-        self.elements(set, elements, TIMED_CHUNK);
+        self.elements(set, elements);
     }
 
-    fn elements(&mut self, set: &str, elements: &[String], chunk: usize) {
-        for (number, chunk) in elements.chunks(chunk).enumerate() {
+    fn elements(&mut self, set: &str, elements: &[String]) {
+        for (number, chunk) in elements.chunks(CHUNK).enumerate() {
             // What follows itself nft (1.1) makes one command of, cut into messages anywhere, and Linux 6.18.15 then takes
             // ranges for others that are there (6.18.44 does not). Something that changes nothing keeps them apart.
             if number > 0 {
@@ -316,16 +314,12 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// The sets of what a policy drops.
-    pub(super) fn dropped(&mut self, number: u64, dropped: &Dropped) {
+    /// The sets of what a policy drops, without it: see [`drops`].
+    pub(super) fn dropped(&mut self, number: u64) {
         let [v4, v6] = drop_sets(number);
         // As raw bytes of the header, so that the address inside of a tunnel can be looked up too.
         self.with("add set", &format!("{v4} {{ typeof @nh,96,32; flags interval; }}"));
         self.with("add set", &format!("{v6} {{ type ipv6_addr; flags interval; }}"));
-        let ranges = dropped.v4.iter().map(|range| between(*range, |bits| bits.to_string()));
-        self.elements(&v4, &ranges.collect::<Vec<_>>(), CHUNK);
-        let ranges = dropped.v6.iter().map(|range| v6_text(*range));
-        self.elements(&v6, &ranges.collect::<Vec<_>>(), CHUNK);
     }
 
     /// The chains of a bank.
@@ -543,6 +537,13 @@ fn element(text: &str, span: Span, now: BootTime) -> Option<String> {
         true => Some(format!("{text} {}", timeout(Duration::from_nanos(end.0 - now.0)))),
         false => None,
     }
+}
+
+/// What a policy drops, for its sets.
+pub(super) fn drops(elements: &mut Elements<'_>, number: u64, dropped: &Dropped) {
+    let [v4, v6] = drop_sets(number);
+    elements.add_ranges(&v4, &dropped.v4, u32::to_be_bytes);
+    elements.add_ranges(&v6, &dropped.v6, u128::to_be_bytes);
 }
 
 /// Changes what is known of one address.
