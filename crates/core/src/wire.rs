@@ -5,6 +5,7 @@
 
 mod door;
 mod evidence;
+mod fleet;
 mod gate;
 mod geodata;
 mod preview;
@@ -28,6 +29,7 @@ use crate::logs::stamp::DAY;
 use crate::policy::{Disputed, Mode, Policy, Scope, TimeBox, Transport, Verdict};
 
 pub use evidence::{EvidenceDay, EvidenceReport};
+pub use fleet::{FleetReport, Membership};
 pub use gate::{CountryShift, GateReason, GateReport, HeldFor, Turned};
 pub use geodata::{Attempt, Geodata, GeodataAsk, Held, Running, UpdateOutcome};
 pub use preview::{
@@ -183,6 +185,13 @@ pub enum Request {
         /// Its address and port.
         peer: SocketAddr,
     },
+    /// Becomes a host of a portal.
+    Join {
+        /// Of which.
+        membership: Membership,
+    },
+    /// Is no host of a portal any more. The policy stays.
+    Leave,
     /// Recent drops.
     Log {
         /// Whether to go on with those to come.
@@ -223,6 +232,8 @@ pub enum Reply {
     Geodata(Box<Geodata>),
     /// To [`Request::Peers`].
     Peers(Peers),
+    /// To [`Request::Join`] and [`Request::Leave`]: how it stands with its portal; nothing if it has none.
+    Fleet(Option<FleetReport>),
     /// To [`Request::Log`], as many as there are.
     Entry(Box<LogEntry>),
     /// To [`Request::Log`], when the client was too slow for this many entries.
@@ -409,6 +420,9 @@ pub struct Status {
     /// What is known of the PBX; nothing if none was found, or it has not answered yet.
     #[serde(default)]
     pub pbx: Option<PbxKnown>,
+    /// How it stands with the portal of its fleet; nothing if it has none.
+    #[serde(default)]
+    pub fleet: Option<FleetReport>,
     /// What the operator should know.
     pub warnings: Vec<String>,
 }

@@ -11,6 +11,7 @@ mod cli;
 mod detect;
 mod doctor;
 mod files;
+mod fleet;
 mod geo;
 mod logs;
 pub mod parsers;

@@ -5,8 +5,20 @@ use std::path::Path;
 
 use geofilter_core::apply::Saved;
 use geofilter_core::book::Book;
+use geofilter_core::change::Change;
 
-use crate::{agent, backup, detect};
+use crate::{agent, backup, detect, fleet};
+
+/// What the process that speaks to the portal of a fleet says, and the policy that it is to be.
+pub fn link(line: &[u8]) -> Option<Change> {
+    match serde_json::from_slice(line).ok()? {
+        fleet::Heard::Snapshot { snapshot } => snapshot.policy,
+        fleet::Heard::Enrolled { .. }
+        | fleet::Heard::Connected
+        | fleet::Heard::Renewed { .. }
+        | fleet::Heard::Lost { .. } => None,
+    }
+}
 
 /// The file that configures an agent.
 ///

@@ -8,15 +8,25 @@ use std::path::Path;
 
 use geofilter_core::wire::Failure;
 use geofilter_portal::sandbox::{self, User};
-use geofilter_portal::{Pem, Ready, Settings, courier};
+use geofilter_portal::{Invitation, Pem, Ready, Settings, courier};
 use rustix::process::{Pid, Signal, geteuid, getppid, set_parent_process_death_signal};
 
-use crate::cli::args::{PortalReset, PortalRun};
+use crate::cli::args::{PortalReset, PortalRun, PortalToken};
 use crate::cli::{failed, invalid};
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
-    let PortalRun { listen, tls_certificate, tls_key, names, state_dir, agent, user, beside } = run;
+    let PortalRun {
+        listen,
+        fleet,
+        tls_certificate,
+        tls_key,
+        names,
+        state_dir,
+        agent,
+        user,
+        beside,
+    } = run;
     // Its own user may not read the key.
     let tls = tls_certificate.zip(tls_key).map(|(certificate, key)| pem(&certificate, &key));
     let tls = tls.transpose()?;
@@ -39,7 +49,7 @@ pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
     if let Some(parent) = beside {
         end_with(parent)?;
     }
-    let settings = Settings { listen, tls, names, state_dir, agent };
+    let settings = Settings { listen, fleet, tls, names, state_dir, agent };
     let courier = courier::start();
     let courier = courier.map_err(|error| failed(format!("cannot start the courier: {error}")))?;
     geofilter_portal::run(settings, courier, |ready| say(ready, json || beside.is_some()))
@@ -49,6 +59,40 @@ pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
 /// Lets an operator in again.
 pub(crate) fn reset(reset: &PortalReset, json: bool) -> Result<(), Failure> {
     let PortalReset { name, state_dir } = reset;
+    become_the_portal(state_dir)?;
+    let password = geofilter_portal::reset(state_dir, name);
+    let password = password.map_err(|error| failed(error.to_string()))?;
+    print(&match json {
+        true => serde_json::json!({ "password": password }).to_string(),
+        false => format!(
+            "{name} signs in with this password, and chooses another before anything else:\n  {password}"
+        ),
+    })
+}
+
+/// Makes a token for a host of a group.
+pub(crate) fn token(token: &PortalToken, json: bool) -> Result<(), Failure> {
+    let PortalToken { group, state_dir } = token;
+    become_the_portal(state_dir)?;
+    let invitation = geofilter_portal::invite(state_dir, group);
+    let Invitation { ticket, portal, is_new } =
+        invitation.map_err(|error| failed(error.to_string()))?;
+    if json {
+        return print(&serde_json::json!({ "token": ticket, "portal": portal }).to_string());
+    }
+    let new = if is_new { format!("The group {group} is new.\n") } else { String::new() };
+    let at = portal.as_deref().unwrap_or("https://PORTAL");
+    let where_to = match portal {
+        Some(_) => "",
+        None => "\nNo portal of a fleet has run here yet: `geofilter portal run --fleet ADDRESS`.",
+    };
+    print(&format!(
+        "{new}On the host, within a quarter of an hour, once:\n  geofilter enrol {at} --token {ticket}{where_to}"
+    ))
+}
+
+/// What root wrote the portal could not use.
+fn become_the_portal(state_dir: &Path) -> Result<(), Failure> {
     let kept = state_dir.join("portal.db");
     if let Err(error) = fs::metadata(&kept) {
         return Err(failed(format!(
@@ -57,19 +101,14 @@ pub(crate) fn reset(reset: &PortalReset, json: bool) -> Result<(), Failure> {
         )));
     }
     if geteuid().is_root() {
-        // What root wrote the portal could not use.
         User::of(state_dir)
             .and_then(|user| sandbox::drop_privileges(&user, state_dir))
             .map_err(|error| failed(error.to_string()))?;
     }
-    let password = geofilter_portal::reset(state_dir, name);
-    let password = password.map_err(|error| failed(error.to_string()))?;
-    let text = match json {
-        true => serde_json::json!({ "password": password }).to_string(),
-        false => format!(
-            "{name} signs in with this password, and chooses another before anything else:\n  {password}"
-        ),
-    };
+    Ok(())
+}
+
+fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{text}").map_err(|error| failed(format!("cannot print it: {error}")))
 }
@@ -104,15 +143,18 @@ fn say(ready: &Ready, json: bool) {
     let known = known.map_or_else(String::new, |known| {
         format!("\nBrowsers will warn of its own certificate. Compare its SHA-256 fingerprint:\n  {known}")
     });
+    let hosts = ready.fleet.as_ref();
+    let hosts =
+        hosts.map_or_else(String::new, |at| format!("\nHosts of its fleet connect to {at}"));
     let text = match serde_json::to_string(ready) {
         Ok(line) if json => line,
         Ok(_) | Err(_) => match &ready.first {
             Some(link) => {
                 format!(
-                    "The portal serves. This link, once, makes its first operator:\n  {link}{known}"
+                    "The portal serves. This link, once, makes its first operator:\n  {link}{known}{hosts}"
                 )
             }
-            None => format!("The portal serves at {}{known}", ready.url),
+            None => format!("The portal serves at {}{known}{hosts}", ready.url),
         },
     };
     let mut stdout = std::io::stdout();

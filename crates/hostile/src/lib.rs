@@ -65,7 +65,7 @@ targets! {
         mmdb 64, import 256, image 512;
     phones: logs 4, kept_bans 4, asterisk 4, manager 4, kamailio 4;
     host: frame 1, ring_buffer 1, logged 1, nft 4, surroundings 4, redaction 4, configuration 8, state 16, backup 4;
-    requests: request 4, reply 4, portal 64, letter 4, worker 1;
+    requests: request 4, reply 4, portal 64, letter 4, worker 1, fleet 8;
 }
 
 /// What is written is read as it was.

@@ -267,6 +267,15 @@ impl<'a> Portal<'a> {
         self.restart()
     }
 
+    /// Starts it again at the same place after it was killed.
+    ///
+    /// # Errors
+    /// If it does not serve again.
+    pub fn restart_after_a_kill(&mut self) -> Result<()> {
+        self.child.wait()?;
+        self.serve()
+    }
+
     fn serve(&mut self) -> Result<()> {
         let name = self.host_name.as_deref();
         (self.child, self.url, self.first) = serve(self.namespace, &self.words, name)?;

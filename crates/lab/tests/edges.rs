@@ -9,11 +9,12 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every crate, with the crates of ours that it may use, in its tests too.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("bpf-compile", &[]),
     ("geofilter-core", &[]),
     ("geofilter-dataplane", &["bpf-compile", "geofilter-core"]),
-    ("geofilter-portal", &["geofilter-core", "geofilter-reach"]),
+    ("geofilter-fleet", &["geofilter-core"]),
+    ("geofilter-portal", &["geofilter-core", "geofilter-fleet", "geofilter-reach"]),
     ("geofilter-reach", &[]),
     ("geofilter-update", &["geofilter-core", "geofilter-reach"]),
     (
@@ -21,6 +22,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
         &[
             "geofilter-core",
             "geofilter-dataplane",
+            "geofilter-fleet",
             "geofilter-portal",
             "geofilter-reach",
             "geofilter-update",
@@ -32,6 +34,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "geofilter",
             "geofilter-core",
             "geofilter-dataplane",
+            "geofilter-fleet",
             "geofilter-portal",
             "geofilter-update",
         ],

@@ -107,7 +107,7 @@ fn every_promise_names_a_test_that_is_there() {
         }
     };
     let mut before = 0;
-    for document in ["devices", "fail2ban", "hostile", "nftables", "operating", "portal"]
+    for document in ["devices", "fail2ban", "fleet", "hostile", "nftables", "operating", "portal"]
         .map(|it| read(&format!("docs/{it}.md")))
     {
         let rows = document.lines().skip_while(|line| !line.starts_with("| promise"));

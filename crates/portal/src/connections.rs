@@ -20,10 +20,12 @@ const MOST: u32 = 1024;
 const MOST_OF_ONE: u32 = 128;
 /// Files that are open besides: the database, the agent, the courier.
 const OTHERS: u64 = 128;
+/// Connections of a fleet's hosts.
+const HOSTS: u64 = 20_000;
 
-/// Allows as many open files as so many connections take, if this process may.
-pub(crate) fn make_room() {
-    let wanted = u64::from(MOST) + OTHERS;
+/// Allows as many open files as so many connections take, if this process may, and those of a fleet.
+pub(crate) fn make_room(of_fleet: bool) {
+    let wanted = u64::from(MOST) + OTHERS + if of_fleet { HOSTS } else { 0 };
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|current| current < wanted) {
         let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
@@ -43,26 +45,36 @@ pub(crate) struct Few<A> {
 impl<A> Few<A> {
     /// As this one.
     pub(crate) fn of(acceptor: A) -> Self {
-        Self { acceptor, taken: Taken::default() }
+        Self { acceptor, taken: Taken::new(MOST, MOST_OF_ONE) }
     }
 }
 
-/// How many there are of each network.
-#[derive(Debug, Clone, Default)]
-struct Taken(Arc<Mutex<HashMap<IpAddr, u32>>>);
+/// How many there are of each network, of so many.
+#[derive(Debug, Clone)]
+pub(crate) struct Taken {
+    by_network: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    most: u32,
+    most_of_one: u32,
+}
 
 impl Taken {
-    fn take(&self, source: IpAddr) -> Option<Place> {
+    /// None yet, of so many in all and of one network.
+    pub(crate) fn new(most: u32, most_of_one: u32) -> Self {
+        Self { by_network: Arc::default(), most, most_of_one }
+    }
+
+    /// A place for somebody from there, if there is one.
+    pub(crate) fn take(&self, source: IpAddr) -> Option<Place> {
         let source = match source.to_canonical() {
             IpAddr::V6(address) if !address.is_loopback() => IpAddr::V6(network(address)),
             source => source,
         };
-        let most = if source.is_loopback() { MOST } else { MOST_OF_ONE };
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = if source.is_loopback() { self.most } else { self.most_of_one };
+        let mut taken = self.by_network.lock().unwrap_or_else(PoisonError::into_inner);
         let all: u32 = taken.values().sum();
         let of_it = taken.get(&source).copied().unwrap_or_default();
         // What is kept for who comes through SSH, when others have taken all the rest.
-        let room = if source.is_loopback() { MOST } else { MOST - MOST_OF_ONE };
+        let room = if source.is_loopback() { self.most } else { self.most - self.most_of_one };
         if all >= room || of_it >= most {
             return None;
         }
@@ -73,14 +85,14 @@ impl Taken {
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-struct Place {
+pub(crate) struct Place {
     source: IpAddr,
     taken: Taken,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.taken.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.taken.by_network.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.source) {
             *count -= 1;
             if *count == 0 {
@@ -154,7 +166,7 @@ mod tests {
 
     #[test]
     fn of_one_network_there_are_so_many_that_others_find_room() {
-        let taken = Taken::default();
+        let taken = Taken::new(MOST, MOST_OF_ONE);
         let at = |text: &str| taken.take(text.parse().unwrap());
         let mut many: Vec<_> = (0..MOST_OF_ONE).map(|_| at("2001:db8::1").unwrap()).collect();
         assert!(at("2001:db8::2").is_none(), "the same network");

@@ -38,6 +38,9 @@ pub enum Error {
         /// Why.
         source: sqlx::Error,
     },
+    /// It can't be the portal of a fleet.
+    #[error(transparent)]
+    Fleet(#[from] crate::fleet::Error),
     /// Nobody has that name.
     #[error("there is no operator {name}; there are: {there}")]
     NoOperator {

@@ -3,14 +3,16 @@
 //!
 //! [`Settings`] say where it serves and what it keeps; [`run`] serves, to others than this host by [`tls`], to who asks by one of its [`names`]. An operator's request passes [`session`], which says
 //! whose it is, goes from the [`api`] to the agent, and what it changed into the [`store`]; [`problem`] is how anything is
-//! refused, [`hub`] tells pages what is live, [`keeper`] keeps what it sees, step by step ([`series`]), [`notices`] tells others by the [`courier`], [`page`] is the page itself.
+//! refused, [`hub`] tells pages what is live, [`keeper`] keeps what it sees, step by step ([`series`]), [`notices`] tells others by the [`courier`], [`page`] is the page itself. Other hosts connect to the portal of a [`fleet`].
 
 mod agent;
 mod api;
 mod clock;
 mod connections;
 pub mod courier;
+mod enrolment;
 mod error;
+mod fleet;
 mod host;
 mod hub;
 mod keeper;
@@ -33,6 +35,7 @@ mod tls;
 mod totp;
 
 pub use api::document;
+pub use enrolment::{Invitation, invite};
 pub use error::Error;
 pub use reset::reset;
 pub use server::{Ready, run};

@@ -44,6 +44,7 @@ impl Portal {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let settings = Settings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            fleet: None,
             tls: None,
             names: vec!["*.example.net".to_owned()],
             state_dir: folder.to_owned(),

@@ -2,7 +2,7 @@
 //! the process what it does not need once it listens: [`Confined`] says what the kernel could take.
 //!
 //! [`enter_courier`] confines the [courier](crate::courier), which reaches others, and none of that; [`enter_fetcher`] the process that
-//! fetches world data for the agent, which has a folder besides.
+//! fetches world data for the agent, which has a folder besides; [`enter_link`] the one that speaks to the portal of a fleet.
 //!
 //! What is left to whoever breaks in: the portal's own folder, the connections it serves, and the socket of the agent,
 //! which judges every request by itself. `docs/security.md` says so in prose.
@@ -182,6 +182,19 @@ pub fn enter_fetcher(folder: &Path) -> Result<Confined, Error> {
         confined,
         "the process that fetches world data is confined to its folder, and to connecting",
     );
+    Ok(confined)
+}
+
+/// Confines this process, which has one thread and speaks to the portal of a fleet, for good.
+///
+/// # Errors
+/// As [`enter`].
+pub fn enter_link() -> Result<Confined, Error> {
+    check_threads()?;
+    give_up()?;
+    let confined = restrict_files(None, &REACHING, AccessNet::BindTcp.into())?;
+    let confined = Confined { calls: calls::restrict(Role::Courier)?, ..confined };
+    tell(confined, "the process that speaks to the fleet's portal is confined to connecting");
     Ok(confined)
 }
 

@@ -252,6 +252,7 @@ pub(crate) mod tests {
             sampled: false,
             counts: Records::default(),
             pbx: None,
+            fleet: None,
             warnings: Vec::new(),
         }
     }

@@ -23,6 +23,7 @@ use crate::agent::Agent;
 use crate::connections::{self, Few};
 use crate::courier::Courier;
 use crate::error::Error;
+use crate::fleet::{self, Connected, Reports};
 use crate::hub::Hub;
 use crate::keeper::keep;
 use crate::names::Names;
@@ -53,6 +54,9 @@ pub struct Ready {
     /// SHA-256 of its certificate, if that is its own: browsers warn of it, and show this.
     #[serde(default)]
     pub fingerprint: Option<String>,
+    /// Where the hosts of its fleet connect.
+    #[serde(default)]
+    pub fleet: Option<String>,
 }
 
 /// What handlers share.
@@ -65,6 +69,8 @@ pub(crate) struct Shared {
     /// Held by whoever changes what a traveller's link exempts.
     pub(crate) travelling: tokio::sync::Mutex<()>,
     pub(crate) courier: Courier,
+    /// The hosts of the fleet that listen.
+    pub(crate) connected: Arc<Connected>,
     pub(crate) names: Names,
     /// The newest generation that was made here, none if it is 0.
     newest: AtomicU64,
@@ -132,7 +138,14 @@ pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> 
     let listener = TcpListener::bind(settings.listen)
         .map_err(|source| Error::Listen { address: settings.listen, source })?;
     listener.set_nonblocking(true).map_err(system("use its socket"))?;
-    connections::make_room();
+    let hosts = settings.fleet.map(|address| {
+        let listener =
+            TcpListener::bind(address).map_err(|source| Error::Listen { address, source })?;
+        listener.set_nonblocking(true).map_err(system("use its socket"))?;
+        Ok::<_, Error>(listener)
+    });
+    let hosts = hosts.transpose()?;
+    connections::make_room(hosts.is_some());
     sandbox::enter(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -144,6 +157,10 @@ pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> 
         let ends = ends().map_err(system("listen for signals"))?;
         let (shared, first) = open(&settings, tls.as_ref(), courier).await?;
         tokio::spawn(notices::mind(Arc::clone(&shared)));
+        let fleet = match hosts {
+            Some(hosts) => Some(lead(hosts, &shared, &settings).await?),
+            None => None,
+        };
         let url = url(at, &settings, tls.is_some());
         let first = first.map(|token| format!("{url}first#{}", token.as_str()));
         let fingerprint = tls.as_ref().and_then(|tls| tls.fingerprint.clone());
@@ -151,7 +168,7 @@ pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> 
         let strict = settings.tls.is_some();
         let app = api::router(shared, strict);
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
-        ready(&Ready { url, first, fingerprint });
+        ready(&Ready { url, first, fingerprint, fleet });
         // Pages that are open have streams that never end: they are not waited for.
         tokio::select! {
             served = async {
@@ -174,6 +191,27 @@ pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> 
             () = ends => Ok(()),
         }
     })
+}
+
+/// Hears the hosts of the fleet. Returns where they are to connect.
+async fn lead(
+    hosts: TcpListener,
+    shared: &Arc<Shared>,
+    settings: &Settings,
+) -> Result<String, Error> {
+    let system = |what| move |source| Error::System { what, source };
+    let at = hosts.local_addr().map_err(system("say where it listens"))?;
+    let hosts = tokio::net::TcpListener::from_std(hosts).map_err(system("use its socket"))?;
+    let name = settings.names.first().cloned().unwrap_or_else(host::name);
+    let address = fleet::address(at, &name);
+    let (store, reports) = (shared.store.clone(), Arc::new(Reports::default()));
+    let authority = fleet::authority(&store).await?;
+    store.set_fleet_address(&address).await.map_err(fleet::Error::from)?;
+    let connected = Arc::clone(&shared.connected);
+    let listener = fleet::Listener::new(store.clone(), authority, connected, Arc::clone(&reports))?;
+    tokio::spawn(Arc::new(listener).serve(hosts));
+    tokio::spawn(fleet::note(store, reports));
+    Ok(address)
 }
 
 /// Whoever says nothing for long loses the connection.
@@ -219,6 +257,7 @@ pub(crate) async fn open(
         travelling: tokio::sync::Mutex::default(),
         courier: Courier::of(courier)
             .map_err(|source| Error::System { what: "use the courier's socket", source })?,
+        connected: Arc::default(),
         newest: AtomicU64::default(),
         names: Names::new(
             host::name(),

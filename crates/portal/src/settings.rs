@@ -8,6 +8,8 @@ use crate::tls::Pem;
 pub struct Settings {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where the hosts of its fleet connect, if it has one.
+    pub fleet: Option<SocketAddr>,
     /// The certificate that it shows, with its key; without one it makes its own where it can be reached from elsewhere.
     pub tls: Option<Pem>,
     /// What else it is called by those who ask for it.

@@ -88,8 +88,14 @@ fn try_everything(folder: &Path) {
     let at = listener.local_addr().unwrap();
     let _client = TcpStream::connect(at).unwrap();
     let agent = folder.join("portal.sock");
-    let settings =
-        Settings { listen: at, tls: None, names: Vec::new(), state_dir: state_dir.clone(), agent };
+    let settings = Settings {
+        listen: at,
+        fleet: None,
+        tls: None,
+        names: Vec::new(),
+        state_dir: state_dir.clone(),
+        agent,
+    };
     let confined = sandbox::enter(&settings).unwrap();
     // A kernel without landlock fails this test: it would show nothing.
     assert!(

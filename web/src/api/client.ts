@@ -26,6 +26,7 @@ export type Series = Schemas["Series"];
 export type PastPolicy = Schemas["PastPolicy"];
 export type Policy = Schemas["Policy"];
 export type Choice = Schemas["PolicyChoice"];
+export type Fleet = Schemas["Fleet"];
 export type Written = Schemas["WrittenDraft"];
 export type Profile = Schemas["ProfileReport"];
 export type PolicyFile = Schemas["PolicyFile"];

@@ -4,6 +4,7 @@ import { Link } from "wouter";
 import { old } from "../age";
 import type { Status } from "../api/client";
 import { useReachable, useStatus } from "../api/host";
+import { Fleet } from "../parts/Fleet";
 import { Loaded } from "../parts/Notice";
 import { Sentence } from "../parts/Sentence";
 import { useWords } from "../words";
@@ -35,6 +36,7 @@ export function Hosts() {
           </table>
         )}
       </Loaded>
+      <Fleet />
     </section>
   );
 }

@@ -17,6 +17,7 @@ impl Request {
                 ask:
                     GeodataAsk::State | GeodataAsk::Update | GeodataAsk::Approve | GeodataAsk::Rollback,
             } => Ok(()),
+            Self::Join { .. } | Self::Leave => Err(refused("whose host this is is root's to say")),
             Self::Fail2ban { .. } => {
                 Err(refused("fail2ban's bans come from its action, which runs as root"))
             }

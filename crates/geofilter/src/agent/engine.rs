@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::evidence::Watch;
 use super::fail2ban::Bans;
+use super::fleet::Fleet;
 use super::geodata::{self, Geodata};
 use super::ledger::{Begun, Ledger};
 use super::log::{AttackLog, Filter, Now};
@@ -84,6 +85,7 @@ pub(crate) struct Engine {
     pub(super) bans: Bans,
     pub(super) watch: Watch,
     pub(super) geodata: Geodata,
+    pub(super) fleet: Fleet,
     /// What went wrong at the start and is worth knowing for as long as this agent runs.
     pub(super) warnings: Vec<String>,
     /// What failed by itself lately, and when it is tried again.
@@ -163,6 +165,7 @@ impl Engine {
         let (machine, effect) = Machine::start(saved, last, observed.as_ref(), clock::boot());
         let log = AttackLog::new();
         let ear = Ear::new(settings.manager.clone());
+        let fleet = Fleet::open(&settings.state_dir, &mut warnings);
         let kept = (!settings.trial).then_some(settings.state_dir.as_path());
         let watch = Watch::begin(kept, Arc::clone(geo.world()));
         let mut engine = Self {
@@ -179,6 +182,7 @@ impl Engine {
             bans: Bans::default(),
             watch,
             geodata,
+            fleet,
             warnings,
             trouble: None,
             mended: Mended::default(),
@@ -218,6 +222,7 @@ impl Engine {
                 Err(RecvTimeoutError::Disconnected) => return self.leave(),
             }
             self.look_after_geodata();
+            self.look_after_fleet();
             self.look_after_files();
             self.watch.note(self.machine.dropping(clock::boot()).is_some());
             if self.needs_beats() && beat <= Instant::now() {
@@ -255,6 +260,7 @@ impl Engine {
             || self.machine.unsaved()
             || self.ledger.names.follows_any()
             || self.geodata.runs()
+            || self.fleet.is_member()
     }
 
     fn beat(&mut self) {
@@ -417,6 +423,8 @@ impl Engine {
             Request::Geodata { ask } => answered(self.geodata(ask)),
             Request::Peers => answered(self.peers()),
             Request::RemovePeer { peer } => answered(self.remove_peer(peer)),
+            Request::Join { membership } => answered(self.join(membership)),
+            Request::Leave => answered(self.leave_fleet()),
         };
         Answer::Reply(reply)
     }

@@ -2,16 +2,18 @@
 //! [`place`] makes sure there is only one agent; [`store`] keeps the state on disk, and [`unsaved`] what
 //! could not be kept there; [`ledger`] is the exemptions and bans, [`fail2ban`] takes those of fail2ban, and [`names`]
 //! follows those that are host names; [`scope`] finds the ports to protect, and [`pbx`] hears whom never to cut; [`sources`] is who sends
-//! packets, [`evidence`] what the logs of the PBX tell of attempts, [`preview`] whom a policy would cut, [`change`] refuses to; [`geodata`] keeps the world data current; [`metrics`] is what monitoring reads; [`protected`] remembers the interfaces for the next boot; [`baseline`] proves that nothing remains;
+//! packets, [`evidence`] what the logs of the PBX tell of attempts, [`preview`] whom a policy would cut, [`change`] refuses to; [`geodata`] keeps the world data current, and [`fleet`] does what the portal of a fleet asks, each by a [`child`] without privileges; [`metrics`] is what monitoring reads; [`protected`] remembers the interfaces for the next boot; [`baseline`] proves that nothing remains;
 //! [`upkeep`] puts back what others take away.
 
 mod baseline;
 mod change;
+pub(crate) mod child;
 pub(crate) mod clock;
 mod door;
 mod engine;
 mod evidence;
 mod fail2ban;
+mod fleet;
 mod geodata;
 mod journal;
 mod ledger;

@@ -65,6 +65,7 @@ impl Engine {
             sampled: counters.sampled,
             counts,
             pbx: self.ear.known(),
+            fleet: self.fleet.report(),
             warnings,
         }))
     }

@@ -139,6 +139,17 @@ pub(crate) enum Command {
     ///
     /// Neither the agent nor the portal may run. What was there before is set aside, whole, and named.
     Restore(Saved),
+    /// Make this host one of a portal, which then chooses its policy
+    ///
+    /// What the portal asks is put in force as it would be for an operator here: whoever it would cut is named and
+    /// nobody is cut unless the risk was accepted. The host connects to the portal and never the other way, also
+    /// by the proxy that HTTPS_PROXY names where the agent has it; exemptions and bans stay its own. Without its
+    /// portal it goes on with what it was asked last.
+    Enrol(Enrol),
+    /// Be no host of a portal any more; what is in force stays
+    Leave,
+    #[command(subcommand, hide = true)]
+    Fleet(FleetCommand),
     /// World data
     #[command(subcommand)]
     Geodb(Geodb),
@@ -231,6 +242,10 @@ pub(crate) enum Portal {
     /// It prints a new password, takes off the second factor, and ends the operator's sessions. The portal
     /// may serve meanwhile.
     Reset(PortalReset),
+    /// Make a token that enrols one host, once, within a quarter of an hour
+    ///
+    /// Run `geofilter enrol` with it on that host. The portal may serve meanwhile.
+    Token(PortalToken),
     /// What `portal run` starts to carry its notices.
     #[command(hide = true)]
     Courier,
@@ -260,10 +275,41 @@ pub(crate) struct PortalReset {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Enrol {
+    /// The portal, such as https://portal.example.com:8443.
+    #[arg(value_name = "URL")]
+    pub(crate) portal: String,
+    /// What the portal's page, or `geofilter portal token`, shows. It is good once.
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) token: String,
+    /// What to call this host there; its own name without.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum FleetCommand {
+    /// What the agent starts to speak to the portal.
+    Link,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PortalToken {
+    /// The group that the host joins, which is made if there is none.
+    pub(crate) group: String,
+    /// The portal's folder.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/geofilter/portal")]
+    pub(crate) state_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct PortalRun {
     /// Where to listen.
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
     pub(crate) listen: SocketAddr,
+    /// Where the hosts of a fleet connect, such as 0.0.0.0:8443; without it this is the portal of one host.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) fleet: Option<SocketAddr>,
     /// A certificate to show browsers, in PEM, with those that vouch for it. Where it can be reached from elsewhere, the
     /// portal makes one of its own without it, and prints its fingerprint.
     #[arg(long, value_name = "FILE", requires = "tls_key")]

@@ -33,6 +33,7 @@ pub(super) fn run(args: &args::Log, global: &Global) -> Outcome {
             | Reply::Protected(_)
             | Reply::Evidence(_)
             | Reply::Peers(_)
+            | Reply::Fleet(_)
             | Reply::Error(_) => return Err(confused()),
         };
         if !print_on(&text)? {

@@ -42,7 +42,7 @@ use geofilter_core::policy::Mode;
 use geofilter_core::wire::{Document, Failure, FailureKind, Request};
 use serde::Serialize;
 
-use args::{Command, Global, Line, Portal};
+use args::{Command, FleetCommand, Global, Line, Portal};
 use render::Style;
 
 /// What a command does when it can't do its work.
@@ -96,6 +96,7 @@ fn obey(command: Command, global: &Global) -> Outcome {
             crate::portal::run(run, global.json)
         }
         Command::Portal(Portal::Reset(reset)) => crate::portal::reset(&reset, global.json),
+        Command::Portal(Portal::Token(token)) => crate::portal::token(&token, global.json),
         Command::Portal(Portal::Courier) => {
             trace::on_stderr(global);
             crate::portal::carry()
@@ -127,6 +128,12 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Doctor(doctor) => doctor::run(&doctor, global),
         Command::Backup(saved) => state::backup(&saved, global),
         Command::Restore(saved) => state::restore(&saved, global),
+        Command::Enrol(enrol) => crate::fleet::enrol(&enrol, global),
+        Command::Leave => crate::fleet::leave(global),
+        Command::Fleet(FleetCommand::Link) => {
+            trace::on_stderr(global);
+            crate::fleet::run()
+        }
         Command::Geodb(command) => geodb::run(command, global),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { dir } => manual::man(dir.as_deref()),

@@ -9,7 +9,7 @@ use geofilter_core::country::{CountryCode, CountrySet};
 use geofilter_core::desired::{Generation, State};
 use geofilter_core::policy::{Disputed, Mode, Policy, Scope, TimeBox, Verdict};
 use geofilter_core::wire::{
-    Changed, Data, LogEntry, Lookup, Proof, SourceReport, Status, Tally, Why, WhyName,
+    Changed, Data, FleetReport, LogEntry, Lookup, Proof, SourceReport, Status, Tally, Why, WhyName,
 };
 use geofilter_portal::Ready;
 
@@ -101,6 +101,9 @@ pub(crate) fn status(status: &Status, style: Style) -> String {
     row(&mut text, "Interfaces", &interfaces(status));
     row(&mut text, "World data", &data_line(&status.data));
     row(&mut text, "Overrides", &render_records::counts(&status.counts));
+    if let Some(report) = &status.fleet {
+        row(&mut text, "Fleet", &fleet(report));
+    }
     if status.state != State::Off {
         tally(&mut text, "Dropped", &status.dropped);
         tally(&mut text, "Would drop", &status.would_drop);
@@ -111,6 +114,22 @@ pub(crate) fn status(status: &Status, style: Style) -> String {
     }
     warnings(&mut text, &status.warnings, style);
     text
+}
+
+/// How a host stands with its portal.
+fn fleet(report: &FleetReport) -> String {
+    let FleetReport { portal, host, connected, trouble, applied, refused, .. } = report;
+    let heard = match (connected, trouble) {
+        (true, _) => "connected".to_owned(),
+        (false, Some(why)) => format!("not heard: {why}"),
+        (false, None) => "connecting".to_owned(),
+    };
+    let done = match (refused, applied) {
+        (Some(why), _) => format!("; refused: {why}"),
+        (None, Some(mark)) => format!("; revision {mark} is in force"),
+        (None, None) => String::new(),
+    };
+    format!("host {host} of {portal}, {heard}{done}")
 }
 
 /// What a change came to.

@@ -1,12 +1,13 @@
 //! The HTTP API, `/api/v1`: [`session`] is who asks, [`sessions`] and [`operators`] say where and who may, [`hosts`] what hosts do, [`records`] their exemptions, bans and peers,
 //! [`live`] what happens there now, [`series`] and [`history`] what did before; [`choices`] are what operators did not apply yet, and an
-//! [`export`] takes them elsewhere; [`countries`] are what there is to select, [`audit`] what was changed, [`recipients`] whom to tell, [`travellers`] links that let in. A document of
+//! [`export`] takes them elsewhere; [`countries`] are what there is to select, [`audit`] what was changed, [`recipients`] whom to tell, [`travellers`] links that let in; [`fleet`] is other hosts, in groups. A document of
 //! `geofilter_core::wire` goes through as it is. The description is generated from this code ([`document`]).
 
 mod audit;
 mod choices;
 mod countries;
 mod export;
+mod fleet;
 mod geodata;
 mod history;
 mod hosts;
@@ -130,6 +131,11 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(choices::set_profile, choices::remove_profile))
         .routes(routes!(export::export))
         .routes(routes!(export::import))
+        .routes(routes!(fleet::fleet))
+        .routes(routes!(fleet::add_group))
+        .routes(routes!(fleet::set_group_policy))
+        .routes(routes!(fleet::add_ticket))
+        .routes(routes!(fleet::revoke_host))
         .routes(routes!(audit::audit))
         .routes(routes!(recipients::recipients, recipients::add_recipient))
         .routes(routes!(recipients::set_wants, recipients::remove_recipient))

@@ -1,9 +1,10 @@
 //! [`Store`]: what the portal keeps, in one SQLite database: [`operators`], their second factors ([`totp`]) and [`sessions`], the [`audit`] of
 //! what they changed, the [`choices`] they did not apply yet or gave a name, the [`recipients`] of notices, and the links of [`travellers`]; of each
-//! host the [`history`] of its policies and the [`series`] of what was counted. The filter's own state is the agent's, and never here.
+//! host the [`history`] of its policies and the [`series`] of what was counted; the hosts of a [`fleet`]. The filter's own state is the agent's, and never here.
 
 mod audit;
 mod choices;
+mod fleet;
 mod history;
 mod operators;
 mod recipients;
@@ -22,6 +23,8 @@ use sqlx::{Connection, SqlitePool};
 pub(crate) use audit::{Deed, Entry};
 
 pub(crate) use choices::{Choice, Draft, Profile};
+
+pub(crate) use fleet::{KeptAuthority, Wanted};
 
 pub(crate) use history::{Ending, Past};
 
@@ -75,7 +78,7 @@ impl Store {
 
     /// Makes it as good as new, for [`parsers`](crate::parsers). The audit can't be shortened.
     pub(crate) async fn forget_all_but_the_audit(&self) -> Result<(), sqlx::Error> {
-        let tables = "operator session token series history draft profile recipient delivery traveller totp recovery_code";
+        let tables = "operator session token series history draft profile recipient delivery traveller totp recovery_code ticket member host_group fleet";
         let mut all = self.pool.begin().await?;
         for table in tables.split(' ') {
             sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}")))

@@ -62,6 +62,7 @@ pub(super) fn status() -> Status {
         sampled: false,
         counts: Counts::default(),
         pbx: None,
+        fleet: None,
         warnings: Vec::new(),
     }
 }

@@ -119,6 +119,7 @@ pub(super) mod tests {
             sampled: false,
             counts: Counts::default(),
             pbx: None,
+            fleet: None,
             warnings: Vec::new(),
         };
         let sources = Sources { known: 0, countries: Vec::new(), sources: Vec::new() };

@@ -1,0 +1,136 @@
+//! The messages, as JSON.
+
+use std::fmt;
+
+use data_encoding::HEXLOWER;
+use geofilter_core::change::{Change, Risk};
+use geofilter_core::desired::State;
+use geofilter_core::policy::Policy;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The number of a host at its portal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HostId(pub i64);
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a host says to be enrolled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrol {
+    /// The secret of its ticket.
+    pub secret: String,
+    /// What it calls itself.
+    pub name: String,
+    /// A request for a certificate, in PEM (PKCS #10).
+    pub request: String,
+}
+
+/// What it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolled {
+    /// Its number.
+    pub host: HostId,
+    /// Its certificate, in PEM.
+    pub certificate: String,
+    /// That of the portal's authority.
+    pub authority: String,
+    /// Seconds since 1970 at which its certificate ends.
+    pub until: i64,
+}
+
+/// What a host says for another certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renew {
+    /// As in [`Enrol`].
+    pub request: String,
+}
+
+/// What it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewed {
+    /// As in [`Enrolled`].
+    pub certificate: String,
+    /// See there.
+    pub until: i64,
+}
+
+/// Which of all that a portal ever asked: an epoch begins when a portal is taken back to an old state, and its revisions count up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mark {
+    /// The epoch.
+    pub epoch: u64,
+    /// The revision in it.
+    pub revision: u64,
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.revision)
+    }
+}
+
+/// The whole of what a host is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Which one it is.
+    #[serde(flatten)]
+    pub mark: Mark,
+    /// The policy, with every setting; none while nobody has chosen one.
+    pub policy: Option<Change>,
+}
+
+/// What a host says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// The version that it runs.
+    pub version: String,
+    /// The last snapshot that came.
+    pub received: Option<Mark>,
+    /// The one that is in force.
+    pub applied: Option<Mark>,
+    /// Why the last one that came is not.
+    pub refused: Option<Refused>,
+    /// What the kernel holds; none if that could not be read.
+    pub standing: Option<Standing>,
+}
+
+/// Why a snapshot was not put in force. What was before still is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Which one.
+    #[serde(flatten)]
+    pub mark: Mark,
+    /// Why.
+    pub why: String,
+    /// What would have to be accepted.
+    pub risks: Vec<Risk>,
+}
+
+/// What a kernel holds, as it was read back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// What it does.
+    pub state: State,
+    /// [`digest`] of the policy that it does it by.
+    pub policy: String,
+    /// Whether that holds without a deadline.
+    pub confirmed: bool,
+    /// Packets that were dropped, and that passed, since the filter was attached.
+    pub dropped: u64,
+    /// See there.
+    pub passed: u64,
+}
+
+/// SHA-256 of a policy beside its ports, which are each host's own, in hexadecimal: what tells whether a host does what it is to.
+pub fn digest(policy: &Policy) -> String {
+    let Policy { mode, countries, scope: _, hosting, unknown, disputed, time_boxes } = policy;
+    let said = serde_json::to_vec(&(mode, countries, hosting, unknown, disputed, time_boxes));
+    // Of these all have a JSON.
+    HEXLOWER.encode(&Sha256::digest(said.unwrap_or_default()))
+}

@@ -1,0 +1,308 @@
+//! [`Fleet`]: what the agent of a host does for the portal of a fleet. It takes what the [`link`](crate::fleet) brings, puts it in force as it
+//! would for an operator of this host, and says what the kernel holds.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use geofilter_core::change::{Change, Edit};
+use geofilter_core::counters::Outcomes;
+use geofilter_core::wire::{Failure, FailureKind, FleetReport, Membership, Reply};
+use geofilter_fleet::{Mark, Refused, Report, Snapshot, Standing, digest};
+use serde::{Deserialize, Serialize};
+
+use super::child::Child;
+use super::clock;
+use super::engine::Engine;
+use crate::cli;
+use crate::files::{Loaded, read_whole, write_whole};
+use crate::fleet::{Heard, Job, Tell};
+
+const SCHEMA: u32 = 1;
+const FOLDER: &str = "fleet";
+const MEMBERSHIP: &str = "membership.json";
+const MARKS: &str = "marks.json";
+/// How often the portal is told how the host stands, if nothing happens.
+const TOLD: Duration = Duration::from_secs(10);
+/// How soon a link is started again that ended.
+const REST: Duration = Duration::from_secs(5);
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    schema: u32,
+    membership: Membership,
+}
+
+/// How far it is. What is older than what came is never put in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Marks {
+    schema: u32,
+    received: Option<Mark>,
+    applied: Option<Mark>,
+}
+
+/// See the module.
+pub(super) struct Fleet {
+    dir: PathBuf,
+    membership: Option<Membership>,
+    marks: Marks,
+    link: Option<Child<Heard>>,
+    /// When the link is started again.
+    again: Option<Instant>,
+    is_connected: bool,
+    trouble: Option<String>,
+    refused: Option<Refused>,
+    /// When the portal is told next.
+    due: Option<Instant>,
+}
+
+impl Fleet {
+    /// What this host is to its portal, if it has one. What can't be read is said, and kept aside.
+    pub(super) fn open(state_dir: &Path, warnings: &mut Vec<String>) -> Self {
+        let dir = state_dir.join(FOLDER);
+        let membership = match read_whole::<Kept>(&dir, MEMBERSHIP, SCHEMA) {
+            Ok(Loaded::State(kept)) => Some(kept.membership),
+            Ok(Loaded::Nothing) => None,
+            Ok(Loaded::Corrupt { aside, why }) => {
+                warnings.push(format!(
+                    "what makes this host one of a portal can't be read ({why}) and is kept in {}: enrol it again",
+                    aside.display()
+                ));
+                None
+            }
+            Err(error) => {
+                warnings
+                    .push(format!("what makes this host one of a portal is not known: {error:#}"));
+                None
+            }
+        };
+        let marks = match read_whole::<Marks>(&dir, MARKS, SCHEMA) {
+            Ok(Loaded::State(marks)) => marks,
+            // The portal says it again.
+            Ok(Loaded::Nothing | Loaded::Corrupt { .. }) | Err(_) => Marks::default(),
+        };
+        Self {
+            dir,
+            membership,
+            marks,
+            link: None,
+            again: None,
+            is_connected: false,
+            trouble: None,
+            refused: None,
+            due: None,
+        }
+    }
+
+    /// Whether it has a portal.
+    pub(super) fn is_member(&self) -> bool {
+        self.membership.is_some()
+    }
+
+    /// How it stands with it.
+    pub(super) fn report(&self) -> Option<FleetReport> {
+        let Membership { portal, host, .. } = self.membership.as_ref()?;
+        Some(FleetReport {
+            portal: portal.clone(),
+            host: *host,
+            connected: self.is_connected,
+            trouble: self.trouble.clone(),
+            received: self.marks.received.map(|mark| mark.to_string()),
+            applied: self.marks.applied.map(|mark| mark.to_string()),
+            refused: self.refused.as_ref().map(|refused| refused.why.clone()),
+        })
+    }
+
+    fn keep(&self, membership: &Membership) -> anyhow::Result<()> {
+        let kept = Kept { schema: SCHEMA, membership: membership.clone() };
+        self.write(MEMBERSHIP, &kept).with_context(|| {
+            format!("cannot keep the host's certificate in {}", self.dir.display())
+        })
+    }
+
+    fn write(&self, name: &str, content: &impl Serialize) -> io::Result<()> {
+        // The key is root's alone.
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        write_whole(&self.dir, name, &serde_json::to_vec_pretty(content)?)
+    }
+
+    fn mark(&mut self, marks: Marks) {
+        if self.marks == marks {
+            return;
+        }
+        self.marks = Marks { schema: SCHEMA, ..marks };
+        if let Err(error) = self.write(MARKS, &self.marks) {
+            tracing::warn!(%error, "how far this host is could not be saved: the portal says it again");
+        }
+    }
+
+    /// Begins with another portal, or with none.
+    fn become_of(&mut self, membership: Option<Membership>) {
+        *self = Self {
+            dir: std::mem::take(&mut self.dir),
+            membership,
+            marks: Marks::default(),
+            link: None,
+            again: None,
+            is_connected: false,
+            trouble: None,
+            refused: None,
+            due: None,
+        };
+    }
+
+    /// What the link says. It is started when there is none.
+    fn heard(&mut self) -> Vec<Heard> {
+        let Some(membership) = &self.membership else { return Vec::new() };
+        let Some(link) = &mut self.link else {
+            if self.again.is_none_or(|again| again <= Instant::now()) {
+                let job = Job::Link { membership: membership.clone() };
+                match Child::start(["fleet", "link"], &job) {
+                    Ok(link) => self.link = Some(link),
+                    Err(error) => self.lose(format!("cannot start a process for it: {error}")),
+                }
+            }
+            return Vec::new();
+        };
+        let (heard, ended) = link.heard();
+        if let Some(how) = ended {
+            self.link = None;
+            self.lose(format!("the process that speaks to it ended: {how}"));
+        }
+        heard
+    }
+
+    fn lose(&mut self, why: String) {
+        self.again = Some(Instant::now() + REST);
+        self.be_without(why);
+    }
+
+    fn be_without(&mut self, why: String) {
+        if self.trouble.as_ref() != Some(&why) {
+            tracing::warn!(
+                "the portal of the fleet is not heard, and what is in force stays: {why}"
+            );
+        }
+        (self.is_connected, self.trouble) = (false, Some(why));
+    }
+}
+
+impl Engine {
+    /// Makes this host one of a portal.
+    pub(super) fn join(&mut self, membership: Membership) -> Result<Reply, Failure> {
+        self.fleet.keep(&membership).map_err(|error| cli::failed(format!("{error:#}")))?;
+        // What another portal said has nothing to do with what this one says.
+        let _ = fs::remove_file(self.fleet.dir.join(MARKS));
+        self.fleet.become_of(Some(membership));
+        Ok(Reply::Fleet(self.fleet.report()))
+    }
+
+    /// Makes it nobody's.
+    pub(super) fn leave_fleet(&mut self) -> Result<Reply, Failure> {
+        if !self.fleet.is_member() {
+            return Err(Failure::new(FailureKind::Unfit, "this host has no portal to leave"));
+        }
+        for name in [MEMBERSHIP, MARKS] {
+            let path = self.fleet.dir.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(cli::failed(format!("cannot remove {}: {error}", path.display())));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        self.fleet.become_of(None);
+        Ok(Reply::Fleet(None))
+    }
+
+    /// Does what the portal asks, and says how the host stands.
+    pub(super) fn look_after_fleet(&mut self) {
+        for heard in self.fleet.heard() {
+            match heard {
+                Heard::Connected => {
+                    (self.fleet.is_connected, self.fleet.trouble) = (true, None);
+                    self.fleet.due = Some(Instant::now());
+                    tracing::info!("the portal of the fleet is heard");
+                }
+                Heard::Snapshot { snapshot } => self.take_snapshot(*snapshot),
+                Heard::Renewed { membership } => {
+                    if let Err(error) = self.fleet.keep(&membership) {
+                        self.note_trouble(format!("{error:#}"));
+                    }
+                    self.fleet.membership = Some(membership);
+                }
+                Heard::Lost { why } => self.fleet.be_without(why),
+                // This is said to whoever enrols.
+                Heard::Enrolled { .. } => {}
+            }
+        }
+        if self.fleet.is_connected && self.fleet.due.is_some_and(|due| due <= Instant::now()) {
+            let report = Box::new(self.report_to_fleet());
+            self.fleet.due = Some(Instant::now() + TOLD);
+            if let Some(link) = &mut self.fleet.link {
+                // If it has ended that is heard soon.
+                let _ = link.tell(&Tell::Report { report });
+            }
+        }
+    }
+
+    /// Puts in force what the portal asks, unless it is older than what it asked before.
+    fn take_snapshot(&mut self, snapshot: Snapshot) {
+        let Snapshot { mark, policy } = snapshot;
+        let marks = self.fleet.marks.clone();
+        self.fleet.due = Some(Instant::now());
+        if marks.received > Some(mark) {
+            let received = marks.received.map(|mark| mark.to_string()).unwrap_or_default();
+            let why = format!(
+                "revision {mark} is older than {received}, which came before; the portal may have been taken back to an old state"
+            );
+            tracing::warn!("{why}");
+            self.fleet.refused = Some(Refused { mark, why, risks: Vec::new() });
+            return;
+        }
+        self.fleet.mark(Marks { received: Some(mark), ..marks.clone() });
+        let Some(policy) = policy.filter(|_| marks.applied != Some(mark)) else { return };
+        // Its ports are this host's own.
+        let change = Change { edit: Edit::Replace, scope: None, ..policy };
+        match self.enforce(change, None, None) {
+            Ok(_) => {
+                tracing::info!(%mark, "what the portal of the fleet asked is in force");
+                self.fleet.refused = None;
+                self.fleet.mark(Marks { received: Some(mark), applied: Some(mark), ..marks });
+            }
+            Err(Failure { message: why, risks, .. }) => {
+                tracing::warn!(%mark, "what the portal of the fleet asked is not in force: {why}");
+                self.fleet.refused = Some(Refused { mark, why, risks });
+            }
+        }
+    }
+
+    fn report_to_fleet(&mut self) -> Report {
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            received: self.fleet.marks.received,
+            applied: self.fleet.marks.applied,
+            refused: self.fleet.refused.clone(),
+            standing: self.standing(),
+        }
+    }
+
+    /// What the kernel holds, as it is read back.
+    fn standing(&mut self) -> Option<Standing> {
+        let observed = self.backend.observe().ok()?;
+        let now = clock::boot();
+        let counters = self.backend.counters().unwrap_or_default();
+        let total = counters.total();
+        let packets = |of: fn(&Outcomes) -> u64| of(&total);
+        Some(Standing {
+            state: geofilter_core::apply::state(observed.as_ref(), now),
+            policy: digest(&self.machine.current(now).policy),
+            confirmed: self.remaining(now).is_none(),
+            dropped: packets(|total| total.dropped.packets),
+            passed: packets(|total| total.passed.packets),
+        })
+    }
+}

@@ -1,0 +1,198 @@
+//! [`run`]: the process that speaks to the portal, without privileges. It hears its [`Job`] and what to [`Tell`] the portal from whoever
+//! started it, a line each, and says what it [`Heard`].
+
+use std::io::{self, BufRead};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use geofilter_core::wire::{Failure, Membership};
+use geofilter_fleet::{Client, Enrol, Error, LIFETIME, Renew, Report, Snapshot, Ticket};
+use geofilter_portal::sandbox;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::agent::child;
+use crate::cli::failed;
+
+/// After a connection that was lost the next one is tried within this, and then later and later.
+const SOON: Duration = Duration::from_secs(2);
+/// But no later than this.
+const LATEST: Duration = Duration::from_secs(20);
+/// A certificate is renewed when a third of its time is left, and asked for no more often than this.
+const RENEWAL: Duration = Duration::from_secs(3600);
+
+/// What the process is for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "job", rename_all = "kebab-case")]
+pub(crate) enum Job {
+    /// To become a host of a portal.
+    Enrol { portal: String, token: String, name: String },
+    /// To be one.
+    Link { membership: Membership },
+}
+
+/// What it is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "tell", rename_all = "kebab-case")]
+pub(crate) enum Tell {
+    /// How the host stands.
+    Report { report: Box<Report> },
+}
+
+/// What it says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "heard", rename_all = "kebab-case")]
+pub(crate) enum Heard {
+    /// This host is one of a portal.
+    Enrolled { membership: Membership },
+    /// The portal listens.
+    Connected,
+    /// What the host is to do.
+    Snapshot { snapshot: Box<Snapshot> },
+    /// The certificate is another one.
+    Renewed { membership: Membership },
+    /// The portal does not listen.
+    Lost { why: String },
+}
+
+/// Runs until whoever started it ends it.
+///
+/// # Errors
+/// If it can't be confined, or is not told what to do.
+pub(crate) fn run() -> Result<(), Failure> {
+    let job: Job = child::begin()?;
+    sandbox::enter_link().map_err(|error| failed(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(async {
+        match job {
+            Job::Enrol { portal, token, name } => {
+                child::tell(&match enrol(&portal, &token, name).await {
+                    Ok(membership) => Heard::Enrolled { membership },
+                    Err(why) => Heard::Lost { why },
+                })
+            }
+            Job::Link { membership } => Link { membership, asked: None }.keep(listen()).await,
+        }
+    });
+    Ok(())
+}
+
+async fn enrol(portal: &str, token: &str, name: String) -> Result<Membership, String> {
+    let ticket: Ticket =
+        token.parse().map_err(|error: geofilter_fleet::NoTicket| error.to_string())?;
+    let request =
+        geofilter_fleet::Request::new().map_err(|error| format!("cannot make a key: {error}"))?;
+    let client = Client::stranger(portal, ticket.pin).map_err(|error| error.to_string())?;
+    let asked = Enrol { secret: ticket.secret(), name, request: request.pem().to_owned() };
+    let enrolled = client.enrol(&asked).await.map_err(|error| error.to_string())?;
+    Ok(request.enrolled(portal, enrolled))
+}
+
+/// What is told, until nobody tells any more.
+fn listen() -> Receiver<Tell> {
+    let (tell, told) = mpsc::channel(4);
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            // What makes no sense is of another version.
+            let Ok(heard) = serde_json::from_str(&line) else { continue };
+            if tell.blocking_send(heard).is_err() {
+                return;
+            }
+        }
+    });
+    told
+}
+
+struct Link {
+    membership: Membership,
+    /// When another certificate was asked for.
+    asked: Option<Instant>,
+}
+
+impl Link {
+    /// Connects again and again, until nobody tells it anything any more.
+    async fn keep(mut self, mut told: Receiver<Tell>) {
+        let mut failures = 0;
+        loop {
+            let began = Instant::now();
+            let Some(error) = self.connect(&mut told).await else { return };
+            child::tell(&Heard::Lost { why: error.to_string() });
+            // What held for a while begins anew.
+            failures = if began.elapsed() > LATEST { 0 } else { failures + 1 };
+            let again = Instant::now() + pause(failures);
+            // What is told meanwhile is told again.
+            while let Ok(heard) = timeout_at(again, told.recv()).await {
+                if heard.is_none() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Why the connection ended; nothing if nobody tells it anything any more.
+    async fn connect(&mut self, told: &mut Receiver<Tell>) -> Option<Error> {
+        let attempt = async {
+            let client = Client::member(&self.membership)?;
+            let stream = client.stream().await?;
+            Ok((client, stream))
+        };
+        let (mut client, mut stream) = match attempt.await {
+            Ok(connected) => connected,
+            Err(error) => return Some(error),
+        };
+        child::tell(&Heard::Connected);
+        loop {
+            let renewal = self.renewal();
+            tokio::select! {
+                next = stream.next() => match next {
+                    Ok(snapshot) => child::tell(&Heard::Snapshot { snapshot: Box::new(snapshot) }),
+                    Err(error) => return Some(error),
+                },
+                heard = told.recv() => match heard? {
+                    // It says so again soon. Who was revoked loses the stream as well.
+                    Tell::Report { report } => if let Err(error) = client.report(&report).await {
+                        tracing::debug!(%error, "a report was lost");
+                    },
+                },
+                () = sleep_until(renewal) => {
+                    self.asked = Some(Instant::now());
+                    match self.renew(&client).await {
+                        Ok(renewed) => client = renewed,
+                        Err(error) => tracing::warn!(%error, "the host's certificate was not renewed; it is tried again within the hour"),
+                    }
+                },
+            }
+        }
+    }
+
+    /// When another certificate is to be asked for.
+    fn renewal(&self) -> Instant {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let until = Duration::from_secs(self.membership.until.try_into().unwrap_or(0));
+        let due = Instant::now() + until.saturating_sub(now).saturating_sub(LIFETIME / 3);
+        self.asked.map_or(due, |asked| due.max(asked + RENEWAL))
+    }
+
+    async fn renew(&mut self, client: &Client) -> Result<Client, Error> {
+        let request = geofilter_fleet::Request::new();
+        let request = request.map_err(|error| Error::Certificate(error.to_string()))?;
+        let renewed = client.renew(&Renew { request: request.pem().to_owned() }).await?;
+        let membership = request.renewed(&self.membership, renewed);
+        let client = Client::member(&membership)?;
+        child::tell(&Heard::Renewed { membership: membership.clone() });
+        self.membership = membership;
+        Ok(client)
+    }
+}
+
+/// Not all hosts at once.
+fn pause(failures: u32) -> Duration {
+    let longest = SOON.saturating_mul(2_u32.saturating_pow(failures.min(8))).min(LATEST);
+    let mut bytes = [0; 4];
+    // Without chance it is the longest.
+    let part = getrandom::fill(&mut bytes)
+        .map_or(1.0, |()| f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX));
+    longest.mul_f64(part)
+}

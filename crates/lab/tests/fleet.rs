@@ -1,0 +1,287 @@
+//! A fleet: hosts that one portal enrols and tells what to do, by the real binary's agent, portal and command line, with real
+//! packets.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use geofilter_lab::awaited::within;
+use geofilter_lab::browser::Browser;
+use geofilter_lab::portal::{Client, Scene};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+const FLEET: &str = "/api/v1/fleet";
+const AT: &str = "127.0.0.1:8443";
+const PORTAL: &str = "https://127.0.0.1:8443";
+const MOMENT: Duration = Duration::from_secs(10);
+
+/// A host beside a portal that hears hosts, an admin, and the number of a group.
+fn fleet(test: impl FnOnce(&mut Scene<'_>, Client<'_>, i64)) {
+    Scene::set(&[], |scene| {
+        let first = scene.portal.first_operator().unwrap();
+        scene.serve_at("127.0.0.1:0", &["--fleet", AT]).unwrap();
+        let ana = first.on(&scene.portal);
+        let made = ana.must("POST", &format!("{FLEET}/groups"), Some(&json!({ "name": "Spain" })));
+        let group = made.unwrap()["id"].as_i64().unwrap();
+        test(scene, ana, group);
+    })
+    .unwrap();
+}
+
+fn token(ana: &Client<'_>, group: i64) -> String {
+    let made = ana.must("POST", &format!("{FLEET}/groups/{group}/tokens"), None).unwrap();
+    let token = made["token"].as_str().unwrap().to_owned();
+    assert_eq!(made["command"], format!("geofilter enrol {PORTAL} --token {token}"));
+    token
+}
+
+/// What enrolling came to: nothing, or what was said.
+fn enrol(scene: &Scene<'_>, portal: &str, token: &str) -> Result<(), String> {
+    let said = scene.agent.ask(&["enrol", portal, "--token", token, "--name", "pbx-1"]).unwrap();
+    match said.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&said.stderr).into_owned()),
+    }
+}
+
+fn choose(ana: &Client<'_>, group: i64, policy: &Value) -> Value {
+    ana.must("PUT", &format!("{FLEET}/groups/{group}/policy"), Some(policy)).unwrap()
+}
+
+fn allow(countries: &[&str]) -> Value {
+    json!({ "mode": "allow", "countries": countries })
+}
+
+/// What the portal knows of the only host.
+fn host(ana: &Client<'_>) -> Value {
+    ana.read(FLEET).unwrap()["groups"][0]["hosts"][0].clone()
+}
+
+/// Waits until the portal says so of the only host.
+fn comes_to(ana: &Client<'_>, progress: &str) -> Value {
+    let is_so = || host(ana)["progress"] == progress;
+    within(MOMENT, Instant::now(), is_so, || format!("not {progress}: {}", host(ana)));
+    host(ana)
+}
+
+/// Waits until the host says so of its portal.
+fn says(scene: &Scene<'_>, is_so: impl Fn(&Value) -> bool) {
+    let said = || of_fleet(scene);
+    within(MOMENT * 3, Instant::now(), || is_so(&said()), || said().to_string());
+}
+
+fn is_old(why: &Value) -> bool {
+    why["refused"].as_str().is_some_and(|why| why.contains("older"))
+}
+
+fn of_fleet(scene: &Scene<'_>) -> Value {
+    scene.agent.json(&["status"]).unwrap()["fleet"].clone()
+}
+
+#[test]
+fn a_host_does_what_its_group_is_told_within_a_moment_and_says_what_its_kernel_holds() {
+    fleet(|scene, ana, group| {
+        enrol(scene, PORTAL, &token(&ana, group)).unwrap();
+        assert_eq!(comes_to(&ana, "free")["name"], "pbx-1");
+        says(scene, |it| it["connected"] == true);
+        assert!(scene.reached(), "nobody has chosen anything");
+
+        let began = Instant::now();
+        assert_eq!(choose(&ana, group, &allow(&["ES"]))["hosts"], 1);
+        says(scene, |it| it["applied"] == "1.1");
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        assert!(!scene.reached());
+        assert_eq!(comes_to(&ana, "confirmed")["state"], "enforcing");
+
+        // Somebody else's hand is seen, and the next choice is the portal's again.
+        scene.agent.json(&["allow", "ES", "CN", "--yes"]).unwrap();
+        assert!(scene.reached());
+        comes_to(&ana, "drifted");
+        choose(&ana, group, &allow(&["ES", "PT"]));
+        comes_to(&ana, "confirmed");
+        assert!(!scene.reached());
+
+        // A restart is no reason to ask anything of it anew.
+        scene.agent.restart(None).unwrap();
+        says(scene, |it| it["connected"] == true);
+        assert_eq!(of_fleet(scene)["applied"], "1.2");
+        let generation = scene.agent.json(&["status"]).unwrap()["generation"].clone();
+        comes_to(&ana, "confirmed");
+        assert_eq!(scene.agent.json(&["status"]).unwrap()["generation"], generation);
+
+        let told = scene.agent.ask(&["status"]).unwrap();
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        assert!(
+            told.contains("host 1 of https://127.0.0.1:8443, connected; revision 1.2 is in force"),
+            "{told}"
+        );
+
+        scene.agent.json(&["leave"]).unwrap();
+        assert_eq!(of_fleet(scene), Value::Null);
+        assert!(!scene.reached(), "what was in force still is");
+        choose(&ana, group, &allow(&["CN"]));
+        assert!(!scene.reached());
+        assert_eq!(scene.agent.ask(&["leave"]).unwrap().status.code(), Some(1));
+    });
+}
+
+#[test]
+fn a_token_is_good_once_for_a_quarter_of_an_hour_and_for_the_portal_that_gave_it() {
+    fleet(|scene, ana, group| {
+        let mine = token(&ana, group);
+        // The last part is whom to trust: another one is not believed, and the token is not used up by it.
+        let (secret, pin) = mine.rsplit_once('.').unwrap();
+        let swapped: String = pin.chars().rev().collect();
+        let other = format!("{secret}.{}A", &swapped[..swapped.len() - 1]);
+        let refused = enrol(scene, PORTAL, &other).unwrap_err();
+        assert!(
+            refused.contains("not the portal that was meant") || refused.contains("no token"),
+            "{refused}"
+        );
+        assert!(enrol(scene, "http://127.0.0.1:8443", &mine).unwrap_err().contains("https://"));
+        assert!(enrol(scene, "https://127.0.0.1:1", &mine).unwrap_err().contains("cannot reach"));
+        assert!(enrol(scene, PORTAL, "nonsense").unwrap_err().contains("no token"));
+        assert_eq!(of_fleet(scene), Value::Null);
+
+        enrol(scene, PORTAL, &mine).unwrap();
+        assert!(enrol(scene, PORTAL, &mine).unwrap_err().contains("was used"));
+        let late = token(&ana, group);
+        let quarter = [15 * 60 * 1000];
+        scene
+            .portal
+            .database()
+            .unwrap()
+            .execute("UPDATE ticket SET expires = expires - ?", quarter)
+            .unwrap();
+        assert!(enrol(scene, PORTAL, &late).unwrap_err().contains("has ended"));
+
+        // The database has none of it, and the audit neither.
+        let secret = secret.rsplit_once('.').unwrap().1;
+        for file in fs::read_dir(scene.portal.state_dir()).unwrap() {
+            let kept = fs::read(file.unwrap().path()).unwrap();
+            assert!(!kept.windows(secret.len()).any(|part| part == secret.as_bytes()));
+        }
+    });
+}
+
+#[test]
+fn a_host_that_is_revoked_is_cut_off_within_a_second_goes_on_and_can_be_enrolled_again() {
+    fleet(|scene, ana, group| {
+        enrol(scene, PORTAL, &token(&ana, group)).unwrap();
+        choose(&ana, group, &allow(&["ES"]));
+        let id = comes_to(&ana, "confirmed")["id"].clone();
+        let began = Instant::now();
+        ana.must("DELETE", &format!("{FLEET}/hosts/{id}"), None).unwrap();
+        says(scene, |it| it["connected"] == false);
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        says(scene, |it| it["trouble"].as_str().is_some_and(|why| why.contains("revoked")));
+        choose(&ana, group, &allow(&["CN"]));
+        assert_eq!(host(&ana), Value::Null);
+        assert!(!scene.reached());
+
+        enrol(scene, PORTAL, &token(&ana, group)).unwrap();
+        comes_to(&ana, "confirmed");
+        assert_ne!(host(&ana)["id"], id);
+    });
+}
+
+#[test]
+fn a_portal_that_is_killed_costs_nothing_and_one_from_an_old_backup_changes_nothing() {
+    fleet(|scene, ana, group| {
+        enrol(scene, PORTAL, &token(&ana, group)).unwrap();
+        choose(&ana, group, &allow(&["ES"]));
+        comes_to(&ana, "confirmed");
+        scene.portal.end().unwrap();
+        // With what is in its log.
+        let names = ["portal.db", "portal.db-wal", "portal.db-shm"]
+            .map(|name| scene.portal.state_dir().join(name));
+        let old = names.each_ref().map(|name| fs::read(name).ok());
+        scene.portal.restart().unwrap();
+        let ana = ana.on(&scene.portal);
+        says(scene, |it| it["connected"] == true);
+        choose(&ana, group, &allow(&["ES", "PT"]));
+        comes_to(&ana, "confirmed");
+
+        kill_process(Pid::from_raw(scene.portal.pid().cast_signed()).unwrap(), Signal::KILL)
+            .unwrap();
+        says(scene, |it| it["connected"] == false);
+        let generation = scene.agent.json(&["status"]).unwrap()["generation"].clone();
+        assert!(!scene.reached());
+        // Nobody is there to end well.
+        let _ = scene.portal.end();
+        for (name, old) in names.iter().zip(old) {
+            match old {
+                Some(old) => fs::write(name, old).unwrap(),
+                None => drop(fs::remove_file(name)),
+            }
+        }
+        scene.portal.restart_after_a_kill().unwrap();
+        let ana = ana.on(&scene.portal);
+        says(scene, is_old);
+        let status = scene.agent.json(&["status"]).unwrap();
+        assert_eq!(status["countries"], json!(["ES", "PT"]));
+        assert_eq!(status["generation"], generation);
+        // The portal is told that the host has something newer.
+        within(MOMENT, Instant::now(), || is_old(&host(&ana)), || host(&ana).to_string());
+    });
+}
+
+#[test]
+fn what_a_host_finds_dangerous_is_not_done_and_said_until_it_is_accepted() {
+    fleet(|scene, ana, group| {
+        enrol(scene, PORTAL, &token(&ana, group)).unwrap();
+        choose(&ana, group, &allow(&["ES"]));
+        comes_to(&ana, "confirmed");
+        // No trunk is known there.
+        let hosting = json!({ "mode": "allow", "countries": ["ES", "CN"], "hosting": "drop" });
+        choose(&ana, group, &hosting);
+        let refused = comes_to(&ana, "refused");
+        assert_eq!(refused["risks"], json!(["lose-trunk"]));
+        assert!(!scene.reached(), "what was in force before still is");
+        let mut accepted = hosting;
+        accepted["accept"] = json!(["lose-trunk"]);
+        choose(&ana, group, &accepted);
+        comes_to(&ana, "confirmed");
+        assert!(scene.reached());
+
+        let everyone =
+            ana.send("PUT", &format!("{FLEET}/groups/{group}/policy"), Some(&allow(&[]))).unwrap();
+        assert_eq!(everyone.body["risks"], json!(["cut-everyone"]));
+        let missing =
+            ana.send("PUT", &format!("{FLEET}/groups/99/policy"), Some(&allow(&["ES"]))).unwrap();
+        assert_eq!(missing.status, 404);
+    });
+}
+
+#[test]
+fn groups_are_made_hosts_invited_told_and_revoked_on_the_page() {
+    fleet(|scene, ana, group| {
+        scene.agent.json(&["allow", "ES", "--yes"]).unwrap();
+        enrol(scene, PORTAL, &token(&ana, group)).unwrap();
+        let mut browser = Browser::open(scene.portal.namespace()).unwrap();
+        browser.enter(&scene.portal, &ana).unwrap();
+        let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
+        does("go", &["Hosts"]);
+        does("sees", &["Nothing is chosen for its hosts yet."]);
+        does("fill", &["Name of a new group", "Portugal"]);
+        does("click", &["Make group"]);
+        does("sees", &["Portugal"]);
+        // Of the groups the first by name is Portugal's, and hosts are of the other.
+        ana.must("PUT", &format!("{FLEET}/groups/{group}/policy"), Some(&allow(&["ES", "CN"])))
+            .unwrap();
+        does("sees", &["Only CN ES may call."]);
+        does("sees", &["in force"]);
+        does("sees", &["connected"]);
+        browser.shoot("fleet").unwrap();
+        let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
+        does("click", &["Add a host to Spain"]);
+        does("sees", &["geofilter enrol https://127.0.0.1:8443 --token gf1."]);
+        does("wear", &["dark", "360"]);
+        browser.shoot("fleet-narrow").unwrap();
+        let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
+        does("click", &["Revoke pbx-1"]);
+        says(scene, |it| it["connected"] == false);
+    });
+}

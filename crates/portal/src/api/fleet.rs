@@ -1,0 +1,309 @@
+//! The hosts of the fleet, in groups that have a policy together.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use geofilter_core::apply::nothing_selected;
+use geofilter_core::change::{Change, Edit, Risk};
+use geofilter_core::desired::State as HostState;
+use geofilter_fleet::{HostId, Mark, Report, TICKET_LIFETIME, digest};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::{Body, Path};
+use crate::clock;
+use crate::fleet;
+use crate::passwords::check_name;
+use crate::problem::{Kind, Problem};
+use crate::server::Shared;
+use crate::session::{By, Changing, Seeing};
+use crate::store::{Choice, Deed};
+
+/// The fleet.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Fleet {
+    /// Where hosts connect; none if this portal hears no hosts.
+    address: Option<String>,
+    /// Its groups, by name.
+    groups: Vec<GroupReport>,
+}
+
+/// A group of hosts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct GroupReport {
+    /// Its number.
+    id: i64,
+    /// Its name.
+    name: String,
+    /// What its hosts are to do; none while nobody has chosen that.
+    policy: Option<Change>,
+    /// Since which revision.
+    revision: i64,
+    /// Its hosts, by name.
+    hosts: Vec<MemberReport>,
+}
+
+/// How far a host is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Progress {
+    /// Nobody chose anything for its group yet.
+    Free,
+    /// It has not heard yet what it is to do.
+    Desired,
+    /// It has heard it.
+    Received,
+    /// It did not do it, and says why.
+    Refused,
+    /// Its kernel does it, until a deadline.
+    Applied,
+    /// Its kernel does it.
+    Confirmed,
+    /// It did it, and does something else by now: somebody changed it there.
+    Drifted,
+}
+
+/// A host.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MemberReport {
+    /// Its number.
+    id: i64,
+    /// What it calls itself.
+    name: String,
+    /// When it was enrolled, in RFC 3339.
+    enrolled: String,
+    /// Whether it listens now.
+    connected: bool,
+    /// How far it is.
+    progress: Progress,
+    /// When it said last how it stands, in RFC 3339.
+    reported: Option<String>,
+    /// The version that it runs.
+    version: Option<String>,
+    /// What it does.
+    state: Option<HostState>,
+    /// Packets that it dropped since its filter was attached.
+    dropped: Option<u64>,
+    /// Packets that it let pass.
+    passed: Option<u64>,
+    /// Why it did not do what it is to.
+    refused: Option<String>,
+    /// What would have to be accepted for that.
+    risks: Vec<Risk>,
+}
+
+/// A group to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewGroup {
+    /// Its name.
+    name: String,
+}
+
+/// A group that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MadeGroup {
+    /// Its number.
+    id: i64,
+}
+
+/// What a group's hosts are to do.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct GroupPolicy {
+    /// Whom to let in or keep out; what is not said takes its default.
+    #[serde(flatten)]
+    choice: Choice,
+    /// The risks that are accepted on every host.
+    #[serde(default)]
+    accept: Vec<Risk>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Told {
+    /// The revision that it is.
+    revision: u64,
+    /// How many hosts were told at once. The others are when they connect.
+    hosts: usize,
+}
+
+/// A token to enrol a host by.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct MadeTicket {
+    /// It, which is told once.
+    token: String,
+    /// What to run on the host.
+    command: String,
+    /// Seconds for which it is good.
+    seconds: u64,
+}
+
+/// The fleet, and how far its hosts are.
+#[utoipa::path(
+    get, path = "/api/v1/fleet", tag = "fleet",
+    responses((status = 200, body = Fleet), Problem)
+)]
+pub(super) async fn fleet(
+    State(shared): State<Arc<Shared>>,
+    _by: By<Seeing>,
+) -> Result<Body<Fleet>, Problem> {
+    let mut groups: Vec<GroupReport> = Vec::new();
+    for group in shared.store.groups().await? {
+        let policy = group.policy.map(|policy| policy.0);
+        let (id, name, revision) = (group.id, group.name, group.revision);
+        groups.push(GroupReport { id, name, policy, revision, hosts: Vec::new() });
+    }
+    for member in shared.store.members().await? {
+        let Some(group) = groups.iter_mut().find(|group| group.id == member.host_group) else {
+            continue;
+        };
+        let report = member.report.map(|report| report.0);
+        let progress = progress(group, report.as_ref());
+        let standing = report.as_ref().and_then(|report| report.standing.as_ref());
+        let refused = report.as_ref().and_then(|report| report.refused.clone());
+        group.hosts.push(MemberReport {
+            id: member.id,
+            name: member.name,
+            enrolled: clock::written(member.enrolled),
+            connected: shared.connected.has(HostId(member.id)),
+            progress,
+            reported: member.reported.map(clock::written),
+            state: standing.map(|standing| standing.state),
+            dropped: standing.map(|standing| standing.dropped),
+            passed: standing.map(|standing| standing.passed),
+            risks: refused.as_ref().map(|refused| refused.risks.clone()).unwrap_or_default(),
+            refused: refused.map(|refused| refused.why),
+            version: report.map(|report| report.version),
+        });
+    }
+    Ok(Body(Fleet { address: shared.store.fleet_address().await?, groups }))
+}
+
+/// By what the host's kernel holds, not by what the host believes it did.
+fn progress(group: &GroupReport, report: Option<&Report>) -> Progress {
+    let Some(policy) = &group.policy else { return Progress::Free };
+    let Some(report) = report else { return Progress::Desired };
+    let is_ours = |mark: Option<Mark>| {
+        mark.is_some_and(|mark| i64::try_from(mark.revision).is_ok_and(|it| it >= group.revision))
+    };
+    let wanted = policy.policy(&nothing_selected(), 0).ok().map(|policy| digest(&policy));
+    let holds =
+        report.standing.as_ref().filter(|standing| Some(&standing.policy) == wanted.as_ref());
+    match (report.refused.as_ref().map(|refused| refused.mark), holds) {
+        (refused, _) if is_ours(refused) => Progress::Refused,
+        _ if !is_ours(report.received) => Progress::Desired,
+        _ if !is_ours(report.applied) => Progress::Received,
+        (_, None) => Progress::Drifted,
+        (_, Some(standing)) if standing.confirmed => Progress::Confirmed,
+        (_, Some(_)) => Progress::Applied,
+    }
+}
+
+/// Make a group.
+#[utoipa::path(
+    post, path = "/api/v1/fleet/groups", tag = "fleet", request_body = NewGroup,
+    responses((status = 201, body = MadeGroup), Problem)
+)]
+pub(super) async fn add_group(
+    State(shared): State<Arc<Shared>>,
+    by: By<Changing>,
+    Body(NewGroup { name }): Body<NewGroup>,
+) -> Result<(StatusCode, Body<MadeGroup>), Problem> {
+    let name = check_name(&name)?;
+    let taken = || Problem::new(Kind::Unfit, format!("there is a group {name} already"));
+    let id = shared.store.add_group(name).await?.ok_or_else(taken)?;
+    let after = Some(json!({ "group": name }));
+    shared.store.write_down(&Deed { after, ..by.deed("make group") }, clock::now()).await?;
+    Ok((StatusCode::CREATED, Body(MadeGroup { id })))
+}
+
+/// Choose what the hosts of a group do. Those that listen do it at once.
+#[utoipa::path(
+    put, path = "/api/v1/fleet/groups/{id}/policy", tag = "fleet", request_body = GroupPolicy,
+    params(("id" = i64, Path, description = "The group's number.")),
+    responses((status = 200, body = Told), Problem)
+)]
+pub(super) async fn set_group_policy(
+    State(shared): State<Arc<Shared>>,
+    by: By<Changing>,
+    Path(id): Path<i64>,
+    Body(GroupPolicy { choice, accept }): Body<GroupPolicy>,
+) -> Result<Body<Told>, Problem> {
+    let Choice { mode, countries, hosting, unknown, disputed } = choice;
+    let edit = Edit::Replace;
+    let policy = Change { mode, countries, edit, unknown, hosting, disputed, scope: None, accept };
+    policy.policy(&nothing_selected(), 0).map_err(|objection| match objection.risk() {
+        Some(risk) => {
+            Problem { risks: vec![risk], ..Problem::new(Kind::Risky, objection.to_string()) }
+        }
+        None => Problem::new(Kind::Invalid, objection.to_string()),
+    })?;
+    let group = shared.store.groups().await?.into_iter().find(|group| group.id == id);
+    let group = group.ok_or_else(missing)?;
+    let before = group.policy.map(|policy| json!({ "group": group.name, "policy": policy.0 }));
+    let after = Some(json!({ "group": group.name, "policy": policy }));
+    shared
+        .store
+        .write_down(&Deed { before, after, ..by.deed("choose for group") }, clock::now())
+        .await?;
+    let wanted = shared.store.set_group_policy(id, &policy).await?.ok_or_else(missing)?;
+    let hosts = shared.connected.tell_group(&wanted);
+    Ok(Body(Told { revision: wanted.mark.revision, hosts }))
+}
+
+/// Make a token that enrols one host of a group, within a quarter of an hour.
+#[utoipa::path(
+    post, path = "/api/v1/fleet/groups/{id}/tokens", tag = "fleet",
+    params(("id" = i64, Path, description = "The group's number.")),
+    responses((status = 201, body = MadeTicket), Problem)
+)]
+pub(super) async fn add_ticket(
+    State(shared): State<Arc<Shared>>,
+    by: By<Changing>,
+    Path(id): Path<i64>,
+) -> Result<(StatusCode, Body<MadeTicket>), Problem> {
+    let deaf = || {
+        Problem::new(
+            Kind::Unfit,
+            "this portal hears no hosts: start it with `portal run --fleet ADDRESS`",
+        )
+    };
+    let address = shared.store.fleet_address().await?.ok_or_else(deaf)?;
+    let group = shared.store.groups().await?.into_iter().find(|group| group.id == id);
+    let group = group.ok_or_else(missing)?;
+    let after = Some(json!({ "group": group.name }));
+    shared.store.write_down(&Deed { after, ..by.deed("invite host") }, clock::now()).await?;
+    let ticket = fleet::ticket(&shared.store, id).await;
+    let ticket = ticket.map_err(|error| Problem::internal("no token could be made", &error))?;
+    let token = ticket.to_string();
+    let command = format!("geofilter enrol {address} --token {token}");
+    Ok((
+        StatusCode::CREATED,
+        Body(MadeTicket { token, command, seconds: TICKET_LIFETIME.as_secs() }),
+    ))
+}
+
+/// Hear a host no more, at once. It goes on with what it does.
+#[utoipa::path(
+    delete, path = "/api/v1/fleet/hosts/{id}", tag = "fleet",
+    params(("id" = i64, Path, description = "The host's number.")),
+    responses((status = 204, description = "It is heard no more."), Problem)
+)]
+pub(super) async fn revoke_host(
+    State(shared): State<Arc<Shared>>,
+    by: By<Changing>,
+    Path(id): Path<i64>,
+) -> Result<StatusCode, Problem> {
+    let gone = || Problem::new(Kind::Missing, "there is no such host: it was revoked");
+    let name = shared.store.revoke(HostId(id), clock::now()).await?.ok_or_else(gone)?;
+    shared.connected.cut(HostId(id));
+    let before = Some(json!({ "id": id, "name": name }));
+    shared.store.write_down(&Deed { before, ..by.deed("revoke host") }, clock::now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn missing() -> Problem {
+    Problem::new(Kind::Missing, "there is no such group")
+}

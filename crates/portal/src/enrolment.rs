@@ -1,0 +1,52 @@
+//! [`invite`]: a ticket for a host, from the shell of the portal's host.
+
+use std::path::Path;
+
+use crate::error::Error;
+use crate::store::{Deed, Store};
+use crate::{clock, fleet};
+
+/// What the audit names instead of an operator, and instead of an address.
+const WHO: &str = "(an administrator of this host)";
+const WHERE: &str = "shell";
+
+/// What it takes to enrol a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// The ticket, which is good once, for a quarter of an hour.
+    pub ticket: String,
+    /// Where the portal hears hosts, if it ever did.
+    pub portal: Option<String>,
+    /// Whether the group was made for it.
+    pub is_new: bool,
+}
+
+/// Makes a ticket for a host of this group, which is made if there is none. The portal may serve meanwhile. Who calls is the
+/// portal's user.
+///
+/// # Errors
+/// If the database can't be used.
+pub fn invite(state_dir: &Path, group: &str) -> Result<Invitation, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::System { what: "start the runtime", source })?;
+    runtime.block_on(async {
+        let database = |source| Error::Database { path: state_dir.to_owned(), source };
+        let store = Store::open(state_dir).await.map_err(database)?;
+        let (id, is_new) = match store.group_named(group).await.map_err(database)? {
+            Some(id) => (id, false),
+            None => match store.add_group(group).await.map_err(database)? {
+                Some(id) => (id, true),
+                None => return Err(database(sqlx::Error::RowNotFound)),
+            },
+        };
+        let after = Some(serde_json::json!({ "group": group }));
+        let action = "invite host";
+        let deed = Deed { operator: WHO, source: WHERE, host: None, action, before: None, after };
+        store.write_down(&deed, clock::now()).await.map_err(database)?;
+        let ticket = fleet::ticket(&store, id).await?.to_string();
+        let portal = store.fleet_address().await.map_err(database)?;
+        Ok(Invitation { ticket, portal, is_new })
+    })
+}

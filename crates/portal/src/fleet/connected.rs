@@ -1,0 +1,118 @@
+//! [`Connected`]: the hosts that hear what they are to do. [`Reports`] are what they say, until it is written down.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use axum::body::Bytes;
+use geofilter_fleet::{HostId, Mark, Report, Snapshot};
+use tokio::sync::watch;
+
+use crate::store::Wanted;
+
+/// What a host hears: an event, whose bytes all of its group share.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Said {
+    mark: Option<Mark>,
+    /// None until it is known.
+    pub(super) event: Option<Bytes>,
+}
+
+impl Said {
+    fn of(wanted: &Wanted) -> Self {
+        let snapshot = Snapshot { mark: wanted.mark, policy: wanted.policy.clone() };
+        let event = serde_json::to_string(&snapshot)
+            .map(|json| format!("event: snapshot\ndata: {json}\n\n"));
+        Self { mark: Some(wanted.mark), event: event.ok().map(Bytes::from) }
+    }
+}
+
+struct Host {
+    group: i64,
+    hears: watch::Sender<Said>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Connected(Mutex<HashMap<HostId, Host>>);
+
+impl Connected {
+    /// A host listens from now on. Another connection of the same host hears nothing more.
+    pub(super) fn add(&self, host: HostId, group: i64) -> watch::Receiver<Said> {
+        let (hears, receiver) = watch::channel(Said::default());
+        let mut hosts = self.lock();
+        // Those that went away leave nothing behind.
+        hosts.retain(|_, host| host.hears.receiver_count() > 0);
+        hosts.insert(host, Host { group, hears });
+        receiver
+    }
+
+    /// Tells a host what it is to do, unless it was told something newer meanwhile.
+    pub(super) fn tell(&self, host: HostId, wanted: &Wanted) {
+        if let Some(host) = self.lock().get(&host) {
+            host.tell(&Said::of(wanted));
+        }
+    }
+
+    /// Tells all hosts of a group. Returns how many.
+    pub(crate) fn tell_group(&self, wanted: &Wanted) -> usize {
+        let said = Said::of(wanted);
+        let hosts = self.lock();
+        let of_group = hosts.values().filter(|host| host.group == wanted.group);
+        of_group.inspect(|host| host.tell(&said)).count()
+    }
+
+    /// A host hears nothing more: its connection ends at once.
+    pub(crate) fn cut(&self, host: HostId) {
+        self.lock().remove(&host);
+    }
+
+    /// Whether a host listens.
+    pub(crate) fn has(&self, host: HostId) -> bool {
+        self.lock().get(&host).is_some_and(|host| host.hears.receiver_count() > 0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<HostId, Host>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Host {
+    fn tell(&self, said: &Said) {
+        self.hears.send_if_modified(|heard| {
+            let is_newer = said.mark > heard.mark;
+            if is_newer {
+                heard.clone_from(said);
+            }
+            is_newer
+        });
+    }
+}
+
+/// See the module. Of each host the last one counts.
+#[derive(Default)]
+pub(crate) struct Reports(Mutex<HashMap<HostId, (Report, i64)>>);
+
+impl Reports {
+    /// A host said this.
+    pub(super) fn put(&self, host: HostId, report: Report, now: i64) {
+        self.lock().insert(host, (report, now));
+    }
+
+    /// What was said since the last time.
+    pub(super) fn take(&self) -> Vec<(HostId, Report, i64)> {
+        let taken = std::mem::take(&mut *self.lock());
+        taken.into_iter().map(|(host, (report, at))| (host, report, at)).collect()
+    }
+
+    /// What could not be written down, unless something newer was said.
+    pub(super) fn give_back(&self, reports: Vec<(HostId, Report, i64)>) {
+        let mut kept = self.lock();
+        for (host, report, at) in reports {
+            kept.entry(host).or_insert((report, at));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<HostId, (Report, i64)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,281 @@
+//! [`Listener`]: where hosts connect. Whoever shows no certificate of our authority can enrol by a ticket, and nothing else.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::body::Bytes;
+use geofilter_fleet::{
+    Authority, ENROL, Enrol, Enrolled, HostId, RENEW, REPORT, Renew, Renewed, Report, STREAM,
+    Ticket, host_of, server,
+};
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::events::Events;
+use super::{Connected, Error, Reports};
+use crate::clock;
+use crate::connections::Taken;
+use crate::passwords::check_name;
+use crate::store::{Store, Wanted};
+
+/// Those at a time who are greeted or have shown no certificate, and of one network.
+const STRANGERS: u32 = 512;
+const STRANGERS_OF_ONE: u32 = 64;
+/// How long that may take, and a request.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Bytes of what a host says.
+const LONGEST: usize = 64 * 1024;
+/// Bytes that hyper reads ahead: a request's head is short.
+const AHEAD: usize = 8 * 1024;
+
+/// See the module.
+pub(crate) struct Listener {
+    store: Store,
+    authority: Authority,
+    connected: Arc<Connected>,
+    reports: Arc<Reports>,
+    acceptor: TlsAcceptor,
+    strangers: Taken,
+}
+
+type Answer = Response<Either<Full<Bytes>, Events>>;
+
+/// Why a host is not answered, in words for its administrator.
+struct Refusal(StatusCode, String);
+
+impl Refusal {
+    fn new(status: StatusCode, why: &str) -> Self {
+        Self(status, why.to_owned())
+    }
+}
+
+impl From<sqlx::Error> for Refusal {
+    fn from(error: sqlx::Error) -> Self {
+        tracing::error!(%error, "the portal's database failed a host");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the portal's database failed; its log says why",
+        )
+    }
+}
+
+impl Listener {
+    pub(crate) fn new(
+        store: Store,
+        authority: Authority,
+        connected: Arc<Connected>,
+        reports: Arc<Reports>,
+    ) -> Result<Self, Error> {
+        let config = server(&authority, SystemTime::now())?;
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let strangers = Taken::new(STRANGERS, STRANGERS_OF_ONE);
+        Ok(Self { store, authority, connected, reports, acceptor, strangers })
+    }
+
+    /// Serves for as long as it is polled.
+    pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let (tcp, from) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a host");
+                    sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let Some(place) = self.strangers.take(from.ip()) else {
+                tracing::debug!(%from, "too many strangers");
+                continue;
+            };
+            let listener = Arc::clone(&self);
+            tokio::spawn(async move {
+                let greeting = timeout(PATIENCE, listener.greet(tcp)).await;
+                match greeting {
+                    Ok(Ok((stream, host))) => {
+                        // Who is known is no stranger any more.
+                        let place = Some(place).filter(|_| host.is_none());
+                        listener.converse(stream, host).await;
+                        drop(place);
+                    }
+                    Ok(Err(error)) => tracing::debug!(%from, %error, "no host"),
+                    Err(_) => tracing::debug!(%from, "it says nothing"),
+                }
+            });
+        }
+    }
+
+    async fn greet(
+        &self,
+        tcp: TcpStream,
+    ) -> std::io::Result<(tokio_rustls::server::TlsStream<TcpStream>, Option<HostId>)> {
+        tcp.set_nodelay(true)?;
+        let stream = self.acceptor.accept(tcp).await?;
+        let shown = stream.get_ref().1.peer_certificates();
+        let host = shown.and_then(|shown| shown.first()).and_then(host_of);
+        Ok((stream, host))
+    }
+
+    async fn converse(
+        self: Arc<Self>,
+        stream: tokio_rustls::server::TlsStream<TcpStream>,
+        host: Option<HostId>,
+    ) {
+        let service = service_fn(move |request| {
+            let listener = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(listener.answer(request, host).await) }
+        });
+        let conversation = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(PATIENCE)
+            .max_buf_size(AHEAD)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = conversation.await {
+            tracing::debug!(%error, ?host, "a host went away");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, host: Option<HostId>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let answered = match (host, method, path.as_str()) {
+            (_, Method::POST, ENROL) => self.enrol(request).await,
+            (None, ..) => Err(Refusal::new(
+                StatusCode::UNAUTHORIZED,
+                "only hosts are heard here: enrol this one with `geofilter enrol`",
+            )),
+            (Some(host), Method::POST, RENEW) => self.renew(host, request).await,
+            (Some(host), Method::GET, STREAM) => self.stream(host).await,
+            (Some(host), Method::POST, REPORT) => self.report(host, request).await,
+            (Some(_), ..) => {
+                Err(Refusal::new(StatusCode::NOT_FOUND, "the portal knows no such request"))
+            }
+        };
+        answered.unwrap_or_else(|Refusal(status, why)| {
+            let mut answer = Response::new(Either::Left(Full::new(Bytes::from(why))));
+            *answer.status_mut() = status;
+            answer
+        })
+    }
+
+    async fn enrol(&self, request: Request<Incoming>) -> Result<Answer, Refusal> {
+        let Enrol { secret, name, request } = read(request).await?;
+        let name = check_name(&name)
+            .map_err(|problem| Refusal(StatusCode::UNPROCESSABLE_ENTITY, problem.detail))?;
+        let now = clock::now();
+        let digest = Ticket::digest(&secret);
+        let spent = || {
+            Refusal::new(
+                StatusCode::FORBIDDEN,
+                "this token was used, has ended, or was never given: make another one",
+            )
+        };
+        // Nobody else's request is looked into, and one that can't be granted uses up no ticket.
+        if !self.store.has_ticket(&digest, now).await? {
+            return Err(spent());
+        }
+        self.authority.vouch(&request, HostId(0), SystemTime::now()).map_err(not_asked)?;
+        let host = self.store.enrol(&digest, name, now).await?.ok_or_else(spent)?;
+        let issued = self.authority.vouch(&request, host, SystemTime::now()).map_err(not_asked)?;
+        self.store.note_certificate(host, issued.until).await?;
+        tracing::info!(%host, name, "a host is enrolled");
+        let authority = self.authority.certificate().to_owned();
+        json(&Enrolled { host, certificate: issued.certificate, authority, until: issued.until })
+    }
+
+    async fn renew(&self, host: HostId, request: Request<Incoming>) -> Result<Answer, Refusal> {
+        self.known(host).await?;
+        let Renew { request } = read(request).await?;
+        let issued = self.authority.vouch(&request, host, SystemTime::now()).map_err(not_asked)?;
+        self.store.note_certificate(host, issued.until).await?;
+        json(&Renewed { certificate: issued.certificate, until: issued.until })
+    }
+
+    async fn stream(&self, host: HostId) -> Result<Answer, Refusal> {
+        let group = self.known(host).await?.group;
+        // What is decided from here on is heard.
+        let said = self.connected.add(host, group);
+        // It may have been revoked, or told to do something else, just before.
+        match self.known(host).await {
+            Ok(wanted) => self.connected.tell(host, &wanted),
+            Err(refusal) => {
+                self.connected.cut(host);
+                return Err(refusal);
+            }
+        }
+        let mut answer = Response::new(Either::Right(Events::of(said)));
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        Ok(answer)
+    }
+
+    async fn report(&self, host: HostId, request: Request<Incoming>) -> Result<Answer, Refusal> {
+        // Who was revoked has nothing to say.
+        self.known(host).await?;
+        let report: Report = read(request).await?;
+        self.reports.put(host, report, clock::now());
+        let mut answer = Response::new(Either::Left(Full::default()));
+        *answer.status_mut() = StatusCode::NO_CONTENT;
+        Ok(answer)
+    }
+
+    async fn known(&self, host: HostId) -> Result<Wanted, Refusal> {
+        self.store.wanted(host).await?.ok_or_else(|| {
+            Refusal::new(
+                StatusCode::FORBIDDEN,
+                "this host was revoked: enrol it again with another token, or let it go with `geofilter leave`",
+            )
+        })
+    }
+}
+
+fn not_asked(error: impl std::fmt::Display) -> Refusal {
+    Refusal(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        format!("this is no request for a certificate: {error}"),
+    )
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
+    let body = Limited::new(request.into_body(), LONGEST).collect();
+    let refused = |why: String| {
+        Refusal(StatusCode::UNPROCESSABLE_ENTITY, format!("this can't be read: {why}"))
+    };
+    let body = timeout(PATIENCE, body).await.map_err(|_| refused("it breaks off".to_owned()))?;
+    let body = body.map_err(|error| refused(error.to_string()))?.to_bytes();
+    serde_json::from_slice(&body)
+        .map_err(|error| refused(format!("{error}; is it another version?")))
+}
+
+fn json(message: &impl Serialize) -> Result<Answer, Refusal> {
+    let body = serde_json::to_vec(message)
+        .map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let mut answer = Response::new(Either::Left(Full::new(Bytes::from(body))));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(answer)
+}
+
+/// Where hosts are to connect, as an address without a path.
+pub(crate) fn address(at: SocketAddr, name: &str) -> String {
+    let host = match at.ip() {
+        ip if ip.is_unspecified() => name.to_owned(),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        std::net::IpAddr::V4(ip) => ip.to_string(),
+    };
+    match at.port() {
+        443 => format!("https://{host}"),
+        port => format!("https://{host}:{port}"),
+    }
+}

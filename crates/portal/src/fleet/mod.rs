@@ -1,0 +1,79 @@
+//! The portal of a fleet. Hosts connect to a listener of its own ([`listener`]), where each is known by its certificate; [`connected`] are
+//! those that hear what they are to do, as [`events`], and [`authority`] is who vouches for them.
+
+mod connected;
+mod events;
+mod listener;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use geofilter_fleet::{Authority, TICKET_LIFETIME, Ticket};
+
+use crate::clock;
+use crate::store::{KeptAuthority, Store};
+
+pub(crate) use connected::{Connected, Reports};
+pub(crate) use listener::{Listener, address};
+
+/// How often what hosts say is written down.
+const NOTED: Duration = Duration::from_secs(1);
+
+/// Why a portal can't be that of a fleet.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its database can't be used.
+    #[error("cannot use the portal's database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// It can't vouch for hosts.
+    #[error("cannot vouch for hosts: {0}")]
+    Authority(#[from] rcgen::Error),
+    /// It can't show them who it is.
+    #[error("cannot use the authority's certificate: {0}")]
+    Tls(#[from] rustls::Error),
+    /// There is no secret without random bits.
+    #[error("the kernel gave no random bits: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// Who vouches for the hosts of this portal, made when there is nobody yet.
+pub(crate) async fn authority(store: &Store) -> Result<Authority, Error> {
+    if let Some(kept) = store.authority().await? {
+        return Ok(read(&kept)?);
+    }
+    let new = Authority::new(SystemTime::now())?;
+    let new = KeptAuthority { key: new.key(), certificate: new.certificate().to_owned() };
+    store.set_authority(&new).await?;
+    // Another replica may have been first.
+    let kept = store.authority().await?;
+    Ok(read(&kept.unwrap_or(new))?)
+}
+
+fn read(kept: &KeptAuthority) -> Result<Authority, rcgen::Error> {
+    Authority::read(&kept.key, &kept.certificate)
+}
+
+/// A ticket for a host of this group.
+pub(crate) async fn ticket(store: &Store, group: i64) -> Result<Ticket, Error> {
+    let ticket = Ticket::new(authority(store).await?.pin())?;
+    let expires = clock::now() + i64::try_from(TICKET_LIFETIME.as_millis()).unwrap_or(i64::MAX);
+    store.add_ticket(&Ticket::digest(&ticket.secret()), group, expires).await?;
+    Ok(ticket)
+}
+
+/// Writes down what hosts say, for as long as it is polled.
+pub(crate) async fn note(store: Store, reports: Arc<Reports>) {
+    let mut turn = tokio::time::interval(NOTED);
+    turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turn.tick().await;
+        let taken = reports.take();
+        if taken.is_empty() {
+            continue;
+        }
+        if let Err(error) = store.note_reports(&taken).await {
+            tracing::warn!(%error, hosts = taken.len(), "what hosts say could not be written down");
+            reports.give_back(taken);
+        }
+    }
+}

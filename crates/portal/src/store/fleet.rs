@@ -1,0 +1,270 @@
+//! The hosts of a fleet, in groups that have a policy, and who vouches for them.
+
+use geofilter_core::change::Change;
+use geofilter_fleet::{HostId, Mark, Report};
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+use super::{Store, WRITE};
+
+/// Who vouches, in PEM.
+#[derive(Debug, FromRow)]
+pub(crate) struct KeptAuthority {
+    pub(crate) key: String,
+    pub(crate) certificate: String,
+}
+
+/// Hosts that have a policy together.
+#[derive(Debug, FromRow)]
+pub(crate) struct Group {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) policy: Option<Json<Change>>,
+    pub(crate) revision: i64,
+}
+
+/// A host.
+#[derive(Debug, FromRow)]
+pub(crate) struct Member {
+    pub(crate) id: i64,
+    pub(crate) host_group: i64,
+    pub(crate) name: String,
+    pub(crate) enrolled: i64,
+    pub(crate) report: Option<Json<Report>>,
+    pub(crate) reported: Option<i64>,
+}
+
+/// What a host is to do: its group, and what that wants.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) group: i64,
+    pub(crate) mark: Mark,
+    pub(crate) policy: Option<Change>,
+}
+
+#[derive(FromRow)]
+struct WantedRow {
+    id: i64,
+    policy: Option<Json<Change>>,
+    revision: i64,
+    epoch: i64,
+}
+
+impl WantedRow {
+    fn read(self) -> Wanted {
+        let Self { id, policy, revision, epoch } = self;
+        // None is below zero.
+        let mark = Mark { epoch: epoch.cast_unsigned(), revision: revision.cast_unsigned() };
+        Wanted { group: id, mark, policy: policy.map(|policy| policy.0) }
+    }
+}
+
+impl Store {
+    /// Who vouches, if somebody does yet.
+    pub(crate) async fn authority(&self) -> Result<Option<KeptAuthority>, sqlx::Error> {
+        sqlx::query_as("SELECT key, certificate FROM fleet").fetch_optional(&self.pool).await
+    }
+
+    /// Has this one vouch, unless somebody does by now.
+    pub(crate) async fn set_authority(&self, new: &KeptAuthority) -> Result<(), sqlx::Error> {
+        sqlx::query("INSERT OR IGNORE INTO fleet (one, key, certificate, epoch, revision) VALUES (1, ?, ?, 1, 0)")
+            .bind(&new.key)
+            .bind(&new.certificate)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+    }
+
+    /// Where hosts connect; nothing if no portal of a fleet ever ran.
+    pub(crate) async fn fleet_address(&self) -> Result<Option<String>, sqlx::Error> {
+        let address: Option<String> =
+            sqlx::query_scalar("SELECT address FROM fleet").fetch_optional(&self.pool).await?;
+        Ok(address.filter(|address| !address.is_empty()))
+    }
+
+    /// Hosts connect there from now on.
+    pub(crate) async fn set_fleet_address(&self, address: &str) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE fleet SET address = ?")
+            .bind(address)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+    }
+
+    /// All groups, by name.
+    pub(crate) async fn groups(&self) -> Result<Vec<Group>, sqlx::Error> {
+        sqlx::query_as("SELECT id, name, policy, revision FROM host_group ORDER BY name")
+            .fetch_all(&self.pool)
+            .await
+    }
+
+    /// The group of this name, if there is one.
+    pub(crate) async fn group_named(&self, name: &str) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar("SELECT id FROM host_group WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await
+    }
+
+    /// Another group, and its number; none if there is one of this name.
+    pub(crate) async fn add_group(&self, name: &str) -> Result<Option<i64>, sqlx::Error> {
+        sqlx::query_scalar("INSERT OR IGNORE INTO host_group (name) VALUES (?) RETURNING id")
+            .bind(name)
+            .fetch_optional(&self.pool)
+            .await
+    }
+
+    /// Has a group want this from now on. Returns that with its number; none if there is no such group.
+    pub(crate) async fn set_group_policy(
+        &self,
+        group: i64,
+        policy: &Change,
+    ) -> Result<Option<Wanted>, sqlx::Error> {
+        let mut all = self.pool.begin_with(WRITE).await?;
+        sqlx::query("UPDATE fleet SET revision = revision + 1").execute(&mut *all).await?;
+        sqlx::query("UPDATE host_group SET policy = ?, revision = (SELECT revision FROM fleet) WHERE id = ?")
+            .bind(Json(policy))
+            .bind(group)
+            .execute(&mut *all)
+            .await?;
+        let wanted: Option<WantedRow> = sqlx::query_as(
+            "SELECT id, policy, host_group.revision, epoch FROM host_group, fleet WHERE id = ?",
+        )
+        .bind(group)
+        .fetch_optional(&mut *all)
+        .await?;
+        all.commit().await?;
+        Ok(wanted.map(WantedRow::read))
+    }
+
+    /// A ticket for a host of a group.
+    pub(crate) async fn add_ticket(
+        &self,
+        digest: &[u8; 32],
+        group: i64,
+        expires: i64,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query("INSERT INTO ticket (digest, host_group, expires) VALUES (?, ?, ?)")
+            .bind(digest.as_slice())
+            .bind(group)
+            .bind(expires)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+    }
+
+    /// Whether a ticket is good.
+    pub(crate) async fn has_ticket(
+        &self,
+        digest: &[u8; 32],
+        now: i64,
+    ) -> Result<bool, sqlx::Error> {
+        let found: Option<i64> =
+            sqlx::query_scalar("SELECT host_group FROM ticket WHERE digest = ? AND expires > ?")
+                .bind(digest.as_slice())
+                .bind(now)
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(found.is_some())
+    }
+
+    /// Uses up a ticket for a host of this name, and returns its number; none if it is not good, or not any more. All that have
+    /// ended go with it.
+    pub(crate) async fn enrol(
+        &self,
+        digest: &[u8; 32],
+        name: &str,
+        now: i64,
+    ) -> Result<Option<HostId>, sqlx::Error> {
+        let mut all = self.pool.begin_with(WRITE).await?;
+        sqlx::query("DELETE FROM ticket WHERE expires <= ?").bind(now).execute(&mut *all).await?;
+        let group: Option<i64> =
+            sqlx::query_scalar("DELETE FROM ticket WHERE digest = ? RETURNING host_group")
+                .bind(digest.as_slice())
+                .fetch_optional(&mut *all)
+                .await?;
+        let Some(group) = group else {
+            all.commit().await?;
+            return Ok(None);
+        };
+        let host: i64 = sqlx::query_scalar(
+            "INSERT INTO member (host_group, name, enrolled, until) VALUES (?, ?, ?, 0) RETURNING id",
+        )
+        .bind(group)
+        .bind(name)
+        .bind(now)
+        .fetch_one(&mut *all)
+        .await?;
+        all.commit().await?;
+        Ok(Some(HostId(host)))
+    }
+
+    /// A host's certificate ends then.
+    pub(crate) async fn note_certificate(
+        &self,
+        host: HostId,
+        until: i64,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE member SET until = ? WHERE id = ?")
+            .bind(until)
+            .bind(host.0)
+            .execute(&self.pool)
+            .await
+            .map(drop)
+    }
+
+    /// What a host is to do; none if it was revoked, or never enrolled.
+    pub(crate) async fn wanted(&self, host: HostId) -> Result<Option<Wanted>, sqlx::Error> {
+        let wanted: Option<WantedRow> = sqlx::query_as(
+            "SELECT host_group.id, policy, host_group.revision, epoch
+             FROM member JOIN host_group ON host_group.id = member.host_group, fleet
+             WHERE member.id = ? AND revoked IS NULL",
+        )
+        .bind(host.0)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(wanted.map(WantedRow::read))
+    }
+
+    /// All hosts that were not revoked, by name.
+    pub(crate) async fn members(&self) -> Result<Vec<Member>, sqlx::Error> {
+        sqlx::query_as(
+            "SELECT id, host_group, name, enrolled, report, reported FROM member
+             WHERE revoked IS NULL ORDER BY name, id",
+        )
+        .fetch_all(&self.pool)
+        .await
+    }
+
+    /// A host is heard no more. Returns its name, if it was.
+    pub(crate) async fn revoke(
+        &self,
+        host: HostId,
+        now: i64,
+    ) -> Result<Option<String>, sqlx::Error> {
+        sqlx::query_scalar(
+            "UPDATE member SET revoked = ? WHERE id = ? AND revoked IS NULL RETURNING name",
+        )
+        .bind(now)
+        .bind(host.0)
+        .fetch_optional(&self.pool)
+        .await
+    }
+
+    /// What hosts said last.
+    pub(crate) async fn note_reports(
+        &self,
+        reports: &[(HostId, Report, i64)],
+    ) -> Result<(), sqlx::Error> {
+        let mut all = self.pool.begin_with(WRITE).await?;
+        for (host, report, at) in reports {
+            sqlx::query("UPDATE member SET report = ?, reported = ? WHERE id = ?")
+                .bind(Json(report))
+                .bind(at)
+                .bind(host.0)
+                .execute(&mut *all)
+                .await?;
+        }
+        all.commit().await
+    }
+}
