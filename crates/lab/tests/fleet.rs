@@ -225,6 +225,17 @@ fn a_portal_that_is_killed_costs_nothing_and_one_from_an_old_backup_changes_noth
         assert_eq!(status["generation"], generation);
         // The portal is told that the host has something newer.
         within(MOMENT, Instant::now(), || is_old(&host(&ana)), || host(&ana).to_string());
+
+        // Until an administrator says that it counts.
+        let mut browser = Browser::open(scene.portal.namespace()).unwrap();
+        browser.enter(&scene.portal, &ana).unwrap();
+        browser.does("go", &["Hosts"]).unwrap();
+        browser.does("sees", &["This portal was taken back to an old state"]).unwrap();
+        browser.does("click", &["Have them do what is chosen here"]).unwrap();
+        comes_to(&ana, "confirmed");
+        let status = scene.agent.json(&["status"]).unwrap();
+        assert_eq!(status["countries"], json!(["ES"]));
+        assert_eq!(status["fleet"]["refused"], Value::Null);
     });
 }
 

@@ -31,6 +31,10 @@ export function useLeading() {
     invite: useMutation({
       mutationFn: (id: number) => done(api.POST("/api/v1/fleet/groups/{id}/tokens", at(id))),
     }),
+    rebase: useMutation({
+      mutationFn: () => done(api.POST("/api/v1/fleet/epoch")),
+      onSettled,
+    }),
     revoke: useMutation({
       mutationFn: (id: number) => done(api.DELETE("/api/v1/fleet/hosts/{id}", at(id))),
       onSettled,

@@ -5,7 +5,7 @@ import { useProfiles } from "../api/choices";
 import type { Fleet as FleetReport, Risk } from "../api/client";
 import { useFleet, useLeading } from "../api/fleet";
 import { useStatus } from "../api/host";
-import { useMayChange } from "../api/session";
+import { useMayChange, useSession } from "../api/session";
 import { choice, drafted, inForce } from "../policy";
 import { useWords } from "../words";
 import { Copied } from "./Copied";
@@ -20,13 +20,26 @@ export function Fleet() {
   const fleet = useFleet();
   const leading = useLeading();
   const mayChange = useMayChange();
+  const isAdmin = useSession().data?.role === "admin";
   // Where the portal hears no hosts, and never did, there is nothing to say.
   if (!fleet.data?.address) return null;
   return (
     <section className="stack">
       <h2>{words.fleet.title}</h2>
       <p className="quiet">{words.fleet.about(fleet.data.address)}</p>
-      <Failure error={leading.choose.error ?? leading.invite.error ?? leading.revoke.error} />
+      <Failure
+        error={leading.choose.error ?? leading.invite.error ?? leading.rebase.error ?? leading.revoke.error}
+      />
+      {fleet.data.groups.some((group) => group.hosts.some((host) => host.ahead)) && (
+        <Note kind="warn">
+          <p>{words.fleet.ahead}</p>
+          {isAdmin && (
+            <button type="button" onClick={() => leading.rebase.mutate()}>
+              {words.fleet.rebase}
+            </button>
+          )}
+        </Note>
+      )}
       {leading.invite.data && (
         <Note>
           <p>{words.fleet.invited}</p>

@@ -292,6 +292,9 @@ export const en = {
       mode === "allow" ? `Only ${countries} may call.` : `${countries} may not call.`,
     revision: (revision: string) => `Revision ${revision}`,
     accept: (risks: string) => `Accept on all its hosts: ${risks}`,
+    ahead:
+      "This portal was taken back to an old state: hosts were asked something newer before, and keep that until you say otherwise.",
+    rebase: "Have them do what is chosen here",
     progress: "How far",
     far: {
       free: "does as it likes",

@@ -299,6 +299,9 @@ export const ro: Words = {
       mode === "allow" ? `Doar ${countries} pot suna.` : `${countries} nu pot suna.`,
     revision: (revision) => `Revizia ${revision}`,
     accept: (risks) => `Acceptă pe toate gazdele lui: ${risks}`,
+    ahead:
+      "Acest portal a fost adus la o stare veche: gazdelor li s-a cerut înainte ceva mai nou, și îl păstrează până spui altfel.",
+    rebase: "Să facă ce s-a ales aici",
     progress: "Cât de departe",
     far: {
       free: "face cum vrea",

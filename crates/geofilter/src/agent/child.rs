@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
 use std::thread;
 
 use geofilter_core::wire::Failure;
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -42,6 +43,10 @@ impl<T: DeserializeOwned + Send + 'static> Child<T> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut process = command.spawn()?;
         let stdin = process.stdin.take();
+        // Who does not listen keeps nobody waiting: there is room for some hundred lines.
+        if let Some(stdin) = &stdin {
+            fcntl_setfl(stdin, OFlags::NONBLOCK)?;
+        }
         let (tell, told) = mpsc::sync_channel(WAITING);
         if let Some(stdout) = process.stdout.take() {
             let listen = move || listen(BufReader::new(stdout), &tell);
@@ -55,7 +60,7 @@ impl<T: DeserializeOwned + Send + 'static> Child<T> {
     /// Tells it something, in a line.
     ///
     /// # Errors
-    /// If it does not listen any more.
+    /// If it does not listen any more, and then it may have got a part of it.
     pub(crate) fn tell(&mut self, what: &impl Serialize) -> io::Result<()> {
         let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         let mut line = serde_json::to_vec(what)?;

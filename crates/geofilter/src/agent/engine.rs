@@ -165,7 +165,7 @@ impl Engine {
         let (machine, effect) = Machine::start(saved, last, observed.as_ref(), clock::boot());
         let log = AttackLog::new();
         let ear = Ear::new(settings.manager.clone());
-        let fleet = Fleet::open(&settings.state_dir, &mut warnings);
+        let fleet = Fleet::open(&settings, &mut warnings);
         let kept = (!settings.trial).then_some(settings.state_dir.as_path());
         let watch = Watch::begin(kept, Arc::clone(geo.world()));
         let mut engine = Self {

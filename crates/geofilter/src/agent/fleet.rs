@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::child::Child;
 use super::clock;
 use super::engine::Engine;
+use super::settings::Settings;
 use crate::cli;
 use crate::files::{Loaded, read_whole, write_whole};
 use crate::fleet::{Heard, Job, Tell};
@@ -60,24 +61,13 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    /// What this host is to its portal, if it has one. What can't be read is said, and kept aside.
-    pub(super) fn open(state_dir: &Path, warnings: &mut Vec<String>) -> Self {
-        let dir = state_dir.join(FOLDER);
-        let membership = match read_whole::<Kept>(&dir, MEMBERSHIP, SCHEMA) {
-            Ok(Loaded::State(kept)) => Some(kept.membership),
-            Ok(Loaded::Nothing) => None,
-            Ok(Loaded::Corrupt { aside, why }) => {
-                warnings.push(format!(
-                    "what makes this host one of a portal can't be read ({why}) and is kept in {}: enrol it again",
-                    aside.display()
-                ));
-                None
-            }
-            Err(error) => {
-                warnings
-                    .push(format!("what makes this host one of a portal is not known: {error:#}"));
-                None
-            }
+    /// What this host is to its portal, if it has one. What can't be read is said, and kept aside. An agent on trial has nothing to do
+    /// with it.
+    pub(super) fn open(settings: &Settings, warnings: &mut Vec<String>) -> Self {
+        let dir = settings.state_dir.join(FOLDER);
+        let membership = match settings.trial {
+            true => None,
+            false => Self::membership(&dir, warnings),
         };
         let marks = match read_whole::<Marks>(&dir, MARKS, SCHEMA) {
             Ok(Loaded::State(marks)) => marks,
@@ -94,6 +84,25 @@ impl Fleet {
             trouble: None,
             refused: None,
             due: None,
+        }
+    }
+
+    fn membership(dir: &Path, warnings: &mut Vec<String>) -> Option<Membership> {
+        match read_whole::<Kept>(dir, MEMBERSHIP, SCHEMA) {
+            Ok(Loaded::State(kept)) => Some(kept.membership),
+            Ok(Loaded::Nothing) => None,
+            Ok(Loaded::Corrupt { aside, why }) => {
+                warnings.push(format!(
+                    "what makes this host one of a portal can't be read ({why}) and is kept in {}: enrol it again",
+                    aside.display()
+                ));
+                None
+            }
+            Err(error) => {
+                warnings
+                    .push(format!("what makes this host one of a portal is not known: {error:#}"));
+                None
+            }
         }
     }
 
@@ -193,6 +202,11 @@ impl Fleet {
 impl Engine {
     /// Makes this host one of a portal.
     pub(super) fn join(&mut self, membership: Membership) -> Result<Reply, Failure> {
+        if self.settings.trial {
+            let why =
+                "this agent is on trial: start one that stays, `geofilter agent`, and enrol that";
+            return Err(Failure::new(FailureKind::Unfit, why));
+        }
         self.fleet.keep(&membership).map_err(|error| cli::failed(format!("{error:#}")))?;
         // What another portal said has nothing to do with what this one says.
         let _ = fs::remove_file(self.fleet.dir.join(MARKS));
@@ -242,9 +256,10 @@ impl Engine {
         if self.fleet.is_connected && self.fleet.due.is_some_and(|due| due <= Instant::now()) {
             let report = Box::new(self.report_to_fleet());
             self.fleet.due = Some(Instant::now() + TOLD);
-            if let Some(link) = &mut self.fleet.link {
-                // If it has ended that is heard soon.
-                let _ = link.tell(&Tell::Report { report });
+            let told = self.fleet.link.as_mut().map(|link| link.tell(&Tell::Report { report }));
+            if let Some(Err(error)) = told {
+                self.fleet.link = None;
+                self.fleet.lose(format!("the process that speaks to it does not listen: {error}"));
             }
         }
     }
@@ -264,7 +279,11 @@ impl Engine {
             return;
         }
         self.fleet.mark(Marks { received: Some(mark), ..marks.clone() });
-        let Some(policy) = policy.filter(|_| marks.applied != Some(mark)) else { return };
+        if marks.applied == Some(mark) {
+            self.fleet.refused = None;
+            return;
+        }
+        let Some(policy) = policy else { return };
         // Its ports are this host's own.
         let change = Change { edit: Edit::Replace, scope: None, ..policy };
         match self.enforce(change, None, None) {

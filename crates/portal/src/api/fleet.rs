@@ -18,7 +18,7 @@ use crate::fleet;
 use crate::passwords::check_name;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
-use crate::session::{By, Changing, Seeing};
+use crate::session::{Administering, By, Changing, Proved, Seeing, Signed};
 use crate::store::{Choice, Deed};
 
 /// The fleet.
@@ -92,6 +92,8 @@ pub(crate) struct MemberReport {
     refused: Option<String>,
     /// What would have to be accepted for that.
     risks: Vec<Risk>,
+    /// It was asked something newer than what is chosen here, by this portal before it was taken back to an old state.
+    ahead: bool,
 }
 
 /// A group to be made.
@@ -162,6 +164,7 @@ pub(super) async fn fleet(
         let report = member.report.map(|report| report.0);
         let progress = progress(group, report.as_ref());
         let standing = report.as_ref().and_then(|report| report.standing.as_ref());
+        let received = report.as_ref().and_then(|report| report.received);
         let refused = report.as_ref().and_then(|report| report.refused.clone());
         group.hosts.push(MemberReport {
             id: member.id,
@@ -174,6 +177,7 @@ pub(super) async fn fleet(
             dropped: standing.map(|standing| standing.dropped),
             passed: standing.map(|standing| standing.passed),
             risks: refused.as_ref().map(|refused| refused.risks.clone()).unwrap_or_default(),
+            ahead: refused.as_ref().is_some_and(|refused| Some(refused.mark) < received),
             refused: refused.map(|refused| refused.why),
             version: report.map(|report| report.version),
         });
@@ -251,6 +255,23 @@ pub(super) async fn set_group_policy(
     let wanted = shared.store.set_group_policy(id, &policy).await?.ok_or_else(missing)?;
     let hosts = shared.connected.tell_group(&wanted);
     Ok(Body(Told { revision: wanted.mark.revision, hosts }))
+}
+
+/// Have what is chosen here count whatever hosts were asked before: after the portal was taken back to an old state, which they refuse.
+#[utoipa::path(
+    post, path = "/api/v1/fleet/epoch", tag = "fleet", security(("session" = [])),
+    responses((status = 204, description = "Hosts do what is chosen here again."), Problem)
+)]
+pub(super) async fn rebase(
+    State(shared): State<Arc<Shared>>,
+    by: Signed<Proved<Administering>>,
+) -> Result<StatusCode, Problem> {
+    let now = clock::now();
+    shared.store.write_down(&by.deed("begin epoch"), now).await?;
+    for wanted in shared.store.begin_epoch(now / 1000).await? {
+        shared.connected.tell_group(&wanted);
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Make a token that enrols one host of a group, within a quarter of an hour.

@@ -133,6 +133,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(export::import))
         .routes(routes!(fleet::fleet))
         .routes(routes!(fleet::add_group))
+        .routes(routes!(fleet::rebase))
         .routes(routes!(fleet::set_group_policy))
         .routes(routes!(fleet::add_ticket))
         .routes(routes!(fleet::revoke_host))

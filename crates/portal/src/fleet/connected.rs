@@ -1,7 +1,7 @@
 //! [`Connected`]: the hosts that hear what they are to do. [`Reports`] are what they say, until it is written down.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
 use geofilter_fleet::{HostId, Mark, Report, Snapshot};
@@ -28,27 +28,56 @@ impl Said {
 
 struct Host {
     group: i64,
+    /// Which connection of the host it is.
+    serial: u64,
     hears: watch::Sender<Said>,
+}
+
+#[derive(Default)]
+struct Hosts {
+    by_id: HashMap<HostId, Host>,
+    serial: u64,
 }
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Connected(Mutex<HashMap<HostId, Host>>);
+pub(crate) struct Connected(Mutex<Hosts>);
+
+/// A place among them, until it is dropped.
+pub(super) struct Place {
+    host: HostId,
+    serial: u64,
+    among: Arc<Connected>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut hosts = self.among.lock();
+        // The host may have come again meanwhile.
+        if hosts.by_id.get(&self.host).is_some_and(|host| host.serial == self.serial) {
+            hosts.by_id.remove(&self.host);
+        }
+    }
+}
 
 impl Connected {
     /// A host listens from now on. Another connection of the same host hears nothing more.
-    pub(super) fn add(&self, host: HostId, group: i64) -> watch::Receiver<Said> {
+    pub(super) fn add(
+        self: &Arc<Self>,
+        host: HostId,
+        group: i64,
+    ) -> (watch::Receiver<Said>, Place) {
         let (hears, receiver) = watch::channel(Said::default());
         let mut hosts = self.lock();
-        // Those that went away leave nothing behind.
-        hosts.retain(|_, host| host.hears.receiver_count() > 0);
-        hosts.insert(host, Host { group, hears });
-        receiver
+        hosts.serial += 1;
+        let serial = hosts.serial;
+        hosts.by_id.insert(host, Host { group, serial, hears });
+        (receiver, Place { host, serial, among: Arc::clone(self) })
     }
 
     /// Tells a host what it is to do, unless it was told something newer meanwhile.
     pub(super) fn tell(&self, host: HostId, wanted: &Wanted) {
-        if let Some(host) = self.lock().get(&host) {
+        if let Some(host) = self.lock().by_id.get(&host) {
             host.tell(&Said::of(wanted));
         }
     }
@@ -57,21 +86,21 @@ impl Connected {
     pub(crate) fn tell_group(&self, wanted: &Wanted) -> usize {
         let said = Said::of(wanted);
         let hosts = self.lock();
-        let of_group = hosts.values().filter(|host| host.group == wanted.group);
+        let of_group = hosts.by_id.values().filter(|host| host.group == wanted.group);
         of_group.inspect(|host| host.tell(&said)).count()
     }
 
     /// A host hears nothing more: its connection ends at once.
     pub(crate) fn cut(&self, host: HostId) {
-        self.lock().remove(&host);
+        self.lock().by_id.remove(&host);
     }
 
     /// Whether a host listens.
     pub(crate) fn has(&self, host: HostId) -> bool {
-        self.lock().get(&host).is_some_and(|host| host.hears.receiver_count() > 0)
+        self.lock().by_id.contains_key(&host)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<HostId, Host>> {
+    fn lock(&self) -> MutexGuard<'_, Hosts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

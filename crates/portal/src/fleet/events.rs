@@ -12,7 +12,7 @@ use tokio::time::{Instant, Interval, interval_at};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::WatchStream;
 
-use super::connected::Said;
+use super::connected::{Place, Said};
 
 /// A comment, which says that the portal is there.
 const HERE: &[u8] = b":\n\n";
@@ -21,12 +21,15 @@ const HERE: &[u8] = b":\n\n";
 pub(super) struct Events {
     said: WatchStream<Said>,
     turn: Interval,
+    /// Given up when nobody hears them any more.
+    _place: Place,
 }
 
 impl Events {
-    pub(super) fn of(said: watch::Receiver<Said>) -> Self {
+    pub(super) fn of(said: watch::Receiver<Said>, place: Place) -> Self {
         let said = WatchStream::new(said);
-        Self { said, turn: interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE) }
+        let turn = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+        Self { said, turn, _place: place }
     }
 }
 

@@ -204,16 +204,10 @@ impl Listener {
     async fn stream(&self, host: HostId) -> Result<Answer, Refusal> {
         let group = self.known(host).await?.group;
         // What is decided from here on is heard.
-        let said = self.connected.add(host, group);
+        let (said, place) = self.connected.add(host, group);
         // It may have been revoked, or told to do something else, just before.
-        match self.known(host).await {
-            Ok(wanted) => self.connected.tell(host, &wanted),
-            Err(refusal) => {
-                self.connected.cut(host);
-                return Err(refusal);
-            }
-        }
-        let mut answer = Response::new(Either::Right(Events::of(said)));
+        self.connected.tell(host, &self.known(host).await?);
+        let mut answer = Response::new(Either::Right(Events::of(said, place)));
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -137,6 +137,21 @@ impl Store {
         Ok(wanted.map(WantedRow::read))
     }
 
+    /// Begins a new epoch, at this second since 1970. Returns what each group wants, with its new number.
+    pub(crate) async fn begin_epoch(&self, now: i64) -> Result<Vec<Wanted>, sqlx::Error> {
+        let mut all = self.pool.begin_with(WRITE).await?;
+        sqlx::query("UPDATE fleet SET epoch = max(epoch + 1, ?)")
+            .bind(now)
+            .execute(&mut *all)
+            .await?;
+        let wanted: Vec<WantedRow> =
+            sqlx::query_as("SELECT id, policy, host_group.revision, epoch FROM host_group, fleet")
+                .fetch_all(&mut *all)
+                .await?;
+        all.commit().await?;
+        Ok(wanted.into_iter().map(WantedRow::read).collect())
+    }
+
     /// A ticket for a host of a group.
     pub(crate) async fn add_ticket(
         &self,
