@@ -103,7 +103,9 @@ fn a_host_does_what_its_group_is_told_within_a_moment_and_says_what_its_kernel_h
         comes_to(&ana, "confirmed");
         assert!(!scene.reached());
 
-        // A restart is no reason to ask anything of it anew.
+        // A restart is no reason to ask anything of it anew; what speaks to the portal ends with the agent.
+        scene.agent.kill().unwrap();
+        within(MOMENT, Instant::now(), || host(&ana)["connected"] == false, || host(&ana).to_string());
         scene.agent.restart(None).unwrap();
         says(scene, |it| it["connected"] == true);
         assert_eq!(of_fleet(scene)["applied"], "1.2");
