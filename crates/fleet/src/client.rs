@@ -19,7 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower::ServiceExt;
 
@@ -70,6 +70,9 @@ pub enum Error {
     /// What it said makes no sense.
     #[error("the portal's answer can't be read, is it another version? ({0})")]
     Unreadable(String),
+    /// The stream has ended, whoever ended it.
+    #[error("the connection to the portal has ended: {0}")]
+    Ended(String),
     /// What is kept of the membership can't be used.
     #[error("cannot use the host's certificate: {0}")]
     Certificate(String),
@@ -141,7 +144,7 @@ impl Client {
     /// Any; [`Error::Refused`] if the host was revoked.
     pub async fn stream(&self) -> Result<Stream, Error> {
         let body = self.ask(Method::GET, STREAM, None::<&()>).await?;
-        Ok(Stream { body, buffer: Vec::new() })
+        Ok(Stream { body, buffer: Vec::new(), heard: Instant::now() })
     }
 
     async fn post<T: DeserializeOwned>(
@@ -238,6 +241,8 @@ pub struct Stream {
     body: Incoming,
     /// What came of an event that is not whole yet.
     buffer: Vec<u8>,
+    /// When something came last. Who asks for what is next may give up and ask again meanwhile.
+    heard: Instant,
 }
 
 impl Stream {
@@ -257,14 +262,14 @@ impl Stream {
                     None => continue,
                 }
             }
-            let frame = timeout(SILENCE, self.body.frame()).await;
-            let ended = |why: String| Error::Unreadable(format!("the stream has ended: {why}"));
-            let frame = frame.map_err(|_| ended("nothing was heard for long".to_owned()))?;
-            let frame = frame.ok_or_else(|| ended("the portal closed it".to_owned()))?;
-            let frame = frame.map_err(|error| ended(error.to_string()))?;
+            let frame = timeout_at(self.heard + SILENCE, self.body.frame()).await;
+            let frame = frame.map_err(|_| Error::Ended("it was silent for long".to_owned()))?;
+            let frame = frame.ok_or_else(|| Error::Ended("it closed it".to_owned()))?;
+            let frame = frame.map_err(|error| Error::Ended(error.to_string()))?;
+            self.heard = Instant::now();
             self.buffer.extend(frame.into_data().unwrap_or_default());
             if self.buffer.len() > LONGEST {
-                return Err(ended(format!("an event of more than {LONGEST} bytes")));
+                return Err(Error::Unreadable(format!("an event of more than {LONGEST} bytes")));
             }
         }
     }

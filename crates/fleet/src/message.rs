@@ -14,6 +14,18 @@ use sha2::{Digest, Sha256};
 #[serde(transparent)]
 pub struct HostId(pub i64);
 
+impl HostId {
+    /// One that no other has, as far as chance goes. A page can say it exactly: it has 53 bits.
+    ///
+    /// # Errors
+    /// If the kernel gives no random bits.
+    pub fn new() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self((u64::from_le_bytes(bytes) >> 11).cast_signed()))
+    }
+}
+
 impl fmt::Display for HostId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

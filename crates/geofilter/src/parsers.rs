@@ -15,6 +15,7 @@ pub fn link(line: &[u8]) -> Option<Change> {
         fleet::Heard::Snapshot { snapshot } => snapshot.policy,
         fleet::Heard::Enrolled { .. }
         | fleet::Heard::Connected
+        | fleet::Heard::Told
         | fleet::Heard::Renewed { .. }
         | fleet::Heard::Lost { .. } => None,
     }

@@ -28,7 +28,8 @@ CREATE TABLE ticket (
 ) STRICT;
 
 CREATE TABLE member (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- By chance: it is in a certificate, and a database that was taken back must not give it to another host.
+    id INTEGER PRIMARY KEY,
     host_group INTEGER NOT NULL REFERENCES host_group (id),
     name TEXT NOT NULL,
     enrolled INTEGER NOT NULL,

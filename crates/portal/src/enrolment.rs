@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::Error;
+use crate::passwords::check_name;
 use crate::store::{Deed, Store};
 use crate::{clock, fleet};
 
@@ -25,8 +26,9 @@ pub struct Invitation {
 /// portal's user.
 ///
 /// # Errors
-/// If the database can't be used.
+/// If that is no name, or the database can't be used.
 pub fn invite(state_dir: &Path, group: &str) -> Result<Invitation, Error> {
+    let group = check_name(group).map_err(|problem| Error::Name(problem.detail))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

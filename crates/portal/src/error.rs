@@ -41,6 +41,9 @@ pub enum Error {
     /// It can't be the portal of a fleet.
     #[error(transparent)]
     Fleet(#[from] crate::fleet::Error),
+    /// It can't be called so.
+    #[error("that is no name of a group: {0}")]
+    Name(String),
     /// Nobody has that name.
     #[error("there is no operator {name}; there are: {there}")]
     NoOperator {

@@ -55,15 +55,16 @@ export function Fleet() {
 }
 
 function One({ group, leading }: { group: Group; leading: Leading | undefined }) {
-  const { words, number } = useWords();
+  const { words, moment } = useWords();
   const { policy } = group;
+  const since = new Date(group.revision * 1000).toISOString();
   const risks = new Set(group.hosts.flatMap((host) => host.risks));
   return (
     <section className="card stack">
       <h3>{group.name}</h3>
       <p>
         {policy ? words.fleet.chosen(policy.mode, policy.countries.join(" ")) : words.fleet.free}{" "}
-        <span className="quiet">{policy && words.fleet.revision(number(group.revision))}</span>
+        <span className="quiet">{policy && words.fleet.since(moment(since))}</span>
       </p>
       {group.hosts.length > 0 && <Table hosts={group.hosts} leading={leading} />}
       {leading && policy && risks.size > 0 && (

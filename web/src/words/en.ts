@@ -290,7 +290,7 @@ export const en = {
     free: "Nothing is chosen for its hosts yet.",
     chosen: (mode: "allow" | "block", countries: string) =>
       mode === "allow" ? `Only ${countries} may call.` : `${countries} may not call.`,
-    revision: (revision: string) => `Revision ${revision}`,
+    since: (time: string) => `Chosen ${time}.`,
     accept: (risks: string) => `Accept on all its hosts: ${risks}`,
     ahead:
       "This portal was taken back to an old state: hosts were asked something newer before, and keep that until you say otherwise.",

@@ -297,7 +297,7 @@ export const ro: Words = {
     free: "Nu s-a ales încă nimic pentru gazdele lui.",
     chosen: (mode, countries) =>
       mode === "allow" ? `Doar ${countries} pot suna.` : `${countries} nu pot suna.`,
-    revision: (revision) => `Revizia ${revision}`,
+    since: (time) => `Ales ${time}.`,
     accept: (risks) => `Acceptă pe toate gazdele lui: ${risks}`,
     ahead:
       "Acest portal a fost adus la o stare veche: gazdelor li s-a cerut înainte ceva mai nou, și îl păstrează până spui altfel.",

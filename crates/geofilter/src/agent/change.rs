@@ -140,6 +140,6 @@ fn danger(risk: Risk, cut: &[Cut]) -> String {
 }
 
 /// Whether no policy was chosen yet, whatever the ports.
-fn is_unselected(policy: &Policy) -> bool {
+pub(super) fn is_unselected(policy: &Policy) -> bool {
     *policy == Policy { scope: policy.scope.clone(), ..nothing_selected() }
 }

@@ -1,9 +1,9 @@
 //! [`Fleet`]: what the agent of a host does for the portal of a fleet. It takes what the [`link`](crate::fleet) brings, puts it in force as it
 //! would for an operator of this host, and says what the kernel holds.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use geofilter_core::wire::{Failure, FailureKind, FleetReport, Membership, Reply}
 use geofilter_fleet::{Mark, Refused, Report, Snapshot, Standing, digest};
 use serde::{Deserialize, Serialize};
 
+use super::change::is_unselected;
 use super::child::Child;
 use super::clock;
 use super::engine::Engine;
@@ -28,6 +29,10 @@ const MEMBERSHIP: &str = "membership.json";
 const MARKS: &str = "marks.json";
 /// How often the portal is told how the host stands, if nothing happens.
 const TOLD: Duration = Duration::from_secs(10);
+/// A link that said nothing for so long while it was connected, although it was told, is started again.
+const SILENCE: Duration = Duration::from_secs(90);
+/// How soon what was refused is tried again.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How soon a link is started again that ended.
 const REST: Duration = Duration::from_secs(5);
 
@@ -58,6 +63,10 @@ pub(super) struct Fleet {
     refused: Option<Refused>,
     /// When the portal is told next.
     due: Option<Instant>,
+    /// What was refused, and when it is tried again: the reason may pass.
+    waiting: Option<(Snapshot, Instant)>,
+    /// When the link said something last.
+    heard: Instant,
 }
 
 impl Fleet {
@@ -71,8 +80,11 @@ impl Fleet {
         };
         let marks = match read_whole::<Marks>(&dir, MARKS, SCHEMA) {
             Ok(Loaded::State(marks)) => marks,
-            // The portal says it again.
-            Ok(Loaded::Nothing | Loaded::Corrupt { .. }) | Err(_) => Marks::default(),
+            Ok(Loaded::Nothing) => Marks::default(),
+            Ok(Loaded::Corrupt { .. }) | Err(_) => {
+                warnings.push("how far this host of a fleet was is not known: whatever its portal asks next is put in force, also if that is older".to_owned());
+                Marks::default()
+            }
         };
         Self {
             dir,
@@ -84,6 +96,8 @@ impl Fleet {
             trouble: None,
             refused: None,
             due: None,
+            waiting: None,
+            heard: Instant::now(),
         }
     }
 
@@ -135,7 +149,18 @@ impl Fleet {
     fn write(&self, name: &str, content: &impl Serialize) -> io::Result<()> {
         // The key is root's alone.
         DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        fs::set_permissions(&self.dir, Permissions::from_mode(0o700))?;
         write_whole(&self.dir, name, &serde_json::to_vec_pretty(content)?)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Failure> {
+        let path = self.dir.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(cli::failed(format!("cannot remove {}: {error}", path.display())))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     fn mark(&mut self, marks: Marks) {
@@ -160,6 +185,8 @@ impl Fleet {
             trouble: None,
             refused: None,
             due: None,
+            waiting: None,
+            heard: Instant::now(),
         };
     }
 
@@ -177,9 +204,15 @@ impl Fleet {
             return Vec::new();
         };
         let (heard, ended) = link.heard();
+        if !heard.is_empty() {
+            self.heard = Instant::now();
+        }
         if let Some(how) = ended {
             self.link = None;
             self.lose(format!("the process that speaks to it ended: {how}"));
+        } else if self.is_connected && self.heard.elapsed() > SILENCE {
+            self.link = None;
+            self.lose("the process that speaks to it does not answer".to_owned());
         }
         heard
     }
@@ -207,9 +240,9 @@ impl Engine {
                 "this agent is on trial: start one that stays, `geofilter agent`, and enrol that";
             return Err(Failure::new(FailureKind::Unfit, why));
         }
-        self.fleet.keep(&membership).map_err(|error| cli::failed(format!("{error:#}")))?;
         // What another portal said has nothing to do with what this one says.
-        let _ = fs::remove_file(self.fleet.dir.join(MARKS));
+        self.fleet.remove(MARKS)?;
+        self.fleet.keep(&membership).map_err(|error| cli::failed(format!("{error:#}")))?;
         self.fleet.become_of(Some(membership));
         Ok(Reply::Fleet(self.fleet.report()))
     }
@@ -219,15 +252,8 @@ impl Engine {
         if !self.fleet.is_member() {
             return Err(Failure::new(FailureKind::Unfit, "this host has no portal to leave"));
         }
-        for name in [MEMBERSHIP, MARKS] {
-            let path = self.fleet.dir.join(name);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(cli::failed(format!("cannot remove {}: {error}", path.display())));
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
+        self.fleet.remove(MEMBERSHIP)?;
+        self.fleet.remove(MARKS)?;
         self.fleet.become_of(None);
         Ok(Reply::Fleet(None))
     }
@@ -249,9 +275,16 @@ impl Engine {
                     self.fleet.membership = Some(membership);
                 }
                 Heard::Lost { why } => self.fleet.be_without(why),
+                // It listens.
+                Heard::Told => {}
                 // This is said to whoever enrols.
                 Heard::Enrolled { .. } => {}
             }
+        }
+        if self.fleet.waiting.as_ref().is_some_and(|(_, again)| *again <= Instant::now())
+            && let Some((snapshot, _)) = self.fleet.waiting.take()
+        {
+            self.take_snapshot(snapshot);
         }
         if self.fleet.is_connected && self.fleet.due.is_some_and(|due| due <= Instant::now()) {
             let report = Box::new(self.report_to_fleet());
@@ -266,7 +299,8 @@ impl Engine {
 
     /// Puts in force what the portal asks, unless it is older than what it asked before.
     fn take_snapshot(&mut self, snapshot: Snapshot) {
-        let Snapshot { mark, policy } = snapshot;
+        let Snapshot { mark, policy } = snapshot.clone();
+        self.fleet.waiting = None;
         let marks = self.fleet.marks.clone();
         self.fleet.due = Some(Instant::now());
         if marks.received > Some(mark) {
@@ -279,7 +313,9 @@ impl Engine {
             return;
         }
         self.fleet.mark(Marks { received: Some(mark), ..marks.clone() });
-        if marks.applied == Some(mark) {
+        // A host that lost its policy is given it again.
+        let is_lost = is_unselected(&self.machine.current(clock::boot()).policy);
+        if marks.applied == Some(mark) && !is_lost {
             self.fleet.refused = None;
             return;
         }
@@ -293,8 +329,11 @@ impl Engine {
                 self.fleet.mark(Marks { received: Some(mark), applied: Some(mark), ..marks });
             }
             Err(Failure { message: why, risks, .. }) => {
-                tracing::warn!(%mark, "what the portal of the fleet asked is not in force: {why}");
+                if self.fleet.refused.as_ref().is_none_or(|known| known.why != why) {
+                    tracing::warn!(%mark, "what the portal of the fleet asked is not in force: {why}");
+                }
                 self.fleet.refused = Some(Refused { mark, why, risks });
+                self.fleet.waiting = Some((snapshot, Instant::now() + PATIENCE));
             }
         }
     }
@@ -313,12 +352,21 @@ impl Engine {
     fn standing(&mut self) -> Option<Standing> {
         let observed = self.backend.observe().ok()?;
         let now = clock::boot();
+        // What the kernel holds is what this agent believes, or nothing that has a name.
+        let holds = match (&observed, self.machine.desired()) {
+            (Some(observed), Some(desired)) => observed.holds(&desired),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
         let counters = self.backend.counters().unwrap_or_default();
         let total = counters.total();
         let packets = |of: fn(&Outcomes) -> u64| of(&total);
         Some(Standing {
             state: geofilter_core::apply::state(observed.as_ref(), now),
-            policy: digest(&self.machine.current(now).policy),
+            policy: match holds {
+                true => digest(&self.machine.current(now).policy),
+                false => String::new(),
+            },
             confirmed: self.remaining(now).is_none(),
             dropped: packets(|total| total.dropped.packets),
             passed: packets(|total| total.passed.packets),

@@ -102,7 +102,7 @@ pub(crate) fn status(status: &Status, style: Style) -> String {
     row(&mut text, "World data", &data_line(&status.data));
     row(&mut text, "Overrides", &render_records::counts(&status.counts));
     if let Some(report) = &status.fleet {
-        row(&mut text, "Fleet", &fleet(report));
+        row(&mut text, "Fleet", &fleet(report, status.state));
     }
     if status.state != State::Off {
         tally(&mut text, "Dropped", &status.dropped);
@@ -117,7 +117,7 @@ pub(crate) fn status(status: &Status, style: Style) -> String {
 }
 
 /// How a host stands with its portal.
-fn fleet(report: &FleetReport) -> String {
+fn fleet(report: &FleetReport, state: State) -> String {
     let FleetReport { portal, host, connected, trouble, applied, refused, .. } = report;
     let heard = match (connected, trouble) {
         (true, _) => "connected".to_owned(),
@@ -126,7 +126,10 @@ fn fleet(report: &FleetReport) -> String {
     };
     let done = match (refused, applied) {
         (Some(why), _) => format!("; refused: {why}"),
-        (None, Some(mark)) => format!("; revision {mark} is in force"),
+        (None, Some(mark)) if matches!(state, State::Off | State::Observing) => {
+            format!("; revision {mark} was put in force, and is not now")
+        }
+        (None, Some(mark)) => format!("; revision {mark} was put in force"),
         (None, None) => String::new(),
     };
     format!("host {host} of {portal}, {heard}{done}")

@@ -19,6 +19,8 @@ use crate::cli::failed;
 const SOON: Duration = Duration::from_secs(2);
 /// But no later than this.
 const LATEST: Duration = Duration::from_secs(20);
+/// Reports that may be lost before the connection counts as broken.
+const LOST: u32 = 3;
 /// A certificate is renewed when a third of its time is left, and asked for no more often than this.
 const RENEWAL: Duration = Duration::from_secs(3600);
 
@@ -52,6 +54,8 @@ pub(crate) enum Heard {
     Snapshot { snapshot: Box<Snapshot> },
     /// The certificate is another one.
     Renewed { membership: Membership },
+    /// The portal was told.
+    Told,
     /// The portal does not listen.
     Lost { why: String },
 }
@@ -143,6 +147,7 @@ impl Link {
             Err(error) => return Some(error),
         };
         child::tell(&Heard::Connected);
+        let mut lost = 0;
         loop {
             let renewal = self.renewal();
             tokio::select! {
@@ -151,9 +156,18 @@ impl Link {
                     Err(error) => return Some(error),
                 },
                 heard = told.recv() => match heard? {
-                    // It says so again soon. Who was revoked loses the stream as well.
-                    Tell::Report { report } => if let Err(error) = client.report(&report).await {
-                        tracing::debug!(%error, "a report was lost");
+                    Tell::Report { report } => match client.report(&report).await {
+                        Ok(()) => {
+                            lost = 0;
+                            child::tell(&Heard::Told);
+                        }
+                        // It is said again soon; who can't be told is not heard either.
+                        Err(error) => {
+                            lost += 1;
+                            if lost >= LOST {
+                                return Some(error);
+                            }
+                        }
                     },
                 },
                 () = sleep_until(renewal) => {

@@ -6,7 +6,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use geofilter_core::apply::nothing_selected;
 use geofilter_core::change::{Change, Edit, Risk};
+use geofilter_core::country::CountrySet;
 use geofilter_core::desired::State as HostState;
+use geofilter_core::policy::{Disputed, Mode, Verdict};
 use geofilter_fleet::{HostId, Mark, Report, TICKET_LIFETIME, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -19,7 +21,7 @@ use crate::passwords::check_name;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
 use crate::session::{Administering, By, Changing, Proved, Seeing, Signed};
-use crate::store::{Choice, Deed};
+use crate::store::Deed;
 
 /// The fleet.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,7 +41,7 @@ pub(crate) struct GroupReport {
     name: String,
     /// What its hosts are to do; none while nobody has chosen that.
     policy: Option<Change>,
-    /// Since which revision.
+    /// Which revision that is: the second since 1970 at which it was chosen.
     revision: i64,
     /// Its hosts, by name.
     hosts: Vec<MemberReport>,
@@ -113,10 +115,21 @@ pub(crate) struct MadeGroup {
 
 /// What a group's hosts are to do.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct GroupPolicy {
-    /// Whom to let in or keep out; what is not said takes its default.
-    #[serde(flatten)]
-    choice: Choice,
+    /// Allow or block.
+    mode: Mode,
+    /// The countries.
+    countries: CountrySet,
+    /// Hosting networks; they pass if not said.
+    #[serde(default)]
+    hosting: Option<Verdict>,
+    /// Unknown space; by the mode if not said.
+    #[serde(default)]
+    unknown: Option<Verdict>,
+    /// Disputed space; the first source decides if not said.
+    #[serde(default)]
+    disputed: Option<Disputed>,
     /// The risks that are accepted on every host.
     #[serde(default)]
     accept: Vec<Risk>,
@@ -200,8 +213,12 @@ fn progress(group: &GroupReport, report: Option<&Report>) -> Progress {
         _ if !is_ours(report.received) => Progress::Desired,
         _ if !is_ours(report.applied) => Progress::Received,
         (_, None) => Progress::Drifted,
-        (_, Some(standing)) if standing.confirmed => Progress::Confirmed,
-        (_, Some(_)) => Progress::Applied,
+        (_, Some(standing)) => match standing.state {
+            HostState::Off | HostState::Observing => Progress::Drifted,
+            HostState::Paused | HostState::Pending => Progress::Applied,
+            HostState::Enforcing if standing.confirmed => Progress::Confirmed,
+            HostState::Enforcing => Progress::Applied,
+        },
     }
 }
 
@@ -233,9 +250,9 @@ pub(super) async fn set_group_policy(
     State(shared): State<Arc<Shared>>,
     by: By<Changing>,
     Path(id): Path<i64>,
-    Body(GroupPolicy { choice, accept }): Body<GroupPolicy>,
+    Body(wanted): Body<GroupPolicy>,
 ) -> Result<Body<Told>, Problem> {
-    let Choice { mode, countries, hosting, unknown, disputed } = choice;
+    let GroupPolicy { mode, countries, hosting, unknown, disputed, accept } = wanted;
     let edit = Edit::Replace;
     let policy = Change { mode, countries, edit, unknown, hosting, disputed, scope: None, accept };
     policy.policy(&nothing_selected(), 0).map_err(|objection| match objection.risk() {
@@ -252,7 +269,8 @@ pub(super) async fn set_group_policy(
         .store
         .write_down(&Deed { before, after, ..by.deed("choose for group") }, clock::now())
         .await?;
-    let wanted = shared.store.set_group_policy(id, &policy).await?.ok_or_else(missing)?;
+    let wanted = shared.store.set_group_policy(id, &policy, clock::now() / 1000).await?;
+    let wanted = wanted.ok_or_else(missing)?;
     let hosts = shared.connected.tell_group(&wanted);
     Ok(Body(Told { revision: wanted.mark.revision, hosts }))
 }
@@ -318,10 +336,12 @@ pub(super) async fn revoke_host(
     Path(id): Path<i64>,
 ) -> Result<StatusCode, Problem> {
     let gone = || Problem::new(Kind::Missing, "there is no such host: it was revoked");
-    let name = shared.store.revoke(HostId(id), clock::now()).await?.ok_or_else(gone)?;
-    shared.connected.cut(HostId(id));
-    let before = Some(json!({ "id": id, "name": name }));
+    let members = shared.store.members().await?;
+    let member = members.into_iter().find(|member| member.id == id).ok_or_else(gone)?;
+    let before = Some(json!({ "id": id, "name": member.name }));
     shared.store.write_down(&Deed { before, ..by.deed("revoke host") }, clock::now()).await?;
+    shared.store.revoke(HostId(id), clock::now()).await?;
+    shared.connected.cut(HostId(id));
     Ok(StatusCode::NO_CONTENT)
 }
 

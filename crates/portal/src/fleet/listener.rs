@@ -1,8 +1,9 @@
 //! [`Listener`]: where hosts connect. Whoever shows no certificate of our authority can enrol by a ticket, and nothing else.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
@@ -30,10 +31,15 @@ use crate::connections::Taken;
 use crate::passwords::check_name;
 use crate::store::{Store, Wanted};
 
-/// Those at a time who are greeted or have shown no certificate, and of one network.
-const STRANGERS: u32 = 512;
-const STRANGERS_OF_ONE: u32 = 64;
-/// How long that may take, and a request.
+/// Those at a time who are greeted or have shown no certificate, and of one network: behind a load balancer all have one address.
+const STRANGERS: u32 = 2048;
+const STRANGERS_OF_ONE: u32 = 1024;
+/// How long greeting may take, and all that a stranger says.
+const GREETING: Duration = Duration::from_secs(5);
+const STRANGE: Duration = Duration::from_secs(15);
+/// Connections of one host: its stream, a report, and those that broke and were not noticed yet.
+const OF_HOST: usize = 8;
+/// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes of what a host says.
 const LONGEST: usize = 64 * 1024;
@@ -48,6 +54,38 @@ pub(crate) struct Listener {
     reports: Arc<Reports>,
     acceptor: TlsAcceptor,
     strangers: Taken,
+    by_host: Arc<ByHost>,
+}
+
+/// How many connections each host has.
+#[derive(Default)]
+struct ByHost(Mutex<HashMap<HostId, usize>>);
+
+/// One of them, until it is dropped.
+struct OfHost(HostId, Arc<ByHost>);
+
+impl ByHost {
+    fn take(self: &Arc<Self>, host: HostId) -> Option<OfHost> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.entry(host).or_default();
+        if *count >= OF_HOST {
+            return None;
+        }
+        *count += 1;
+        Some(OfHost(host, Arc::clone(self)))
+    }
+}
+
+impl Drop for OfHost {
+    fn drop(&mut self) {
+        let mut taken = self.1.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.0) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.0);
+            }
+        }
+    }
 }
 
 type Answer = Response<Either<Full<Bytes>, Events>>;
@@ -81,7 +119,8 @@ impl Listener {
         let config = server(&authority, SystemTime::now())?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let strangers = Taken::new(STRANGERS, STRANGERS_OF_ONE);
-        Ok(Self { store, authority, connected, reports, acceptor, strangers })
+        let by_host = Arc::default();
+        Ok(Self { store, authority, connected, reports, acceptor, strangers, by_host })
     }
 
     /// Serves for as long as it is polled.
@@ -101,13 +140,22 @@ impl Listener {
             };
             let listener = Arc::clone(&self);
             tokio::spawn(async move {
-                let greeting = timeout(PATIENCE, listener.greet(tcp)).await;
+                let greeting = timeout(GREETING, listener.greet(tcp)).await;
                 match greeting {
-                    Ok(Ok((stream, host))) => {
-                        // Who is known is no stranger any more.
-                        let place = Some(place).filter(|_| host.is_none());
-                        listener.converse(stream, host).await;
+                    Ok(Ok((stream, None))) => {
+                        let conversation = listener.converse(stream, None);
+                        // It keeps no connection.
+                        let _ = timeout(STRANGE, conversation).await;
                         drop(place);
+                    }
+                    Ok(Ok((stream, Some(host)))) => {
+                        // Who is known is no stranger any more.
+                        drop(place);
+                        let Some(_of_host) = listener.by_host.take(host) else {
+                            tracing::debug!(%host, "too many connections of a host");
+                            return;
+                        };
+                        listener.converse(stream, Some(host)).await;
                     }
                     Ok(Err(error)) => tracing::debug!(%from, %error, "no host"),
                     Err(_) => tracing::debug!(%from, "it says nothing"),
@@ -161,11 +209,17 @@ impl Listener {
                 Err(Refusal::new(StatusCode::NOT_FOUND, "the portal knows no such request"))
             }
         };
-        answered.unwrap_or_else(|Refusal(status, why)| {
+        let is_refused = answered.is_err();
+        let mut answer = answered.unwrap_or_else(|Refusal(status, why)| {
             let mut answer = Response::new(Either::Left(Full::new(Bytes::from(why))));
             *answer.status_mut() = status;
             answer
-        })
+        });
+        // Who is refused, or not known yet, has no reason to stay.
+        if is_refused || host.is_none() {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
     }
 
     async fn enrol(&self, request: Request<Incoming>) -> Result<Answer, Refusal> {
@@ -185,7 +239,15 @@ impl Listener {
             return Err(spent());
         }
         self.authority.vouch(&request, HostId(0), SystemTime::now()).map_err(not_asked)?;
-        let host = self.store.enrol(&digest, name, now).await?.ok_or_else(spent)?;
+        let host = HostId::new().map_err(|error| {
+            Refusal(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("the kernel gave no random bits: {error}"),
+            )
+        })?;
+        if !self.store.enrol(&digest, host, name, now).await? {
+            return Err(spent());
+        }
         let issued = self.authority.vouch(&request, host, SystemTime::now()).map_err(not_asked)?;
         self.store.note_certificate(host, issued.until).await?;
         tracing::info!(%host, name, "a host is enrolled");

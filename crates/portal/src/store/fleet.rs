@@ -108,20 +108,29 @@ impl Store {
 
     /// Another group, and its number; none if there is one of this name.
     pub(crate) async fn add_group(&self, name: &str) -> Result<Option<i64>, sqlx::Error> {
-        sqlx::query_scalar("INSERT OR IGNORE INTO host_group (name) VALUES (?) RETURNING id")
-            .bind(name)
-            .fetch_optional(&self.pool)
-            .await
+        let mut all = self.pool.begin_with(WRITE).await?;
+        let id =
+            sqlx::query_scalar("INSERT OR IGNORE INTO host_group (name) VALUES (?) RETURNING id")
+                .bind(name)
+                .fetch_optional(&mut *all)
+                .await?;
+        all.commit().await?;
+        Ok(id)
     }
 
-    /// Has a group want this from now on. Returns that with its number; none if there is no such group.
+    /// Has a group want this from now on, at this second since 1970. Returns that with its number; none if there is no such group.
     pub(crate) async fn set_group_policy(
         &self,
         group: i64,
         policy: &Change,
+        now: i64,
     ) -> Result<Option<Wanted>, sqlx::Error> {
         let mut all = self.pool.begin_with(WRITE).await?;
-        sqlx::query("UPDATE fleet SET revision = revision + 1").execute(&mut *all).await?;
+        // By the time, so that a database that was taken back gives no number twice.
+        sqlx::query("UPDATE fleet SET revision = max(revision + 1, ?)")
+            .bind(now)
+            .execute(&mut *all)
+            .await?;
         sqlx::query("UPDATE host_group SET policy = ?, revision = (SELECT revision FROM fleet) WHERE id = ?")
             .bind(Json(policy))
             .bind(group)
@@ -183,14 +192,14 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Uses up a ticket for a host of this name, and returns its number; none if it is not good, or not any more. All that have
-    /// ended go with it.
+    /// Uses up a ticket for a host of this number and name; not if it is not good, or not any more. All that have ended go with it.
     pub(crate) async fn enrol(
         &self,
         digest: &[u8; 32],
+        host: HostId,
         name: &str,
         now: i64,
-    ) -> Result<Option<HostId>, sqlx::Error> {
+    ) -> Result<bool, sqlx::Error> {
         let mut all = self.pool.begin_with(WRITE).await?;
         sqlx::query("DELETE FROM ticket WHERE expires <= ?").bind(now).execute(&mut *all).await?;
         let group: Option<i64> =
@@ -200,18 +209,19 @@ impl Store {
                 .await?;
         let Some(group) = group else {
             all.commit().await?;
-            return Ok(None);
+            return Ok(false);
         };
-        let host: i64 = sqlx::query_scalar(
-            "INSERT INTO member (host_group, name, enrolled, until) VALUES (?, ?, ?, 0) RETURNING id",
+        sqlx::query(
+            "INSERT INTO member (id, host_group, name, enrolled, until) VALUES (?, ?, ?, ?, 0)",
         )
+        .bind(host.0)
         .bind(group)
         .bind(name)
         .bind(now)
-        .fetch_one(&mut *all)
+        .execute(&mut *all)
         .await?;
         all.commit().await?;
-        Ok(Some(HostId(host)))
+        Ok(true)
     }
 
     /// A host's certificate ends then.
@@ -251,19 +261,14 @@ impl Store {
         .await
     }
 
-    /// A host is heard no more. Returns its name, if it was.
-    pub(crate) async fn revoke(
-        &self,
-        host: HostId,
-        now: i64,
-    ) -> Result<Option<String>, sqlx::Error> {
-        sqlx::query_scalar(
-            "UPDATE member SET revoked = ? WHERE id = ? AND revoked IS NULL RETURNING name",
-        )
-        .bind(now)
-        .bind(host.0)
-        .fetch_optional(&self.pool)
-        .await
+    /// A host is heard no more.
+    pub(crate) async fn revoke(&self, host: HostId, now: i64) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE member SET revoked = ? WHERE id = ? AND revoked IS NULL")
+            .bind(now)
+            .bind(host.0)
+            .execute(&self.pool)
+            .await
+            .map(drop)
     }
 
     /// What hosts said last.
