@@ -261,6 +261,7 @@ pub(super) async fn set_group_policy(
         }
         None => Problem::new(Kind::Invalid, objection.to_string()),
     })?;
+    address(&shared).await?;
     let group = shared.store.groups().await?.into_iter().find(|group| group.id == id);
     let group = group.ok_or_else(missing)?;
     let before = group.policy.map(|policy| json!({ "group": group.name, "policy": policy.0 }));
@@ -303,13 +304,7 @@ pub(super) async fn add_ticket(
     by: By<Changing>,
     Path(id): Path<i64>,
 ) -> Result<(StatusCode, Body<MadeTicket>), Problem> {
-    let deaf = || {
-        Problem::new(
-            Kind::Unfit,
-            "this portal hears no hosts: start it with `portal run --fleet ADDRESS`",
-        )
-    };
-    let address = shared.store.fleet_address().await?.ok_or_else(deaf)?;
+    let address = address(&shared).await?;
     let group = shared.store.groups().await?.into_iter().find(|group| group.id == id);
     let group = group.ok_or_else(missing)?;
     let after = Some(json!({ "group": group.name }));
@@ -343,6 +338,13 @@ pub(super) async fn revoke_host(
     shared.store.revoke(HostId(id), clock::now()).await?;
     shared.connected.cut(HostId(id));
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Where hosts connect. A portal that hears none has nothing to number choices by.
+async fn address(shared: &Shared) -> Result<String, Problem> {
+    let deaf = "this portal hears no hosts: start it with `portal run --fleet ADDRESS`";
+    let address = shared.store.fleet_address().await?;
+    address.ok_or_else(|| Problem::new(Kind::Unfit, deaf))
 }
 
 fn missing() -> Problem {
