@@ -250,6 +250,10 @@ fn after_a_boot_with_a_state_that_can_not_be_read_its_copy_is_in_force_or_it_is_
             assert_eq!(scene.status()["state"], "enforcing");
             assert!(!scene.lets_in("CN") && scene.lets_in("ES"));
             assert!(scene.warns().contains("read from its copy"), "{}", scene.warns());
+            // So is it after the next one.
+            scene.soon("it is written again", || dir.join("state.json").exists());
+            scene.reboot();
+            assert!(!scene.lets_in("CN") && scene.lets_in("ES"));
             // While the kernel holds a policy that neither tells of, that stays.
             scene.agent.kill().unwrap();
             damage(&["state.json", "confirmed.json"]);

@@ -119,7 +119,7 @@ impl Engine {
             false => store.load()?,
         };
         let store = if settings.trial { trial } else { store };
-        let mut unusable = false;
+        let (mut unusable, mut is_of_copy) = (false, false);
         let observed = match backend.observe() {
             Err(error @ Error::Torn { .. }) if matches!(loaded, Loaded::State(_)) => {
                 unusable = true;
@@ -153,6 +153,7 @@ impl Engine {
                     aside.display(),
                     instead(copy.as_ref(), observed.as_ref())
                 ));
+                is_of_copy = copy.is_some();
                 copy
             }
         };
@@ -162,7 +163,11 @@ impl Engine {
         let new = settings.trial || observed.is_none();
         let saved = saved.or_else(|| new.then(|| usual_scope.first()));
         let saved = if settings.trial { saved.map(|saved| trial_of(saved, last)) } else { saved };
-        let (machine, effect) = Machine::start(saved, last, observed.as_ref(), clock::boot());
+        let (mut machine, effect) = Machine::start(saved, last, observed.as_ref(), clock::boot());
+        if is_of_copy {
+            // The next start is to find it.
+            machine.save_again_soon();
+        }
         let log = AttackLog::new();
         let ear = Ear::new(settings.manager.clone());
         let fleet = Fleet::open(&settings, &mut warnings);
