@@ -479,15 +479,19 @@ impl Engine {
         }
     }
 
-    /// Reads the kernel's state back, and compares it with what it was asked to hold.
-    fn compare(&mut self) -> Result<(), String> {
-        let observed = self.backend.observe().map_err(describe)?;
-        let same = match (&observed, self.machine.desired()) {
+    /// Whether that is what the kernel was asked to hold.
+    pub(super) fn holds(&self, observed: Option<&Observed>) -> bool {
+        match (observed, self.machine.desired()) {
             (Some(observed), Some(desired)) => observed.holds(&desired),
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
-        };
-        match same {
+        }
+    }
+
+    /// Reads the kernel's state back, and compares it with what it was asked to hold.
+    fn compare(&mut self) -> Result<(), String> {
+        let observed = self.backend.observe().map_err(describe)?;
+        match self.holds(observed.as_ref()) {
             true => Ok(()),
             false => Err(match observed {
                 Some(observed) => format!("it holds {observed}"),

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use geofilter_core::change::{Change, Edit};
-use geofilter_core::counters::Outcomes;
 use geofilter_core::wire::{Failure, FailureKind, FleetReport, Membership, Reply};
 use geofilter_fleet::{Mark, Refused, Report, Snapshot, Standing, digest};
 use serde::{Deserialize, Serialize};
@@ -86,6 +85,11 @@ impl Fleet {
                 Marks::default()
             }
         };
+        Self::of(dir, membership, marks)
+    }
+
+    /// One that has said and heard nothing yet.
+    fn of(dir: PathBuf, membership: Option<Membership>, marks: Marks) -> Self {
         Self {
             dir,
             membership,
@@ -175,19 +179,7 @@ impl Fleet {
 
     /// Begins with another portal, or with none.
     fn become_of(&mut self, membership: Option<Membership>) {
-        *self = Self {
-            dir: std::mem::take(&mut self.dir),
-            membership,
-            marks: Marks::default(),
-            link: None,
-            again: None,
-            is_connected: false,
-            trouble: None,
-            refused: None,
-            due: None,
-            waiting: None,
-            heard: Instant::now(),
-        };
+        *self = Self::of(std::mem::take(&mut self.dir), membership, Marks::default());
     }
 
     /// What the link says. It is started when there is none.
@@ -353,14 +345,9 @@ impl Engine {
         let observed = self.backend.observe().ok()?;
         let now = clock::boot();
         // What the kernel holds is what this agent believes, or nothing that has a name.
-        let holds = match (&observed, self.machine.desired()) {
-            (Some(observed), Some(desired)) => observed.holds(&desired),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
+        let holds = self.holds(observed.as_ref());
         let counters = self.backend.counters().unwrap_or_default();
         let total = counters.total();
-        let packets = |of: fn(&Outcomes) -> u64| of(&total);
         Some(Standing {
             state: geofilter_core::apply::state(observed.as_ref(), now),
             policy: match holds {
@@ -368,8 +355,8 @@ impl Engine {
                 false => String::new(),
             },
             confirmed: self.remaining(now).is_none(),
-            dropped: packets(|total| total.dropped.packets),
-            passed: packets(|total| total.passed.packets),
+            dropped: total.dropped.packets,
+            passed: total.passed.packets,
         })
     }
 }
