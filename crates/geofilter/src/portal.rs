@@ -8,7 +8,7 @@ use std::path::Path;
 
 use geofilter_core::wire::Failure;
 use geofilter_portal::sandbox::{self, User};
-use geofilter_portal::{Invitation, Pem, Ready, Settings, courier};
+use geofilter_portal::{Invitation, Pem, Ready, Server, Settings, courier};
 use rustix::process::{Pid, Signal, geteuid, getppid, set_parent_process_death_signal};
 
 use crate::cli::args::{PortalReset, PortalRun, PortalToken};
@@ -23,6 +23,7 @@ pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
         tls_key,
         names,
         state_dir,
+        database,
         agent,
         user,
         beside,
@@ -49,7 +50,7 @@ pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
     if let Some(parent) = beside {
         end_with(parent)?;
     }
-    let settings = Settings { listen, fleet, tls, names, state_dir, agent };
+    let settings = Settings { listen, fleet, tls, names, state_dir, database, agent };
     let courier = courier::start();
     let courier = courier.map_err(|error| failed(format!("cannot start the courier: {error}")))?;
     geofilter_portal::run(settings, courier, |ready| say(ready, json || beside.is_some()))
@@ -58,9 +59,9 @@ pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
 
 /// Lets an operator in again.
 pub(crate) fn reset(reset: &PortalReset, json: bool) -> Result<(), Failure> {
-    let PortalReset { name, state_dir } = reset;
-    become_the_portal(state_dir)?;
-    let password = geofilter_portal::reset(state_dir, name);
+    let PortalReset { name, state_dir, database } = reset;
+    become_the_portal(state_dir, database.as_ref())?;
+    let password = geofilter_portal::reset(state_dir, database.as_ref(), name);
     let password = password.map_err(|error| failed(error.to_string()))?;
     print(&match json {
         true => serde_json::json!({ "password": password }).to_string(),
@@ -72,9 +73,9 @@ pub(crate) fn reset(reset: &PortalReset, json: bool) -> Result<(), Failure> {
 
 /// Makes a token for a host of a group.
 pub(crate) fn token(token: &PortalToken, json: bool) -> Result<(), Failure> {
-    let PortalToken { group, state_dir } = token;
-    become_the_portal(state_dir)?;
-    let invitation = geofilter_portal::invite(state_dir, group);
+    let PortalToken { group, state_dir, database } = token;
+    become_the_portal(state_dir, database.as_ref())?;
+    let invitation = geofilter_portal::invite(state_dir, database.as_ref(), group);
     let Invitation { ticket, portal, is_new } =
         invitation.map_err(|error| failed(error.to_string()))?;
     if json {
@@ -92,8 +93,11 @@ pub(crate) fn token(token: &PortalToken, json: bool) -> Result<(), Failure> {
 }
 
 /// What root wrote the portal could not use.
-fn become_the_portal(state_dir: &Path) -> Result<(), Failure> {
-    let kept = state_dir.join("portal.db");
+fn become_the_portal(state_dir: &Path, server: Option<&Server>) -> Result<(), Failure> {
+    let kept = match server {
+        None => state_dir.join("portal.db"),
+        Some(_) => state_dir.to_owned(),
+    };
     if let Err(error) = fs::metadata(&kept) {
         return Err(failed(format!(
             "cannot use {}: {error}; name the portal's folder with --state-dir, and run it with sudo",

@@ -9,12 +9,16 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every crate, with the crates of ours that it may use, in its tests too.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("bpf-compile", &[]),
+    ("geofilter-cluster", &[]),
     ("geofilter-core", &[]),
     ("geofilter-dataplane", &["bpf-compile", "geofilter-core"]),
     ("geofilter-fleet", &["geofilter-core"]),
-    ("geofilter-portal", &["geofilter-core", "geofilter-fleet", "geofilter-reach"]),
+    (
+        "geofilter-portal",
+        &["geofilter-cluster", "geofilter-core", "geofilter-fleet", "geofilter-reach"],
+    ),
     ("geofilter-reach", &[]),
     ("geofilter-update", &["geofilter-core", "geofilter-reach"]),
     (
@@ -39,7 +43,10 @@ const ALLOWED: [(&str, &[&str]); 10] = [
             "geofilter-update",
         ],
     ),
-    ("geofilter-lab", &["bpf-compile", "geofilter-core", "geofilter-dataplane"]),
+    (
+        "geofilter-lab",
+        &["bpf-compile", "geofilter-cluster", "geofilter-core", "geofilter-dataplane"],
+    ),
 ];
 
 /// Crates that speak to a network, a disk or a clock, which `core` must not.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::passwords::check_name;
-use crate::store::{Deed, Store};
+use crate::store::{Deed, Server, Store};
 use crate::{clock, fleet};
 
 /// What the audit names instead of an operator, and instead of an address.
@@ -27,15 +27,15 @@ pub struct Invitation {
 ///
 /// # Errors
 /// If that is no name, or the database can't be used.
-pub fn invite(state_dir: &Path, group: &str) -> Result<Invitation, Error> {
+pub fn invite(state_dir: &Path, server: Option<&Server>, group: &str) -> Result<Invitation, Error> {
     let group = check_name(group).map_err(|problem| Error::Name(problem.detail))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| Error::System { what: "start the runtime", source })?;
     runtime.block_on(async {
-        let database = |source| Error::Database { path: state_dir.to_owned(), source };
-        let store = Store::open(state_dir).await.map_err(database)?;
+        let store = Store::open(state_dir, server).await?;
+        let database = |source| Error::Database { at: store.at().to_owned(), source };
         let (id, is_new) = match store.group_named(group).await.map_err(database)? {
             Some(id) => (id, false),
             None => match store.add_group(group).await.map_err(database)? {

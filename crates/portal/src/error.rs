@@ -31,10 +31,10 @@ pub enum Error {
     #[error(transparent)]
     Sandbox(#[from] crate::sandbox::Error),
     /// Its database can't be used.
-    #[error("cannot use the portal's database in {}: {source}", path.display())]
+    #[error("cannot use the portal's database {at}: {source}")]
     Database {
-        /// In which folder.
-        path: PathBuf,
+        /// Where it is.
+        at: String,
         /// Why.
         source: sqlx::Error,
     },

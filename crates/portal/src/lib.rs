@@ -40,4 +40,5 @@ pub use error::Error;
 pub use reset::reset;
 pub use server::{Ready, run};
 pub use settings::Settings;
+pub use store::Server;
 pub use tls::Pem;

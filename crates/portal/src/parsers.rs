@@ -48,6 +48,7 @@ impl Portal {
             tls: None,
             names: vec!["*.example.net".to_owned()],
             state_dir: folder.to_owned(),
+            database: None,
             agent: folder.join("nobody.sock"),
         };
         let (courier, _) = UnixStream::pair()?;

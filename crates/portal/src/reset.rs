@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::secret;
-use crate::store::{Deed, Store};
+use crate::store::{Deed, Server, Store};
 use crate::{clock, totp};
 
 /// What the audit names instead of an operator, and instead of an address.
@@ -16,7 +16,7 @@ const WHERE: &str = "shell";
 ///
 /// # Errors
 /// If there is no such operator, or the database can't be used.
-pub fn reset(state_dir: &Path, name: &str) -> Result<String, Error> {
+pub fn reset(state_dir: &Path, server: Option<&Server>, name: &str) -> Result<String, Error> {
     let system = |what| move |source| Error::System { what, source };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -32,8 +32,8 @@ pub fn reset(state_dir: &Path, name: &str) -> Result<String, Error> {
         source: std::io::Error::other(error.to_string()),
     })?;
     runtime.block_on(async {
-        let database = |source| Error::Database { path: state_dir.to_owned(), source };
-        let store = Store::open(state_dir).await.map_err(database)?;
+        let store = Store::open(state_dir, server).await?;
+        let database = |source| Error::Database { at: store.at().to_owned(), source };
         let operator = store.operator(name).await.map_err(database)?;
         let Some(operator) = operator else {
             let there = store.operators().await.map_err(database)?;

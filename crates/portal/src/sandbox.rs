@@ -13,8 +13,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, Ruleset,
-    RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort,
+    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
 };
 use rustix::fs::OFlags;
 use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior, umask};
@@ -150,9 +150,21 @@ pub fn enter(settings: &Settings) -> Result<Confined, Error> {
     check_threads()?;
     give_up()?;
     let tcp = AccessNet::BindTcp | AccessNet::ConnectTcp;
-    let confined = restrict_files(Some(&settings.state_dir), &READ, tcp)?;
-    let confined = Confined { calls: calls::restrict(Role::Portal)?, ..confined };
-    tell(confined, "the portal is confined to its folder and the agent's socket");
+    let folder = Some(&*settings.state_dir);
+    let Some(server) = &settings.database else {
+        let confined = restrict(folder, &READ, tcp, &[])?;
+        let confined = Confined { calls: calls::restrict(Role::Portal)?, ..confined };
+        tell(confined, "the portal is confined to its folder and the agent's socket");
+        return Ok(confined);
+    };
+    let files = server.files().iter().map(String::as_str);
+    let read: Vec<&str> = READ.into_iter().chain(REACHING).chain(files).collect();
+    let confined = restrict(folder, &read, tcp, &[server.port(), DNS])?;
+    let confined = Confined { calls: calls::restrict(Role::Replica)?, ..confined };
+    tell(
+        confined,
+        "the portal is confined to its folder, the agent's socket and the port of its database",
+    );
     Ok(confined)
 }
 
@@ -163,7 +175,7 @@ pub fn enter(settings: &Settings) -> Result<Confined, Error> {
 pub fn enter_courier() -> Result<Confined, Error> {
     check_threads()?;
     give_up()?;
-    let confined = restrict_files(None, &REACHING, AccessNet::BindTcp.into())?;
+    let confined = restrict(None, &REACHING, AccessNet::BindTcp.into(), &[])?;
     let confined = Confined { calls: calls::restrict(Role::Courier)?, ..confined };
     tell(confined, "the courier is confined to connecting");
     Ok(confined)
@@ -176,7 +188,7 @@ pub fn enter_courier() -> Result<Confined, Error> {
 pub fn enter_fetcher(folder: &Path) -> Result<Confined, Error> {
     check_threads()?;
     give_up()?;
-    let confined = restrict_files(Some(folder), &REACHING, AccessNet::BindTcp.into())?;
+    let confined = restrict(Some(folder), &REACHING, AccessNet::BindTcp.into(), &[])?;
     let confined = Confined { calls: calls::restrict(Role::Fetcher)?, ..confined };
     tell(
         confined,
@@ -192,7 +204,7 @@ pub fn enter_fetcher(folder: &Path) -> Result<Confined, Error> {
 pub fn enter_link() -> Result<Confined, Error> {
     check_threads()?;
     give_up()?;
-    let confined = restrict_files(None, &REACHING, AccessNet::BindTcp.into())?;
+    let confined = restrict(None, &REACHING, AccessNet::BindTcp.into(), &[])?;
     let confined = Confined { calls: calls::restrict(Role::Courier)?, ..confined };
     tell(confined, "the process that speaks to the fleet's portal is confined to connecting");
     Ok(confined)
@@ -288,11 +300,15 @@ const REACHING: [&str; 9] = [
     "/run/systemd/resolve",
 ];
 
-/// All that is known of by this kernel is taken; of files only these are given back.
-fn restrict_files(
+/// Where names are looked up when the answer is long.
+const DNS: u16 = 53;
+
+/// All that is known of by this kernel is taken; only these files are given back, and connecting to these ports.
+fn restrict(
     state_dir: Option<&Path>,
     read: &[&str],
     tcp: BitFlags<AccessNet>,
+    ports: &[u16],
 ) -> Result<Confined, Error> {
     let abi = ABI::V6;
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
@@ -304,12 +320,16 @@ fn restrict_files(
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?
-        // None of the rules is for a port.
         .handle_access(tcp)?
         .scope(Scope::from_all(abi))?
         .create()?
         .add_rules(path_beneath_rules(state_dir, working))?
         .add_rules(path_beneath_rules(read, reading))?
+        .add_rules(
+            ports
+                .iter()
+                .map(|port| Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::ConnectTcp))),
+        )?
         .restrict_self()?;
     let abi = match status.landlock {
         LandlockStatus::Available { effective_abi, .. } => effective_abi,

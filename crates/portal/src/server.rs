@@ -240,8 +240,8 @@ pub(crate) async fn open(
     tls: Option<&Tls>,
     courier: OwnedFd,
 ) -> Result<(Arc<Shared>, Option<Token>), Error> {
-    let database = |source| Error::Database { path: settings.state_dir.clone(), source };
-    let store = Store::open(&settings.state_dir).await.map_err(database)?;
+    let store = Store::open(&settings.state_dir, settings.database.as_ref()).await?;
+    let database = |source| Error::Database { at: store.at().to_owned(), source };
     let first = match store.has_operators().await.map_err(database)? {
         true => None,
         false => Some(Token::new().map_err(|error| Error::System {

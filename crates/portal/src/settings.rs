@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::store::Server;
 use crate::tls::Pem;
 
 /// Where a portal serves, and what it works on.
@@ -14,8 +15,10 @@ pub struct Settings {
     pub tls: Option<Pem>,
     /// What else it is called by those who ask for it.
     pub names: Vec<String>,
-    /// Its own folder, with the database.
+    /// Its own folder, with the database unless that is on a server.
     pub state_dir: PathBuf,
+    /// The server that keeps the database, which several portals share.
+    pub database: Option<Server>,
     /// The socket that the agent of this host keeps for it.
     pub agent: PathBuf,
 }

@@ -94,6 +94,7 @@ fn try_everything(folder: &Path) {
         tls: None,
         names: Vec::new(),
         state_dir: state_dir.clone(),
+        database: None,
         agent,
     };
     let confined = sandbox::enter(&settings).unwrap();

@@ -11,6 +11,7 @@ use geofilter_core::counters::Reason;
 use geofilter_core::country::CountryCode;
 use geofilter_core::fail2ban::Jail;
 use geofilter_core::policy::{Disputed, Mode, Ports, Transport, Verdict};
+use geofilter_portal::Server;
 
 use super::calendar::{From, Until};
 
@@ -272,6 +273,10 @@ pub(crate) struct PortalReset {
     /// The portal's folder.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/geofilter/portal")]
     pub(crate) state_dir: PathBuf,
+    /// The PostgreSQL server that keeps its database, such as postgres://geofilter:PASSWORD@db.example.net/geofilter, in the place of
+    /// a file in its folder: several portals may share it.
+    #[arg(long, value_name = "URL", env = "GEOFILTER_DATABASE", hide_env_values = true)]
+    pub(crate) database: Option<Server>,
 }
 
 #[derive(Debug, Args)]
@@ -300,6 +305,10 @@ pub(crate) struct PortalToken {
     /// The portal's folder.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/geofilter/portal")]
     pub(crate) state_dir: PathBuf,
+    /// The PostgreSQL server that keeps its database, such as postgres://geofilter:PASSWORD@db.example.net/geofilter, in the place of
+    /// a file in its folder: several portals may share it.
+    #[arg(long, value_name = "URL", env = "GEOFILTER_DATABASE", hide_env_values = true)]
+    pub(crate) database: Option<Server>,
 }
 
 #[derive(Debug, Args)]
@@ -323,6 +332,10 @@ pub(crate) struct PortalRun {
     /// Its folder, which nobody else can enter.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/geofilter/portal")]
     pub(crate) state_dir: PathBuf,
+    /// The PostgreSQL server that keeps its database, such as postgres://geofilter:PASSWORD@db.example.net/geofilter, in the place of
+    /// a file in its folder: several portals may share it.
+    #[arg(long, value_name = "URL", env = "GEOFILTER_DATABASE", hide_env_values = true)]
+    pub(crate) database: Option<Server>,
     /// The socket that the agent keeps for it.
     #[arg(long, value_name = "PATH", default_value = "/run/geofilter/portal.sock")]
     pub(crate) agent: PathBuf,

@@ -135,6 +135,8 @@ const FIONREAD: u64 = 0x541b;
 pub(super) enum Role {
     /// Serves.
     Portal,
+    /// Serves, and reaches the server of its database.
+    Replica,
     /// Reaches others.
     Courier,
     /// Reaches others, and keeps what it brought in files.
@@ -176,7 +178,7 @@ fn rules(role: Role) -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError>
     rules.extend(arguments()?);
     match role {
         Role::Portal => {}
-        Role::Courier => rules.extend(any(REACHING)),
+        Role::Replica | Role::Courier => rules.extend(any(REACHING)),
         Role::Fetcher => rules.extend(any(&[REACHING, RENAMING].concat())),
     }
     // The other filter has the last word.

@@ -3,6 +3,7 @@ use sqlx::FromRow;
 use utoipa::ToSchema;
 
 use super::Store;
+use super::database::{on, run};
 use crate::clock;
 
 /// What somebody did.
@@ -55,8 +56,8 @@ impl Store {
     /// Writes it down. It is never changed afterwards.
     pub(crate) async fn write_down(&self, deed: &Deed<'_>, now: i64) -> Result<(), sqlx::Error> {
         let text = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
-        sqlx::query(
-            "INSERT INTO audit (time, operator, source, host, action, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        run!(self, sqlx::query(
+            "INSERT INTO audit (time, operator, source, host, action, before, after) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(now)
         .bind(deed.operator)
@@ -64,22 +65,19 @@ impl Store {
         .bind(deed.host)
         .bind(deed.action)
         .bind(text(&deed.before))
-        .bind(text(&deed.after))
-        .execute(&self.pool)
-        .await
+        .bind(text(&deed.after)))
         .map(drop)
     }
 
     /// So many of the lines before this one, the newest first.
     pub(crate) async fn audit(&self, before: i64, limit: u32) -> Result<Vec<Entry>, sqlx::Error> {
-        let rows: Vec<Row> = sqlx::query_as(
+        let rows: Vec<Row> = on!(self, |db| sqlx::query_as(
             "SELECT id, time, operator, source, host, action, before, after FROM audit
-             WHERE id < ? ORDER BY id DESC LIMIT ?",
+             WHERE id < $1 ORDER BY id DESC LIMIT $2",
         )
         .bind(before)
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await?;
+        .bind(i64::from(limit))
+        .fetch_all(db))?;
         Ok(rows.into_iter().map(Row::entry).collect())
     }
 }

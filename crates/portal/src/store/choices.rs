@@ -7,6 +7,7 @@ use sqlx::{FromRow, types::Json};
 use utoipa::ToSchema;
 
 use super::Store;
+use super::database::{on, run};
 
 /// Whom to let in or keep out. What is not said stays as it is at the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -49,43 +50,39 @@ pub(crate) struct Profile {
 impl Store {
     /// The draft of a host, if there is one.
     pub(crate) async fn draft(&self, host: &str) -> Result<Option<Draft>, sqlx::Error> {
-        sqlx::query_as("SELECT operator, time, choice FROM draft WHERE host = ?")
+        on!(self, |db| sqlx::query_as("SELECT operator, time, choice FROM draft WHERE host = $1")
             .bind(host)
-            .fetch_optional(&self.pool)
-            .await
+            .fetch_optional(db))
     }
 
     /// Makes this the draft of a host.
     pub(crate) async fn set_draft(&self, host: &str, draft: &Draft) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "INSERT OR REPLACE INTO draft (host, operator, time, choice) VALUES (?, ?, ?, ?)",
+        run!(self, sqlx::query(
+            "INSERT INTO draft (host, operator, time, choice) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (host) DO UPDATE SET operator = excluded.operator, time = excluded.time, choice = excluded.choice",
         )
         .bind(host)
         .bind(&draft.operator)
         .bind(draft.time)
-        .bind(&draft.choice)
-        .execute(&self.pool)
-        .await
+        .bind(&draft.choice))
         .map(drop)
     }
 
     /// The host has no draft any more.
     pub(crate) async fn remove_draft(&self, host: &str) -> Result<(), sqlx::Error> {
-        let query = sqlx::query("DELETE FROM draft WHERE host = ?").bind(host);
-        query.execute(&self.pool).await.map(drop)
+        run!(self, sqlx::query("DELETE FROM draft WHERE host = $1").bind(host)).map(drop)
     }
 
     /// All profiles, by name.
     pub(crate) async fn profiles(&self) -> Result<Vec<Profile>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM profile ORDER BY name").fetch_all(&self.pool).await
+        on!(self, |db| sqlx::query_as("SELECT * FROM profile ORDER BY name").fetch_all(db))
     }
 
     /// One of them.
     pub(crate) async fn profile(&self, id: i64) -> Result<Option<Profile>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM profile WHERE id = ?")
+        on!(self, |db| sqlx::query_as("SELECT * FROM profile WHERE id = $1")
             .bind(id)
-            .fetch_optional(&self.pool)
-            .await
+            .fetch_optional(db))
     }
 
     /// Another profile; none if the name is taken, or there are so many already.
@@ -95,9 +92,9 @@ impl Store {
         draft: &Draft,
         most: i64,
     ) -> Result<Option<Profile>, sqlx::Error> {
-        sqlx::query_as(
+        on!(self, |db| sqlx::query_as(
             "INSERT INTO profile (name, operator, time, choice)
-             SELECT ?, ?, ?, ? WHERE (SELECT COUNT(*) FROM profile) < ?
+             SELECT $1, $2, $3, $4 WHERE (SELECT COUNT(*) FROM profile) < $5
              ON CONFLICT DO NOTHING RETURNING *",
         )
         .bind(name)
@@ -105,8 +102,7 @@ impl Store {
         .bind(draft.time)
         .bind(&draft.choice)
         .bind(most)
-        .fetch_optional(&self.pool)
-        .await
+        .fetch_optional(db))
     }
 
     /// Gives a profile another name and choice, unless the name is another's. Says whether it did.
@@ -116,23 +112,26 @@ impl Store {
         name: &str,
         draft: &Draft,
     ) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query(
-            "UPDATE OR IGNORE profile SET name = ?, operator = ?, time = ?, choice = ? WHERE id = ?",
+        let done =
+            run!(self, sqlx::query(
+            "UPDATE profile SET name = $1, operator = $2, time = $3, choice = $4 WHERE id = $5",
         )
         .bind(name)
         .bind(&draft.operator)
         .bind(draft.time)
         .bind(&draft.choice)
-        .bind(id)
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected() > 0)
+        .bind(id));
+        match done {
+            Ok(done) => Ok(done > 0),
+            // The name is another's.
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes a profile. Says whether there was one.
     pub(crate) async fn remove_profile(&self, id: i64) -> Result<bool, sqlx::Error> {
-        let done =
-            sqlx::query("DELETE FROM profile WHERE id = ?").bind(id).execute(&self.pool).await?;
-        Ok(done.rows_affected() > 0)
+        let done = run!(self, sqlx::query("DELETE FROM profile WHERE id = $1").bind(id))?;
+        Ok(done > 0)
     }
 }

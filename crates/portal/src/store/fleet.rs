@@ -5,7 +5,8 @@ use geofilter_fleet::{HostId, Mark, Report};
 use sqlx::FromRow;
 use sqlx::types::Json;
 
-use super::{Store, WRITE};
+use super::Store;
+use super::database::{on, run};
 
 /// Who vouches, in PEM.
 #[derive(Debug, FromRow)]
@@ -62,58 +63,52 @@ impl WantedRow {
 impl Store {
     /// Who vouches, if somebody does yet.
     pub(crate) async fn authority(&self) -> Result<Option<KeptAuthority>, sqlx::Error> {
-        sqlx::query_as("SELECT key, certificate FROM fleet").fetch_optional(&self.pool).await
+        on!(self, |db| sqlx::query_as("SELECT key, certificate FROM fleet").fetch_optional(db))
     }
 
     /// Has this one vouch, unless somebody does by now.
     pub(crate) async fn set_authority(&self, new: &KeptAuthority) -> Result<(), sqlx::Error> {
-        sqlx::query("INSERT OR IGNORE INTO fleet (one, key, certificate, epoch, revision) VALUES (1, ?, ?, 1, 0)")
+        run!(self, sqlx::query("INSERT INTO fleet (one, key, certificate, epoch, revision) VALUES (1, $1, $2, 1, 0) ON CONFLICT DO NOTHING")
             .bind(&new.key)
-            .bind(&new.certificate)
-            .execute(&self.pool)
-            .await
+            .bind(&new.certificate))
             .map(drop)
     }
 
     /// Where hosts connect; nothing if no portal of a fleet ever ran.
     pub(crate) async fn fleet_address(&self) -> Result<Option<String>, sqlx::Error> {
         let address: Option<String> =
-            sqlx::query_scalar("SELECT address FROM fleet").fetch_optional(&self.pool).await?;
+            on!(self, |db| sqlx::query_scalar("SELECT address FROM fleet").fetch_optional(db))?;
         Ok(address.filter(|address| !address.is_empty()))
     }
 
     /// Hosts connect there from now on.
     pub(crate) async fn set_fleet_address(&self, address: &str) -> Result<(), sqlx::Error> {
-        sqlx::query("UPDATE fleet SET address = ?")
-            .bind(address)
-            .execute(&self.pool)
-            .await
-            .map(drop)
+        run!(self, sqlx::query("UPDATE fleet SET address = $1").bind(address)).map(drop)
     }
 
     /// All groups, by name.
     pub(crate) async fn groups(&self) -> Result<Vec<Group>, sqlx::Error> {
-        sqlx::query_as("SELECT id, name, policy, revision FROM host_group ORDER BY name")
-            .fetch_all(&self.pool)
-            .await
+        on!(self, |db| sqlx::query_as(
+            "SELECT id, name, policy, revision FROM host_group ORDER BY name"
+        )
+        .fetch_all(db))
     }
 
     /// The group of this name, if there is one.
     pub(crate) async fn group_named(&self, name: &str) -> Result<Option<i64>, sqlx::Error> {
-        sqlx::query_scalar("SELECT id FROM host_group WHERE name = ?")
+        on!(self, |db| sqlx::query_scalar("SELECT id FROM host_group WHERE name = $1")
             .bind(name)
-            .fetch_optional(&self.pool)
-            .await
+            .fetch_optional(db))
     }
 
     /// Another group, and its number; none if there is one of this name.
     pub(crate) async fn add_group(&self, name: &str) -> Result<Option<i64>, sqlx::Error> {
-        let mut all = self.pool.begin_with(WRITE).await?;
-        let id =
-            sqlx::query_scalar("INSERT OR IGNORE INTO host_group (name) VALUES (?) RETURNING id")
-                .bind(name)
-                .fetch_optional(&mut *all)
-                .await?;
+        let mut all = self.begin().await?;
+        let id = on!(all, |db| sqlx::query_scalar(
+            "INSERT INTO host_group (name) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id"
+        )
+        .bind(name)
+        .fetch_optional(db))?;
         all.commit().await?;
         Ok(id)
     }
@@ -125,38 +120,40 @@ impl Store {
         policy: &Change,
         now: i64,
     ) -> Result<Option<Wanted>, sqlx::Error> {
-        let mut all = self.pool.begin_with(WRITE).await?;
+        let mut all = self.begin().await?;
         // By the time, so that a database that was taken back gives no number twice.
-        sqlx::query("UPDATE fleet SET revision = max(revision + 1, ?)")
+        run!(
+            all,
+            sqlx::query(
+                "UPDATE fleet SET revision = CASE WHEN revision < $1 THEN $1 ELSE revision + 1 END"
+            )
             .bind(now)
-            .execute(&mut *all)
-            .await?;
-        sqlx::query("UPDATE host_group SET policy = ?, revision = (SELECT revision FROM fleet) WHERE id = ?")
+        )?;
+        run!(all, sqlx::query("UPDATE host_group SET policy = $1, revision = (SELECT revision FROM fleet) WHERE id = $2")
             .bind(Json(policy))
-            .bind(group)
-            .execute(&mut *all)
-            .await?;
-        let wanted: Option<WantedRow> = sqlx::query_as(
-            "SELECT id, policy, host_group.revision, epoch FROM host_group, fleet WHERE id = ?",
+            .bind(group))?;
+        let wanted: Option<WantedRow> = on!(all, |db| {
+            sqlx::query_as(
+            "SELECT id, policy, host_group.revision, epoch FROM host_group, fleet WHERE id = $1",
         )
-        .bind(group)
-        .fetch_optional(&mut *all)
-        .await?;
+        .bind(group).fetch_optional(db)
+        })?;
         all.commit().await?;
         Ok(wanted.map(WantedRow::read))
     }
 
     /// Begins a new epoch, at this second since 1970. Returns what each group wants, with its new number.
     pub(crate) async fn begin_epoch(&self, now: i64) -> Result<Vec<Wanted>, sqlx::Error> {
-        let mut all = self.pool.begin_with(WRITE).await?;
-        sqlx::query("UPDATE fleet SET epoch = max(epoch + 1, ?)")
-            .bind(now)
-            .execute(&mut *all)
-            .await?;
-        let wanted: Vec<WantedRow> =
-            sqlx::query_as("SELECT id, policy, host_group.revision, epoch FROM host_group, fleet")
-                .fetch_all(&mut *all)
-                .await?;
+        let mut all = self.begin().await?;
+        run!(
+            all,
+            sqlx::query("UPDATE fleet SET epoch = CASE WHEN epoch < $1 THEN $1 ELSE epoch + 1 END")
+                .bind(now)
+        )?;
+        let wanted: Vec<WantedRow> = on!(all, |db| sqlx::query_as(
+            "SELECT id, policy, host_group.revision, epoch FROM host_group, fleet"
+        )
+        .fetch_all(db))?;
         all.commit().await?;
         Ok(wanted.into_iter().map(WantedRow::read).collect())
     }
@@ -168,13 +165,14 @@ impl Store {
         group: i64,
         expires: i64,
     ) -> Result<(), sqlx::Error> {
-        sqlx::query("INSERT INTO ticket (digest, host_group, expires) VALUES (?, ?, ?)")
-            .bind(digest.as_slice())
-            .bind(group)
-            .bind(expires)
-            .execute(&self.pool)
-            .await
-            .map(drop)
+        run!(
+            self,
+            sqlx::query("INSERT INTO ticket (digest, host_group, expires) VALUES ($1, $2, $3)")
+                .bind(digest.as_slice())
+                .bind(group)
+                .bind(expires)
+        )
+        .map(drop)
     }
 
     /// Whether a ticket is good.
@@ -183,12 +181,12 @@ impl Store {
         digest: &[u8; 32],
         now: i64,
     ) -> Result<bool, sqlx::Error> {
-        let found: Option<i64> =
-            sqlx::query_scalar("SELECT host_group FROM ticket WHERE digest = ? AND expires > ?")
-                .bind(digest.as_slice())
-                .bind(now)
-                .fetch_optional(&self.pool)
-                .await?;
+        let found: Option<i64> = on!(self, |db| sqlx::query_scalar(
+            "SELECT host_group FROM ticket WHERE digest = $1 AND expires > $2"
+        )
+        .bind(digest.as_slice())
+        .bind(now)
+        .fetch_optional(db))?;
         Ok(found.is_some())
     }
 
@@ -200,26 +198,24 @@ impl Store {
         name: &str,
         now: i64,
     ) -> Result<bool, sqlx::Error> {
-        let mut all = self.pool.begin_with(WRITE).await?;
-        sqlx::query("DELETE FROM ticket WHERE expires <= ?").bind(now).execute(&mut *all).await?;
-        let group: Option<i64> =
-            sqlx::query_scalar("DELETE FROM ticket WHERE digest = ? RETURNING host_group")
-                .bind(digest.as_slice())
-                .fetch_optional(&mut *all)
-                .await?;
+        let mut all = self.begin().await?;
+        run!(all, sqlx::query("DELETE FROM ticket WHERE expires <= $1").bind(now))?;
+        let group: Option<i64> = on!(all, |db| sqlx::query_scalar(
+            "DELETE FROM ticket WHERE digest = $1 RETURNING host_group"
+        )
+        .bind(digest.as_slice())
+        .fetch_optional(db))?;
         let Some(group) = group else {
             all.commit().await?;
             return Ok(false);
         };
-        sqlx::query(
-            "INSERT INTO member (id, host_group, name, enrolled, until) VALUES (?, ?, ?, ?, 0)",
+        run!(all, sqlx::query(
+            "INSERT INTO member (id, host_group, name, enrolled, until) VALUES ($1, $2, $3, $4, 0)",
         )
         .bind(host.0)
         .bind(group)
         .bind(name)
-        .bind(now)
-        .execute(&mut *all)
-        .await?;
+        .bind(now))?;
         all.commit().await?;
         Ok(true)
     }
@@ -230,45 +226,43 @@ impl Store {
         host: HostId,
         until: i64,
     ) -> Result<(), sqlx::Error> {
-        sqlx::query("UPDATE member SET until = ? WHERE id = ?")
-            .bind(until)
-            .bind(host.0)
-            .execute(&self.pool)
-            .await
-            .map(drop)
+        run!(
+            self,
+            sqlx::query("UPDATE member SET until = $1 WHERE id = $2").bind(until).bind(host.0)
+        )
+        .map(drop)
     }
 
     /// What a host is to do; none if it was revoked, or never enrolled.
     pub(crate) async fn wanted(&self, host: HostId) -> Result<Option<Wanted>, sqlx::Error> {
-        let wanted: Option<WantedRow> = sqlx::query_as(
+        let wanted: Option<WantedRow> = on!(self, |db| sqlx::query_as(
             "SELECT host_group.id, policy, host_group.revision, epoch
              FROM member JOIN host_group ON host_group.id = member.host_group, fleet
-             WHERE member.id = ? AND revoked IS NULL",
+             WHERE member.id = $1 AND revoked IS NULL",
         )
         .bind(host.0)
-        .fetch_optional(&self.pool)
-        .await?;
+        .fetch_optional(db))?;
         Ok(wanted.map(WantedRow::read))
     }
 
     /// All hosts that were not revoked, by name.
     pub(crate) async fn members(&self) -> Result<Vec<Member>, sqlx::Error> {
-        sqlx::query_as(
+        on!(self, |db| sqlx::query_as(
             "SELECT id, host_group, name, enrolled, report, reported FROM member
              WHERE revoked IS NULL ORDER BY name, id",
         )
-        .fetch_all(&self.pool)
-        .await
+        .fetch_all(db))
     }
 
     /// A host is heard no more.
     pub(crate) async fn revoke(&self, host: HostId, now: i64) -> Result<(), sqlx::Error> {
-        sqlx::query("UPDATE member SET revoked = ? WHERE id = ? AND revoked IS NULL")
-            .bind(now)
-            .bind(host.0)
-            .execute(&self.pool)
-            .await
-            .map(drop)
+        run!(
+            self,
+            sqlx::query("UPDATE member SET revoked = $1 WHERE id = $2 AND revoked IS NULL")
+                .bind(now)
+                .bind(host.0)
+        )
+        .map(drop)
     }
 
     /// What hosts said last.
@@ -276,14 +270,15 @@ impl Store {
         &self,
         reports: &[(HostId, Report, i64)],
     ) -> Result<(), sqlx::Error> {
-        let mut all = self.pool.begin_with(WRITE).await?;
+        let mut all = self.begin().await?;
         for (host, report, at) in reports {
-            sqlx::query("UPDATE member SET report = ?, reported = ? WHERE id = ?")
-                .bind(Json(report))
-                .bind(at)
-                .bind(host.0)
-                .execute(&mut *all)
-                .await?;
+            run!(
+                all,
+                sqlx::query("UPDATE member SET report = $1, reported = $2 WHERE id = $3")
+                    .bind(Json(report))
+                    .bind(at)
+                    .bind(host.0)
+            )?;
         }
         all.commit().await
     }

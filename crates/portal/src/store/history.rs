@@ -6,10 +6,11 @@ use geofilter_core::desired::State;
 use geofilter_core::policy::Policy;
 use geofilter_core::wire::{POLICY_LOST, Status};
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, Sqlite, Transaction};
+use sqlx::FromRow;
 use utoipa::ToSchema;
 
-use super::{Store, WRITE};
+use super::Store;
+use super::database::{Writing, on, run};
 
 /// Policies that are kept for each host.
 const MOST: i64 = 1_000;
@@ -19,7 +20,7 @@ const OLD: i64 = 60_000;
 /// How a policy ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "kebab-case")]
-#[sqlx(rename_all = "kebab-case")]
+#[sqlx(type_name = "text", rename_all = "kebab-case")]
 pub(crate) enum Ending {
     /// Nobody kept it, or somebody went back.
     WentBack,
@@ -108,7 +109,7 @@ impl Store {
             return Ok(());
         }
         let now = Now::of(status)?;
-        let mut all = self.pool.begin_with(WRITE).await?;
+        let mut all = self.begin_alone(&format!("history of {host}")).await?;
         if is_old(&mut all, host, time).await? {
             return Ok(());
         }
@@ -138,14 +139,12 @@ impl Store {
         generation: u64,
         operator: &str,
     ) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "UPDATE history SET operator = ? WHERE host = ? AND generation = ? AND ended IS NULL",
+        run!(self, sqlx::query(
+            "UPDATE history SET operator = $1 WHERE host = $2 AND generation = $3 AND ended IS NULL",
         )
         .bind(operator)
         .bind(host)
-        .bind(i64::try_from(generation).unwrap_or(i64::MAX))
-        .execute(&self.pool)
-        .await
+        .bind(i64::try_from(generation).unwrap_or(i64::MAX)))
         .map(drop)
     }
 
@@ -156,49 +155,42 @@ impl Store {
         before: i64,
         limit: u32,
     ) -> Result<Vec<Past>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM past WHERE host = ? AND id < ? ORDER BY id DESC LIMIT ?")
-            .bind(host)
-            .bind(before)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await
+        on!(self, |db| sqlx::query_as(
+            "SELECT * FROM past WHERE host = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
+        )
+        .bind(host)
+        .bind(before)
+        .bind(i64::from(limit))
+        .fetch_all(db))
     }
 
     /// One of the policies of a host.
     pub(crate) async fn past(&self, host: &str, id: i64) -> Result<Option<Past>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM past WHERE host = ? AND id = ?")
+        on!(self, |db| sqlx::query_as("SELECT * FROM past WHERE host = $1 AND id = $2")
             .bind(host)
             .bind(id)
-            .fetch_optional(&self.pool)
-            .await
+            .fetch_optional(db))
     }
 }
 
 /// A look that was taken before something was noted, and comes late.
-async fn is_old(
-    all: &mut Transaction<'_, Sqlite>,
-    host: &str,
-    time: i64,
-) -> Result<bool, sqlx::Error> {
-    let last: Option<i64> = sqlx::query_scalar(
-        "SELECT MAX(MAX(began, IFNULL(kept, 0), IFNULL(ended, 0))) FROM history WHERE host = ?",
+async fn is_old(all: &mut Writing, host: &str, time: i64) -> Result<bool, sqlx::Error> {
+    let last: (Option<i64>, Option<i64>, Option<i64>) = on!(all, |db| sqlx::query_as(
+        "SELECT MAX(began), MAX(kept), MAX(ended) FROM history WHERE host = $1",
     )
     .bind(host)
-    .fetch_one(&mut **all)
-    .await?;
+    .fetch_one(db))?;
+    let last = last.0.max(last.1).max(last.2);
     Ok(last.is_some_and(|last| (1..OLD).contains(&(last - time))))
 }
 
 /// What stands, and what is on trial.
-async fn open(
-    all: &mut Transaction<'_, Sqlite>,
-    host: &str,
-) -> Result<(Option<Past>, Option<Past>), sqlx::Error> {
-    let open: Vec<Past> =
-        sqlx::query_as("SELECT * FROM past WHERE host = ? AND ended IS NULL ORDER BY id")
-            .bind(host)
-            .fetch_all(&mut **all)
-            .await?;
+async fn open(all: &mut Writing, host: &str) -> Result<(Option<Past>, Option<Past>), sqlx::Error> {
+    let open: Vec<Past> = on!(all, |db| sqlx::query_as(
+        "SELECT * FROM past WHERE host = $1 AND ended IS NULL ORDER BY id"
+    )
+    .bind(host)
+    .fetch_all(db))?;
     let (mut standing, mut trial) = (None, None);
     for past in open {
         match past.kept {
@@ -211,7 +203,7 @@ async fn open(
 
 /// It is more than a trial.
 async fn stands(
-    all: &mut Transaction<'_, Sqlite>,
+    all: &mut Writing,
     host: &str,
     now: &Now,
     time: i64,
@@ -221,11 +213,10 @@ async fn stands(
     let stood = standing.as_ref().filter(|standing| standing.is(now));
     match trial {
         Some(trial) if trial.is(now) => {
-            sqlx::query("UPDATE history SET kept = ? WHERE id = ?")
-                .bind(time)
-                .bind(trial.id)
-                .execute(&mut **all)
-                .await?;
+            run!(
+                all,
+                sqlx::query("UPDATE history SET kept = $1 WHERE id = $2").bind(time).bind(trial.id)
+            )?;
             return end(all, standing.as_ref(), Ending::Replaced, trial.began).await;
         }
         trial => {
@@ -242,64 +233,64 @@ async fn stands(
     }
 }
 
-async fn number(
-    all: &mut Transaction<'_, Sqlite>,
-    past: &Past,
-    now: &Now,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE history SET generation = ? WHERE id = ?")
-        .bind(now.generation)
-        .bind(past.id)
-        .execute(&mut **all)
-        .await
-        .map(drop)
+async fn number(all: &mut Writing, past: &Past, now: &Now) -> Result<(), sqlx::Error> {
+    run!(
+        all,
+        sqlx::query("UPDATE history SET generation = $1 WHERE id = $2")
+            .bind(now.generation)
+            .bind(past.id)
+    )
+    .map(drop)
 }
 
 async fn begin(
-    all: &mut Transaction<'_, Sqlite>,
+    all: &mut Writing,
     host: &str,
     now: &Now,
     time: i64,
     former: Option<&Past>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO history (host, generation, stance, policy, began, kept, former)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    run!(
+        all,
+        sqlx::query(
+            "INSERT INTO history (host, generation, stance, policy, began, kept, former)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(host)
+        .bind(now.generation)
+        .bind(now.stance)
+        .bind(&now.policy)
+        .bind(time)
+        .bind((!now.trial).then_some(time))
+        .bind(former.map(|former| former.id))
+    )?;
+    run!(
+        all,
+        sqlx::query(
+            "DELETE FROM history WHERE host = $1 AND id <= (
+             SELECT id FROM history WHERE host = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)",
+        )
+        .bind(host)
+        .bind(MOST)
     )
-    .bind(host)
-    .bind(now.generation)
-    .bind(now.stance)
-    .bind(&now.policy)
-    .bind(time)
-    .bind((!now.trial).then_some(time))
-    .bind(former.map(|former| former.id))
-    .execute(&mut **all)
-    .await?;
-    sqlx::query(
-        "DELETE FROM history WHERE host = ?1 AND id <= (
-             SELECT id FROM history WHERE host = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-    )
-    .bind(host)
-    .bind(MOST)
-    .execute(&mut **all)
-    .await
     .map(drop)
 }
 
 async fn end(
-    all: &mut Transaction<'_, Sqlite>,
+    all: &mut Writing,
     past: Option<&Past>,
     ending: Ending,
     time: i64,
 ) -> Result<(), sqlx::Error> {
     let Some(past) = past else { return Ok(()) };
-    sqlx::query("UPDATE history SET ended = ?, ending = ? WHERE id = ?")
-        .bind(time)
-        .bind(ending)
-        .bind(past.id)
-        .execute(&mut **all)
-        .await
-        .map(drop)
+    run!(
+        all,
+        sqlx::query("UPDATE history SET ended = $1, ending = $2 WHERE id = $3")
+            .bind(time)
+            .bind(ending)
+            .bind(past.id)
+    )
+    .map(drop)
 }
 
 #[cfg(test)]
@@ -309,6 +300,7 @@ mod tests {
 
     use super::*;
     use crate::series::tests::status;
+    use crate::store::tests::both;
 
     /// A host in this state, with these countries chosen by the change of this number.
     fn chosen(state: State, generation: u64, countries: &[&str]) -> Status {
@@ -322,8 +314,16 @@ mod tests {
 
     /// What is told of a host that was seen so, a second after another, the oldest first.
     async fn told(seen: &[Status]) -> Vec<(i64, Option<i64>, Option<i64>, Option<Ending>)> {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).await.unwrap();
+        let [file, server] = both().await;
+        let told = told_by(&file, seen).await;
+        assert_eq!(told_by(&server, seen).await, told);
+        told
+    }
+
+    async fn told_by(
+        store: &Store,
+        seen: &[Status],
+    ) -> Vec<(i64, Option<i64>, Option<i64>, Option<Ending>)> {
         for (second, status) in (1..).zip(seen) {
             store.see("local", second * 1000, status).await.unwrap();
         }
@@ -385,8 +385,12 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_seen_late_changes_nothing_and_only_so_many_are_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).await.unwrap();
+        for store in both().await {
+            what_is_seen_late_changes_nothing(&store).await;
+        }
+    }
+
+    async fn what_is_seen_late_changes_nothing(store: &Store) {
         let see = async |time, generation| {
             let countries = [["ES"], ["PT"]][usize::from(generation % 2 == 1)];
             let status = chosen(State::Enforcing, generation, &countries);

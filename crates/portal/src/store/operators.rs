@@ -3,14 +3,18 @@ use sqlx::FromRow;
 use utoipa::ToSchema;
 
 use super::Store;
+use super::database::{on, run};
 use super::sessions::end_sessions;
+
+/// Who reads who there is before changing that does so alone.
+const OPERATORS: &str = "operators";
 
 /// What an operator may do; each may do what those before it may.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema, sqlx::Type,
 )]
 #[serde(rename_all = "lowercase")]
-#[sqlx(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
 pub(crate) enum Role {
     /// Sees everything but operators and the audit.
     Viewer,
@@ -44,25 +48,23 @@ pub(crate) struct Listed {
 impl Store {
     /// Whether there is anybody.
     pub(crate) async fn has_operators(&self) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM operator)").fetch_one(&self.pool).await
+        on!(self, |db| sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM operator)").fetch_one(db))
     }
 
     /// The one of this name, in any case.
     pub(crate) async fn operator(&self, name: &str) -> Result<Option<Operator>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM operator WHERE name = ?")
+        on!(self, |db| sqlx::query_as("SELECT * FROM operator WHERE name = $1")
             .bind(name)
-            .fetch_optional(&self.pool)
-            .await
+            .fetch_optional(db))
     }
 
     /// All of them, by name.
     pub(crate) async fn operators(&self) -> Result<Vec<Listed>, sqlx::Error> {
-        sqlx::query_as(
+        on!(self, |db| sqlx::query_as(
             "SELECT name, role, created, since IS NOT NULL AS totp
              FROM operator LEFT JOIN totp ON totp.operator = operator.id ORDER BY name",
         )
-        .fetch_all(&self.pool)
-        .await
+        .fetch_all(db))
     }
 
     /// Another operator, whose password somebody else chose; none if the name is taken.
@@ -73,16 +75,16 @@ impl Store {
         role: Role,
         now: i64,
     ) -> Result<Option<Operator>, sqlx::Error> {
-        sqlx::query_as(
-            "INSERT INTO operator (name, password, role, created, given) VALUES (?1, ?2, ?3, ?4, ?4)
+        on!(self, |db| {
+            sqlx::query_as(
+            "INSERT INTO operator (name, password, role, created, given) VALUES ($1, $2, $3, $4, $4)
              ON CONFLICT DO NOTHING RETURNING *",
         )
         .bind(name)
         .bind(password)
         .bind(role)
-        .bind(now)
-        .fetch_optional(&self.pool)
-        .await
+        .bind(now).fetch_optional(db)
+        })
     }
 
     /// Gives an operator another role, unless that is the last admin. Says whether it did.
@@ -91,27 +93,30 @@ impl Store {
         operator: &Operator,
         role: Role,
     ) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query(
-            "UPDATE operator SET role = ?1 WHERE id = ?2
-             AND (?1 = 'admin' OR EXISTS (SELECT 1 FROM operator WHERE role = 'admin' AND id <> ?2))",
+        let mut all = self.begin_alone(OPERATORS).await?;
+        let done = run!(all, sqlx::query(
+            "UPDATE operator SET role = $1 WHERE id = $2
+             AND ($1 = 'admin' OR EXISTS (SELECT 1 FROM operator WHERE role = 'admin' AND id <> $2))",
         )
         .bind(role)
-        .bind(operator.id)
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected() > 0)
+        .bind(operator.id))?;
+        all.commit().await?;
+        Ok(done > 0)
     }
 
     /// Removes an operator with the sessions, unless that is the last admin. Says whether it did.
     pub(crate) async fn remove_operator(&self, operator: &Operator) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query(
-            "DELETE FROM operator WHERE id = ?1
-             AND EXISTS (SELECT 1 FROM operator WHERE role = 'admin' AND id <> ?1)",
-        )
-        .bind(operator.id)
-        .execute(&self.pool)
-        .await?;
-        Ok(done.rows_affected() > 0)
+        let mut all = self.begin_alone(OPERATORS).await?;
+        let done = run!(
+            all,
+            sqlx::query(
+                "DELETE FROM operator WHERE id = $1
+             AND EXISTS (SELECT 1 FROM operator WHERE role = 'admin' AND id <> $1)",
+            )
+            .bind(operator.id)
+        )?;
+        all.commit().await?;
+        Ok(done > 0)
     }
 
     /// Takes the password that an operator chose, and ends all sessions but this one.
@@ -141,14 +146,15 @@ impl Store {
         given: Option<i64>,
         but: Option<i64>,
     ) -> Result<(), sqlx::Error> {
-        let mut both = self.pool.begin().await?;
-        sqlx::query("UPDATE operator SET password = ?, given = ? WHERE id = ?")
-            .bind(password)
-            .bind(given)
-            .bind(operator)
-            .execute(&mut *both)
-            .await?;
-        end_sessions(&mut *both, operator, but).await?;
+        let mut both = self.begin().await?;
+        run!(
+            both,
+            sqlx::query("UPDATE operator SET password = $1, given = $2 WHERE id = $3")
+                .bind(password)
+                .bind(given)
+                .bind(operator)
+        )?;
+        end_sessions(&mut both, operator, but).await?;
         both.commit().await
     }
 
@@ -159,15 +165,17 @@ impl Store {
         password: &str,
         now: i64,
     ) -> Result<Option<Operator>, sqlx::Error> {
-        sqlx::query_as(
+        let mut all = self.begin_alone(OPERATORS).await?;
+        let first = on!(all, |db| sqlx::query_as(
             "INSERT INTO operator (name, password, role, created)
-             SELECT ?, ?, 'admin', ? WHERE NOT EXISTS (SELECT 1 FROM operator)
+             SELECT $1, $2, 'admin', $3 WHERE NOT EXISTS (SELECT 1 FROM operator)
              RETURNING *",
         )
         .bind(name)
         .bind(password)
         .bind(now)
-        .fetch_optional(&self.pool)
-        .await
+        .fetch_optional(db))?;
+        all.commit().await?;
+        Ok(first)
     }
 }

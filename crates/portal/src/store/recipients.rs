@@ -4,6 +4,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use super::Store;
+use super::database::{on, run};
 use crate::clock;
 use crate::courier::Target;
 use crate::notices::Occasion;
@@ -65,16 +66,16 @@ impl Store {
     /// All of them, by name.
     pub(crate) async fn recipients(&self) -> Result<Vec<Recipient>, sqlx::Error> {
         let rows: Vec<Row> =
-            sqlx::query_as("SELECT * FROM recipient ORDER BY name").fetch_all(&self.pool).await?;
+            on!(self, |db| sqlx::query_as("SELECT * FROM recipient ORDER BY name").fetch_all(db))?;
         Ok(rows.into_iter().map(Row::recipient).collect())
     }
 
     /// One of them.
     pub(crate) async fn recipient(&self, id: i64) -> Result<Option<Recipient>, sqlx::Error> {
-        let row: Option<Row> = sqlx::query_as("SELECT * FROM recipient WHERE id = ?")
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await?;
+        let row: Option<Row> =
+            on!(self, |db| sqlx::query_as("SELECT * FROM recipient WHERE id = $1")
+                .bind(id)
+                .fetch_optional(db))?;
         Ok(row.map(Row::recipient))
     }
 
@@ -85,31 +86,29 @@ impl Store {
         target: &Target,
         wants: &[Occasion],
     ) -> Result<Option<i64>, sqlx::Error> {
-        sqlx::query_scalar(
-            "INSERT INTO recipient (name, target, wants) VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING id",
+        on!(self, |db| {
+            sqlx::query_scalar(
+            "INSERT INTO recipient (name, target, wants) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING id",
         )
         .bind(name)
         .bind(Json(target))
-        .bind(Json(wants))
-        .fetch_optional(&self.pool)
-        .await
+        .bind(Json(wants)).fetch_optional(db)
+        })
     }
 
     /// What one of them wants to know. Says whether there is one.
     pub(crate) async fn set_wants(&self, id: i64, wants: &[Occasion]) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query("UPDATE recipient SET wants = ? WHERE id = ?")
-            .bind(Json(wants))
-            .bind(id)
-            .execute(&self.pool)
-            .await?;
-        Ok(done.rows_affected() > 0)
+        let done = run!(
+            self,
+            sqlx::query("UPDATE recipient SET wants = $1 WHERE id = $2").bind(Json(wants)).bind(id)
+        )?;
+        Ok(done > 0)
     }
 
     /// Tells it nothing any more. Says whether there was one.
     pub(crate) async fn remove_recipient(&self, id: i64) -> Result<bool, sqlx::Error> {
-        let done =
-            sqlx::query("DELETE FROM recipient WHERE id = ?").bind(id).execute(&self.pool).await?;
-        Ok(done.rows_affected() > 0)
+        let done = run!(self, sqlx::query("DELETE FROM recipient WHERE id = $1").bind(id))?;
+        Ok(done > 0)
     }
 
     /// Writes down what came of a letter, and forgets the oldest.
@@ -118,27 +117,25 @@ impl Store {
         delivery: &Delivery<'_>,
         now: i64,
     ) -> Result<(), sqlx::Error> {
-        let id: i64 = sqlx::query_scalar(
-            "INSERT INTO delivery (time, recipient, event, subject, error) VALUES (?, ?, ?, ?, ?) RETURNING id",
+        let id: i64 = on!(self, |db| {
+            sqlx::query_scalar(
+            "INSERT INTO delivery (time, recipient, event, subject, error) VALUES ($1, $2, $3, $4, $5) RETURNING id",
         )
         .bind(now)
         .bind(delivery.recipient)
         .bind(Json(delivery.event))
         .bind(delivery.subject)
-        .bind(delivery.error)
-        .fetch_one(&self.pool)
-        .await?;
-        sqlx::query("DELETE FROM delivery WHERE id <= ?")
-            .bind(id - KEPT)
-            .execute(&self.pool)
-            .await?;
+        .bind(delivery.error).fetch_one(db)
+        })?;
+        run!(self, sqlx::query("DELETE FROM delivery WHERE id <= $1").bind(id - KEPT))?;
         Ok(())
     }
 
     /// What was told lately, the newest first.
     pub(crate) async fn deliveries(&self) -> Result<Vec<Delivered>, sqlx::Error> {
         let rows: Vec<Kept> =
-            sqlx::query_as("SELECT * FROM delivery ORDER BY id DESC").fetch_all(&self.pool).await?;
+            on!(self, |db| sqlx::query_as("SELECT * FROM delivery ORDER BY id DESC")
+                .fetch_all(db))?;
         let delivered = rows.into_iter().map(|kept| Delivered {
             time: clock::written(kept.time),
             recipient: kept.recipient,

@@ -4,30 +4,54 @@
 
 use geofilter_core::counters::Reason;
 use geofilter_core::country::CountryCode;
-use sqlx::{Sqlite, Transaction};
 
-use super::{Store, WRITE};
+use super::Store;
+use super::database::{Writing, on, run};
+use super::parts::Parts;
 use crate::series::{Counts, Packets, STEP, Slot};
 
-/// How long a step is, and how many are kept.
+/// How long a step is, and how many are kept of each host: on a server, all that is in so many parts.
 struct Kept {
     seconds: i64,
     slots: i64,
+    parts: Parts,
 }
+
+impl Kept {
+    const fn of(seconds: i64, slots: i64, span: i64, most: usize) -> Self {
+        Self { seconds, slots, parts: Parts { step: seconds, span, most } }
+    }
+}
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
 
 /// Two hours, seven days, two years.
 const KEPT: [Kept; 3] = [
-    Kept { seconds: STEP / 1000, slots: 720 },
-    Kept { seconds: 60, slots: 10_080 },
-    Kept { seconds: 3600, slots: 17_520 },
+    Kept::of(STEP / 1000, 720, HOUR, 4),
+    Kept::of(60, 10_080, DAY, 9),
+    Kept::of(3600, 17_520, 31 * DAY, 25),
 ];
 
 impl Store {
     /// Adds steps of the shortest kind to what is known of a host.
     pub(crate) async fn add_slots(&self, host: &str, slots: &[Slot]) -> Result<(), sqlx::Error> {
-        let mut all = self.pool.begin_with(WRITE).await?;
+        let added = self.try_to_add(host, slots).await;
+        if added.is_err() {
+            self.forget_parts();
+        }
+        added
+    }
+
+    async fn try_to_add(&self, host: &str, slots: &[Slot]) -> Result<(), sqlx::Error> {
         for slot in slots {
             for kept in &KEPT {
+                self.make_room(kept.parts, slot.time).await?;
+            }
+        }
+        let mut all = self.begin_alone(&format!("series of {host}")).await?;
+        for slot in slots {
+            for kept in KEPT.iter().filter(|kept| self.has_room(kept.parts, slot.time)) {
                 add(&mut all, host, kept, slot).await?;
             }
         }
@@ -45,16 +69,15 @@ impl Store {
     ) -> Result<Vec<Slot>, sqlx::Error> {
         let kept = KEPT.iter().rev().find(|kept| seconds % kept.seconds == 0);
         let kept = kept.unwrap_or(&KEPT[0]).seconds;
-        let rows: Vec<(i64, i64, Vec<u8>)> = sqlx::query_as(
+        let rows: Vec<(i64, i64, Vec<u8>)> = on!(self, |db| sqlx::query_as(
             "SELECT time, watched, counts FROM series
-             WHERE host = ? AND step = ? AND time >= ? AND time < ? ORDER BY time",
+             WHERE host = $1 AND step = $2 AND time >= $3 AND time < $4 ORDER BY time",
         )
         .bind(host)
         .bind(kept)
         .bind(from)
         .bind(to)
-        .fetch_all(&self.pool)
-        .await?;
+        .fetch_all(db))?;
         let mut slots: Vec<Slot> = Vec::new();
         for (time, watched, counts) in rows {
             let slot = Slot { time: begins(time, seconds), watched, counts: read(&counts)? };
@@ -72,57 +95,44 @@ fn begins(time: i64, seconds: i64) -> i64 {
     time.div_euclid(seconds * 1000) * seconds * 1000
 }
 
-async fn add(
-    all: &mut Transaction<'_, Sqlite>,
-    host: &str,
-    kept: &Kept,
-    slot: &Slot,
-) -> Result<(), sqlx::Error> {
+async fn add(all: &mut Writing, host: &str, kept: &Kept, slot: &Slot) -> Result<(), sqlx::Error> {
     let mut slot = Slot { time: begins(slot.time, kept.seconds), ..slot.clone() };
-    let known: Option<(i64, Vec<u8>)> = sqlx::query_as(
-        "SELECT watched, counts FROM series WHERE host = ? AND step = ? AND time = ?",
+    let known: Option<(i64, Vec<u8>)> = on!(all, |db| sqlx::query_as(
+        "SELECT watched, counts FROM series WHERE host = $1 AND step = $2 AND time = $3",
     )
     .bind(host)
     .bind(kept.seconds)
     .bind(slot.time)
-    .fetch_optional(&mut **all)
-    .await?;
+    .fetch_optional(db))?;
     let is_new = known.is_none();
     if let Some((watched, counts)) = known {
         slot.add(Slot { time: slot.time, watched, counts: read(&counts)? });
     }
     let counts = written(&slot.counts)?;
-    sqlx::query(
-        "INSERT OR REPLACE INTO series (host, step, time, watched, counts) VALUES (?, ?, ?, ?, ?)",
+    run!(all, sqlx::query(
+        "INSERT INTO series (host, step, time, watched, counts) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (host, step, time) DO UPDATE SET watched = excluded.watched, counts = excluded.counts",
     )
     .bind(host)
     .bind(kept.seconds)
     .bind(slot.time)
     .bind(slot.watched)
-    .bind(counts)
-    .execute(&mut **all)
-    .await?;
-    match is_new {
-        true => forget(all, host, kept).await,
-        false => Ok(()),
+    .bind(counts))?;
+    match all {
+        Writing::Sqlite(_) if is_new => forget(all, host, kept).await,
+        Writing::Sqlite(_) | Writing::Postgres(_) => Ok(()),
     }
 }
 
 /// Counted, and not by age: a clock that is wrong for a while must not cost years.
-async fn forget(
-    all: &mut Transaction<'_, Sqlite>,
-    host: &str,
-    kept: &Kept,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "DELETE FROM series WHERE host = ?1 AND step = ?2 AND time <= (
-             SELECT time FROM series WHERE host = ?1 AND step = ?2 ORDER BY time DESC LIMIT 1 OFFSET ?3)",
+async fn forget(all: &mut Writing, host: &str, kept: &Kept) -> Result<(), sqlx::Error> {
+    run!(all, sqlx::query(
+        "DELETE FROM series WHERE host = $1 AND step = $2 AND time <= (
+             SELECT time FROM series WHERE host = $1 AND step = $2 ORDER BY time DESC LIMIT 1 OFFSET $3)",
     )
     .bind(host)
     .bind(kept.seconds)
-    .bind(kept.slots)
-    .execute(&mut **all)
-    .await
+    .bind(kept.slots))
     .map(drop)
 }
 
@@ -153,6 +163,7 @@ mod tests {
     use geofilter_core::country::CountryId;
 
     use super::*;
+    use crate::store::tests::{both, in_a_file, on_a_server};
 
     /// Bytes that the steps of a host may take on disk, whatever happens there.
     const MOST: u64 = 128 << 20;
@@ -182,9 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn two_years_of_a_flood_from_everywhere_take_no_more_room_than_there_is() {
-        // Nothing is learnt from a disk that is slow.
-        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
-        let store = Store::open(dir.path()).await.unwrap();
+        let store = in_a_file().await;
         // A month more than is kept.
         let end = 1_000_000 * HOUR;
         counted(&store, every(HOUR, end - 760 * DAY, end - 7 * DAY)).await;
@@ -197,33 +206,49 @@ mod tests {
         let last = store.slots("local", 3600, end - HOUR, end).await.unwrap().remove(0);
         assert_eq!((last.watched, last.counts.countries.len()), (HOUR, CountryId::all().count()));
         assert!(last.counts.countries.values().all(|of| of.dropped == 360 * FLOOD.dropped));
-        let files = std::fs::read_dir(dir.path()).unwrap();
+        let files = std::fs::read_dir(store.dir.path()).unwrap();
         let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
         assert!(bytes < MOST, "{bytes} bytes");
     }
 
     #[tokio::test]
     async fn longer_steps_are_made_of_shorter_ones_and_a_gap_stays_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).await.unwrap();
-        counted(&store, every(STEP, 0, MINUTE)).await;
-        counted(&store, every(STEP, 3 * MINUTE, 3 * MINUTE + 2 * STEP)).await;
-        let told = async |seconds| {
-            let slots = store.slots("local", seconds, 0, i64::MAX).await.unwrap();
-            slots.into_iter().map(|slot| (slot.time, slot.watched)).collect::<Vec<_>>()
-        };
-        assert_eq!(told(60).await, [(0, MINUTE), (3 * MINUTE, 2 * STEP)]);
-        assert_eq!(told(120).await, [(0, MINUTE), (2 * MINUTE, 2 * STEP)]);
-        assert_eq!(told(3600).await, [(0, MINUTE + 2 * STEP)]);
-        assert!(store.slots("elsewhere", 60, 0, i64::MAX).await.unwrap().is_empty());
+        for store in both().await {
+            counted(&store, every(STEP, 0, MINUTE)).await;
+            counted(&store, every(STEP, 3 * MINUTE, 3 * MINUTE + 2 * STEP)).await;
+            let told = async |seconds| {
+                let slots = store.slots("local", seconds, 0, i64::MAX).await.unwrap();
+                slots.into_iter().map(|slot| (slot.time, slot.watched)).collect::<Vec<_>>()
+            };
+            assert_eq!(told(60).await, [(0, MINUTE), (3 * MINUTE, 2 * STEP)]);
+            assert_eq!(told(120).await, [(0, MINUTE), (2 * MINUTE, 2 * STEP)]);
+            assert_eq!(told(3600).await, [(0, MINUTE + 2 * STEP)]);
+            assert!(store.slots("elsewhere", 60, 0, i64::MAX).await.unwrap().is_empty());
+        }
     }
 
     #[tokio::test]
     async fn a_clock_that_is_wrong_for_a_while_costs_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).await.unwrap();
-        let now = 1_000_000 * HOUR;
-        counted(&store, [now, 0, 4 * now].into_iter()).await;
-        assert_eq!(store.slots("local", 10, now, now + 1).await.unwrap().len(), 1);
+        for store in both().await {
+            let now = 1_000_000 * HOUR;
+            counted(&store, [now, 0, 4 * now].into_iter()).await;
+            assert_eq!(store.slots("local", 10, now, now + 1).await.unwrap().len(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn on_a_server_what_is_too_old_goes_part_by_part() {
+        let store = on_a_server().await;
+        let begin = 1_000_000 * HOUR;
+        counted(&store, every(HOUR, begin, begin + 10 * HOUR)).await;
+        let kept = async |seconds| store.slots("local", seconds, 0, i64::MAX).await.unwrap().len();
+        assert_eq!((kept(10).await, kept(60).await, kept(3600).await), (4, 10, 10));
+        // What is older than all parts has no room.
+        counted(&store, std::iter::once(begin)).await;
+        assert_eq!((kept(10).await, kept(60).await, kept(3600).await), (4, 10, 10));
+        assert_eq!(
+            store.slots("local", 3600, begin, begin + HOUR).await.unwrap()[0].watched,
+            2 * STEP
+        );
     }
 }

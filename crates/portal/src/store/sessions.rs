@@ -1,6 +1,6 @@
 use sqlx::FromRow;
-use sqlx::sqlite::SqliteExecutor;
 
+use super::database::{Writing, on, run};
 use super::{Operator, Role, Store};
 
 /// Milliseconds after which a session that nobody used has ended.
@@ -44,14 +44,15 @@ impl Store {
         source: &str,
         now: i64,
     ) -> Result<Begun, sqlx::Error> {
-        sqlx::query("DELETE FROM session WHERE used < ? OR began < ?")
-            .bind(now - IDLE)
-            .bind(now - LONGEST)
-            .execute(&self.pool)
-            .await?;
-        let id = sqlx::query_scalar(
+        run!(
+            self,
+            sqlx::query("DELETE FROM session WHERE used < $1 OR began < $2")
+                .bind(now - IDLE)
+                .bind(now - LONGEST)
+        )?;
+        let id = on!(self, |db| sqlx::query_scalar(
             "INSERT INTO session (digest, operator, csrf, source, began, used, proved)
-             VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+             VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
         )
         .bind(digest.as_slice())
         .bind(operator.id)
@@ -60,8 +61,7 @@ impl Store {
         .bind(now)
         .bind(now)
         .bind(now)
-        .fetch_one(&self.pool)
-        .await?;
+        .fetch_one(db))?;
         Ok(Begun {
             id,
             operator: operator.id,
@@ -83,13 +83,14 @@ impl Store {
         digest: &[u8; 32],
         proved: i64,
     ) -> Result<(), sqlx::Error> {
-        sqlx::query("UPDATE session SET digest = ?, proved = ? WHERE id = ?")
-            .bind(digest.as_slice())
-            .bind(proved)
-            .bind(session)
-            .execute(&self.pool)
-            .await
-            .map(drop)
+        run!(
+            self,
+            sqlx::query("UPDATE session SET digest = $1, proved = $2 WHERE id = $3")
+                .bind(digest.as_slice())
+                .bind(proved)
+                .bind(session)
+        )
+        .map(drop)
     }
 
     /// The one whose token has this digest, if it has not ended; it may count as used now.
@@ -99,17 +100,18 @@ impl Store {
         used: bool,
         now: i64,
     ) -> Result<Option<Begun>, sqlx::Error> {
-        let found: Option<Begun> = sqlx::query_as("SELECT * FROM begun WHERE digest = ?")
-            .bind(digest.as_slice())
-            .fetch_optional(&self.pool)
-            .await?;
+        let found: Option<Begun> =
+            on!(self, |db| sqlx::query_as("SELECT * FROM begun WHERE digest = $1")
+                .bind(digest.as_slice())
+                .fetch_optional(db))?;
         let Some(session) = found.filter(|session| now < session.ends()) else { return Ok(None) };
         if used && now - session.used > NOTED {
-            let noted = sqlx::query("UPDATE session SET used = ? WHERE digest = ?")
-                .bind(now)
-                .bind(digest.as_slice())
-                .execute(&self.pool)
-                .await;
+            let noted = run!(
+                self,
+                sqlx::query("UPDATE session SET used = $1 WHERE digest = $2")
+                    .bind(now)
+                    .bind(digest.as_slice())
+            );
             // On a disk without room one can still look.
             if let Err(error) = noted {
                 tracing::warn!(%error, "it could not be noted that a session is used");
@@ -120,10 +122,10 @@ impl Store {
 
     /// Whether one goes on. It does not count as used.
     pub(crate) async fn goes_on(&self, id: i64, now: i64) -> Result<bool, sqlx::Error> {
-        let found: Option<Begun> = sqlx::query_as("SELECT * FROM begun WHERE id = ?")
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await?;
+        let found: Option<Begun> =
+            on!(self, |db| sqlx::query_as("SELECT * FROM begun WHERE id = $1")
+                .bind(id)
+                .fetch_optional(db))?;
         Ok(found.is_some_and(|session| now < session.ends()))
     }
 
@@ -133,50 +135,51 @@ impl Store {
         operator: i64,
         now: i64,
     ) -> Result<Vec<Begun>, sqlx::Error> {
-        let mut found: Vec<Begun> =
-            sqlx::query_as("SELECT * FROM begun WHERE operator = ? ORDER BY used DESC")
-                .bind(operator)
-                .fetch_all(&self.pool)
-                .await?;
+        let mut found: Vec<Begun> = on!(self, |db| sqlx::query_as(
+            "SELECT * FROM begun WHERE operator = $1 ORDER BY used DESC"
+        )
+        .bind(operator)
+        .fetch_all(db))?;
         found.retain(|session| now < session.ends());
         Ok(found)
     }
 
     /// Ends all of an operator's.
     pub(crate) async fn end_sessions(&self, operator: i64) -> Result<(), sqlx::Error> {
-        end_sessions(&self.pool, operator, None).await
+        let mut all = self.begin().await?;
+        end_sessions(&mut all, operator, None).await?;
+        all.commit().await
     }
 
     /// Ends the one whose token has this digest, if there is one.
     pub(crate) async fn end_session_of(&self, digest: &[u8; 32]) -> Result<(), sqlx::Error> {
-        sqlx::query("DELETE FROM session WHERE digest = ?")
-            .bind(digest.as_slice())
-            .execute(&self.pool)
-            .await
+        run!(self, sqlx::query("DELETE FROM session WHERE digest = $1").bind(digest.as_slice()))
             .map(drop)
     }
 
     /// Ends one of an operator's. Says whether there was one.
     pub(crate) async fn end_session(&self, operator: i64, id: i64) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query("DELETE FROM session WHERE operator = ? AND id = ?")
-            .bind(operator)
-            .bind(id)
-            .execute(&self.pool)
-            .await?;
-        Ok(done.rows_affected() > 0)
+        let done = run!(
+            self,
+            sqlx::query("DELETE FROM session WHERE operator = $1 AND id = $2")
+                .bind(operator)
+                .bind(id)
+        )?;
+        Ok(done > 0)
     }
 }
 
 /// Ends all of an operator's but this one, or all.
 pub(super) async fn end_sessions(
-    by: impl SqliteExecutor<'_>,
+    all: &mut Writing,
     operator: i64,
     but: Option<i64>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM session WHERE operator = ? AND id IS NOT ?")
-        .bind(operator)
-        .bind(but)
-        .execute(by)
-        .await
-        .map(drop)
+    run!(
+        all,
+        sqlx::query("DELETE FROM session WHERE operator = $1 AND id IS DISTINCT FROM $2")
+            .bind(operator)
+            .bind(but)
+    )
+    .map(drop)
 }

@@ -1,5 +1,6 @@
 use sqlx::FromRow;
 
+use super::database::{on, run};
 use super::{Role, Store};
 
 /// Milliseconds between two notes that one was used.
@@ -49,22 +50,22 @@ impl Store {
         token: &NewToken<'_>,
         now: i64,
     ) -> Result<i64, sqlx::Error> {
-        sqlx::query_scalar(
-            "INSERT INTO token (digest, operator, name, role, made, expires) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+        on!(self, |db| {
+            sqlx::query_scalar(
+            "INSERT INTO token (digest, operator, name, role, made, expires) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
         )
         .bind(token.digest.as_slice())
         .bind(token.operator)
         .bind(token.name)
         .bind(token.role)
         .bind(now)
-        .bind(token.expires)
-        .fetch_one(&self.pool)
-        .await
+        .bind(token.expires).fetch_one(db)
+        })
     }
 
     /// All of them, by name.
     pub(crate) async fn tokens(&self) -> Result<Vec<ApiToken>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM shown ORDER BY name, id").fetch_all(&self.pool).await
+        on!(self, |db| sqlx::query_as("SELECT * FROM shown ORDER BY name, id").fetch_all(db))
     }
 
     /// The one with this digest, if it goes on; it counts as used now.
@@ -73,35 +74,33 @@ impl Store {
         digest: &[u8; 32],
         now: i64,
     ) -> Result<Option<ApiToken>, sqlx::Error> {
-        let found: Option<ApiToken> = sqlx::query_as("SELECT * FROM shown WHERE digest = ?")
-            .bind(digest.as_slice())
-            .fetch_optional(&self.pool)
-            .await?;
+        let found: Option<ApiToken> =
+            on!(self, |db| sqlx::query_as("SELECT * FROM shown WHERE digest = $1")
+                .bind(digest.as_slice())
+                .fetch_optional(db))?;
         let Some(token) = found.filter(|token| token.goes_on(now)) else { return Ok(None) };
         if token.used.is_none_or(|used| now - used > NOTED) {
-            sqlx::query("UPDATE token SET used = ? WHERE id = ?")
-                .bind(now)
-                .bind(token.id)
-                .execute(&self.pool)
-                .await?;
+            run!(
+                self,
+                sqlx::query("UPDATE token SET used = $1 WHERE id = $2").bind(now).bind(token.id)
+            )?;
         }
         Ok(Some(token))
     }
 
     /// Whether one goes on. It does not count as used.
     pub(crate) async fn token_goes_on(&self, id: i64, now: i64) -> Result<bool, sqlx::Error> {
-        let found: Option<ApiToken> = sqlx::query_as("SELECT * FROM shown WHERE id = ?")
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await?;
+        let found: Option<ApiToken> =
+            on!(self, |db| sqlx::query_as("SELECT * FROM shown WHERE id = $1")
+                .bind(id)
+                .fetch_optional(db))?;
         Ok(found.is_some_and(|token| token.goes_on(now)))
     }
 
     /// It is good for nothing any more. Returns its name, if there was one.
     pub(crate) async fn remove_token(&self, id: i64) -> Result<Option<String>, sqlx::Error> {
-        sqlx::query_scalar("DELETE FROM token WHERE id = ? RETURNING name")
+        on!(self, |db| sqlx::query_scalar("DELETE FROM token WHERE id = $1 RETURNING name")
             .bind(id)
-            .fetch_optional(&self.pool)
-            .await
+            .fetch_optional(db))
     }
 }

@@ -1,6 +1,7 @@
 use sqlx::FromRow;
 
 use super::Store;
+use super::database::{on, run};
 
 /// Milliseconds for which a link that is over is still listed.
 const LISTED: i64 = 30 * 86_400_000;
@@ -42,29 +43,31 @@ impl Store {
         grant: &Grant<'_>,
         now: i64,
     ) -> Result<Traveller, sqlx::Error> {
-        sqlx::query("DELETE FROM traveller WHERE coalesce(opened + seconds * 1000, expires) < ?")
+        run!(
+            self,
+            sqlx::query(
+                "DELETE FROM traveller WHERE coalesce(opened + seconds * 1000, expires) < $1"
+            )
             .bind(now - LISTED)
-            .execute(&self.pool)
-            .await?;
-        sqlx::query_as(
-            "INSERT INTO traveller (digest, name, host, operator, seconds, expires) VALUES (?, ?, ?, ?, ?, ?) RETURNING *",
+        )?;
+        on!(self, |db| {
+            sqlx::query_as(
+            "INSERT INTO traveller (digest, name, host, operator, seconds, expires) VALUES ($1, $2, $3, $4, $5, $6) RETURNING *",
         )
         .bind(digest.as_slice())
         .bind(grant.name)
         .bind(grant.host)
         .bind(grant.operator)
         .bind(grant.seconds)
-        .bind(grant.expires)
-        .fetch_one(&self.pool)
-        .await
+        .bind(grant.expires).fetch_one(db)
+        })
     }
 
     /// Those of a host, the newest first.
     pub(crate) async fn travellers(&self, host: &str) -> Result<Vec<Traveller>, sqlx::Error> {
-        sqlx::query_as("SELECT * FROM traveller WHERE host = ? ORDER BY id DESC")
+        on!(self, |db| sqlx::query_as("SELECT * FROM traveller WHERE host = $1 ORDER BY id DESC")
             .bind(host)
-            .fetch_all(&self.pool)
-            .await
+            .fetch_all(db))
     }
 
     /// The one whose link has this digest, if it is not over.
@@ -73,22 +76,25 @@ impl Store {
         digest: &[u8; 32],
         now: i64,
     ) -> Result<Option<Traveller>, sqlx::Error> {
-        let found: Option<Traveller> = sqlx::query_as("SELECT * FROM traveller WHERE digest = ?")
-            .bind(digest.as_slice())
-            .fetch_optional(&self.pool)
-            .await?;
+        let found: Option<Traveller> =
+            on!(self, |db| sqlx::query_as("SELECT * FROM traveller WHERE digest = $1")
+                .bind(digest.as_slice())
+                .fetch_optional(db))?;
         Ok(found.filter(|traveller| now < traveller.ends()))
     }
 
     /// It was opened, and this is exempt by it from now on.
     pub(crate) async fn let_in(&self, id: i64, target: &str, now: i64) -> Result<(), sqlx::Error> {
-        sqlx::query("UPDATE traveller SET opened = coalesce(opened, ?), target = ? WHERE id = ?")
+        run!(
+            self,
+            sqlx::query(
+                "UPDATE traveller SET opened = coalesce(opened, $1), target = $2 WHERE id = $3"
+            )
             .bind(now)
             .bind(target)
             .bind(id)
-            .execute(&self.pool)
-            .await
-            .map(drop)
+        )
+        .map(drop)
     }
 
     /// A link of a host is void from now on. Returns it, if there was one.
@@ -97,10 +103,11 @@ impl Store {
         host: &str,
         id: i64,
     ) -> Result<Option<Traveller>, sqlx::Error> {
-        sqlx::query_as("DELETE FROM traveller WHERE host = ? AND id = ? RETURNING *")
-            .bind(host)
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await
+        on!(self, |db| sqlx::query_as(
+            "DELETE FROM traveller WHERE host = $1 AND id = $2 RETURNING *"
+        )
+        .bind(host)
+        .bind(id)
+        .fetch_optional(db))
     }
 }

@@ -1,0 +1,200 @@
+//! [`Database`]: one SQLite file in the portal's folder, or a PostgreSQL server that several portals share. A query is written once, in the SQL
+//! that both speak, and runs on whichever it is by [`run!`] and [`on!`].
+
+use std::fmt::{self, Debug, Display, Formatter};
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::parts::Known;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{
+    Connection, Either, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool,
+    Transaction,
+};
+
+/// Connections that read; SQLite has one that writes.
+const READING: u32 = 4;
+const BUSY: Duration = Duration::from_secs(5);
+/// How an SQLite transaction begins that may write: no other one does meanwhile.
+const WRITE: &str = "BEGIN IMMEDIATE";
+/// Connections to a server, and how long one is waited for.
+const CONNECTIONS: u32 = 8;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs a query that changes something. Returns how many rows.
+macro_rules! run {
+    ($of:expr, $query:expr) => {
+        match $of.db() {
+            sqlx::Either::Left(db) => $query.execute(db).await.map(|done| done.rows_affected()),
+            sqlx::Either::Right(db) => $query.execute(db).await.map(|done| done.rows_affected()),
+        }
+    };
+}
+
+/// Runs a query that is fetched from `$db`.
+macro_rules! on {
+    ($of:expr, |$db:ident| $query:expr) => {
+        match $of.db() {
+            sqlx::Either::Left($db) => $query.await,
+            sqlx::Either::Right($db) => $query.await,
+        }
+    };
+}
+
+pub(super) use {on, run};
+
+/// A PostgreSQL server, and which of its databases.
+#[derive(Clone)]
+pub struct Server {
+    options: PgConnectOptions,
+    /// What of its certificate is read from.
+    files: Vec<String>,
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(
+                "it is a PostgreSQL server, as in postgres://geofilter@db.example.net/geofilter"
+                    .to_owned(),
+            );
+        }
+        let options: PgConnectOptions =
+            url.parse().map_err(|error: sqlx::Error| error.to_string())?;
+        let named = url.split_once('?').map_or("", |(_, named)| named).split('&');
+        let files = named.filter_map(|named| {
+            let (name, file) = named.split_once('=')?;
+            ["sslrootcert", "sslcert", "sslkey"].contains(&name).then(|| file.to_owned())
+        });
+        let files = files.collect();
+        Ok(Self { options: options.application_name("geofilter portal"), files })
+    }
+}
+
+/// Without the password.
+impl Display for Server {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let at = self
+            .options
+            .get_socket()
+            .map_or(self.options.get_host().into(), |socket| socket.to_string_lossy());
+        write!(
+            f,
+            "{at}:{}/{}",
+            self.options.get_port(),
+            self.options.get_database().unwrap_or_default()
+        )
+    }
+}
+
+impl Debug for Server {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, f)
+    }
+}
+
+impl Server {
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.options.get_port()
+    }
+
+    /// The files that connecting to it takes.
+    pub(crate) fn files(&self) -> &[String] {
+        &self.files
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(super) enum Database {
+    Sqlite(SqlitePool),
+    Postgres(PgPool, Known),
+}
+
+impl Database {
+    /// This file, made if there is none, and brought up to this version.
+    pub(super) async fn file(file: &Path) -> Result<Self, sqlx::Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY)
+            // The portal may write nowhere but in its own folder.
+            .pragma("temp_store", "MEMORY")
+            .foreign_keys(true);
+        // One whose transaction failed on a full disk, and was undone by SQLite itself, is of no more use.
+        let pool = SqlitePoolOptions::new()
+            .max_connections(READING)
+            .after_release(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }));
+        let pool = pool.connect_with(options).await?;
+        sqlx::migrate!("migrations/sqlite").run(&pool).await?;
+        Ok(Self::Sqlite(pool))
+    }
+
+    /// What this server keeps for portals, brought up to this version.
+    pub(super) async fn server(server: &Server) -> Result<Self, sqlx::Error> {
+        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
+        let pool = pool.connect_with(server.options.clone()).await?;
+        // Portals that start together wait for each other.
+        sqlx::migrate!("migrations/postgres").run(&pool).await?;
+        Ok(Self::Postgres(pool, Known::default()))
+    }
+
+    /// What a query runs on.
+    pub(super) fn db(&self) -> Either<&SqlitePool, &PgPool> {
+        match self {
+            Self::Sqlite(pool) => Either::Left(pool),
+            Self::Postgres(pool, _) => Either::Right(pool),
+        }
+    }
+
+    /// Several queries that hold together.
+    pub(super) async fn begin(&self) -> Result<Writing, sqlx::Error> {
+        Ok(match self {
+            Self::Sqlite(pool) => Writing::Sqlite(pool.begin_with(WRITE).await?),
+            Self::Postgres(pool, _) => Writing::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// The same, that begin once no others of that name go on: they read what they then write.
+    pub(super) async fn begin_alone(&self, name: &str) -> Result<Writing, sqlx::Error> {
+        let mut all = self.begin().await?;
+        if let Writing::Postgres(all) = &mut all {
+            sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
+                .bind(name)
+                .execute(&mut **all)
+                .await?;
+        }
+        Ok(all)
+    }
+}
+
+/// Queries that hold together: all are undone unless they are [committed](Self::commit).
+pub(super) enum Writing {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Writing {
+    /// What a query runs on.
+    pub(super) fn db(&mut self) -> Either<&mut SqliteConnection, &mut PgConnection> {
+        match self {
+            Self::Sqlite(all) => Either::Left(&mut **all),
+            Self::Postgres(all) => Either::Right(&mut **all),
+        }
+    }
+
+    /// Keeps what they did.
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(all) => all.commit().await,
+            Self::Postgres(all) => all.commit().await,
+        }
+    }
+}

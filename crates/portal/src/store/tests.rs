@@ -1,0 +1,321 @@
+//! What is kept is the same in a file and on a server: each test is run on both.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use geofilter_cluster::Cluster;
+use geofilter_core::change::{Change, Edit};
+use geofilter_core::country::CountryCode;
+use geofilter_core::policy::Mode;
+use geofilter_fleet::{HostId, Mark, Report};
+use serde_json::json;
+use sqlx::types::Json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::courier::Target;
+use crate::notices::Occasion;
+
+/// An empty store.
+pub(crate) struct Empty {
+    store: Store,
+    pub(crate) dir: TempDir,
+}
+
+impl Deref for Empty {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+/// One in a file.
+pub(crate) async fn in_a_file() -> Empty {
+    // Nothing is learnt from a disk that is slow.
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let store = Store::open(dir.path(), None).await.unwrap();
+    Empty { store, dir }
+}
+
+/// One on a server, in a database of its own.
+pub(crate) async fn on_a_server() -> Empty {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let url = Cluster::shared().create(&format!("store_{number}")).unwrap();
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let store = Store::open(dir.path(), Some(&url.parse().unwrap())).await.unwrap();
+    Empty { store, dir }
+}
+
+/// One of each kind.
+pub(crate) async fn both() -> [Empty; 2] {
+    [in_a_file().await, on_a_server().await]
+}
+
+async fn ana(store: &Store) -> Operator {
+    store.add_first_operator("Ana", "a hash", 1_000).await.unwrap().unwrap()
+}
+
+fn choice(country: &str) -> Choice {
+    let countries = [CountryCode::parse(country).unwrap().id()].into_iter().collect();
+    Choice { mode: Mode::AllowSelected, countries, hosting: None, unknown: None, disputed: None }
+}
+
+fn draft(country: &str) -> Draft {
+    Draft { operator: "Ana".to_owned(), time: 5, choice: Json(choice(country)) }
+}
+
+#[tokio::test]
+async fn operators_differ_in_more_than_case_and_the_last_admin_stays() {
+    for store in both().await {
+        assert!(!store.has_operators().await.unwrap());
+        let ana = ana(&store).await;
+        assert_eq!((&*ana.name, ana.role, ana.given), ("Ana", Role::Admin, None));
+        assert!(store.add_first_operator("Eve", "a hash", 1).await.unwrap().is_none());
+        assert_eq!(store.operator("aNA").await.unwrap().unwrap().id, ana.id);
+        assert!(store.operator("Anb").await.unwrap().is_none());
+        assert!(store.add_operator("ANA", "", Role::Viewer, 1).await.unwrap().is_none());
+        let bob = store.add_operator("bob", "h", Role::Viewer, 7).await.unwrap().unwrap();
+        assert_eq!(bob.given, Some(7));
+        assert!(!store.set_role(&ana, Role::Viewer).await.unwrap(), "the last admin");
+        assert!(!store.remove_operator(&ana).await.unwrap(), "the last admin");
+        assert!(store.set_role(&bob, Role::Admin).await.unwrap());
+        assert!(store.set_role(&ana, Role::Operator).await.unwrap());
+        let listed = store.operators().await.unwrap();
+        let listed: Vec<_> = listed.iter().map(|it| (&*it.name, it.role, it.totp)).collect();
+        assert_eq!(listed, [("Ana", Role::Operator, false), ("bob", Role::Admin, false)]);
+        assert!(store.remove_operator(&ana).await.unwrap());
+        assert!(store.operator("Ana").await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn two_admins_who_step_down_at_once_leave_one() {
+    for store in both().await {
+        for turn in 0..8 {
+            let names = [format!("a{turn}"), format!("b{turn}")];
+            let one = store.add_operator(&names[0], "", Role::Admin, 1).await.unwrap().unwrap();
+            let other = store.add_operator(&names[1], "", Role::Admin, 1).await.unwrap().unwrap();
+            let (one_did, other_did) = tokio::join!(
+                store.set_role(&one, Role::Viewer),
+                store.set_role(&other, Role::Viewer)
+            );
+            let all = store.operators().await.unwrap();
+            assert!(all.iter().any(|it| it.role == Role::Admin), "{one_did:?} {other_did:?}");
+            for left in all {
+                let left = store.operator(&left.name).await.unwrap().unwrap();
+                let _ = store.set_role(&left, Role::Viewer).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_goes_on_until_it_ends_and_a_new_password_ends_the_others() {
+    for store in both().await {
+        let ana = ana(&store).await;
+        let digests = [[1; 32], [2; 32], [3; 32]];
+        let mut sessions = Vec::new();
+        for digest in &digests {
+            sessions.push(store.begin_session(digest, &ana, "csrf", "::1", 10_000).await.unwrap());
+        }
+        let found = store.session(&digests[0], true, 100_000).await.unwrap().unwrap();
+        assert_eq!((found.operator, &*found.name, found.given), (ana.id, "Ana", false));
+        assert_eq!(store.sessions(ana.id, 100_000).await.unwrap()[0].used, 100_000);
+        assert!(store.session(&digests[0], false, i64::MAX / 2).await.unwrap().is_none());
+        store.renew_session(sessions[0].id, &[9; 32], 77).await.unwrap();
+        assert!(store.session(&digests[0], false, 100_000).await.unwrap().is_none());
+        assert_eq!(store.session(&[9; 32], false, 100_000).await.unwrap().unwrap().proved, 77);
+        store.change_password(ana.id, "another", sessions[0].id).await.unwrap();
+        assert!(store.goes_on(sessions[0].id, 100_000).await.unwrap());
+        assert!(!store.goes_on(sessions[1].id, 100_000).await.unwrap());
+        store.give_password(ana.id, "a third", 5).await.unwrap();
+        assert!(store.sessions(ana.id, 100_000).await.unwrap().is_empty());
+        let given = store.begin_session(&[4; 32], &ana, "csrf", "::1", 10_000).await.unwrap();
+        assert!(store.session(&[4; 32], false, 10_000).await.unwrap().unwrap().given);
+        assert!(store.end_session(ana.id, given.id).await.unwrap());
+        assert!(!store.end_session(ana.id, given.id).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_taken_once_and_so_is_one_for_recovery() {
+    for store in both().await {
+        let ana = ana(&store).await;
+        assert!(store.offer_factor(ana.id, b"first").await.unwrap());
+        assert!(store.offer_factor(ana.id, b"second").await.unwrap(), "it is not asked for yet");
+        let factor = store.factor(ana.id).await.unwrap().unwrap();
+        assert_eq!((&*factor.secret, factor.since), (&b"second"[..], None));
+        let [kept, other] = [[1; 32], [2; 32]];
+        let kept = store.begin_session(&kept, &ana, "", "", 10).await.unwrap();
+        let other = store.begin_session(&other, &ana, "", "", 10).await.unwrap();
+        store.ask_for_codes(&factor, &[[7; 32], [8; 32]], kept.id, 50).await.unwrap();
+        assert!(store.goes_on(kept.id, 20).await.unwrap());
+        assert!(!store.goes_on(other.id, 20).await.unwrap(), "it began without");
+        assert!(!store.offer_factor(ana.id, b"third").await.unwrap());
+        let factor = store.factor(ana.id).await.unwrap().unwrap();
+        assert_eq!(factor.since, Some(50));
+        assert!(store.take_step(&factor, 3).await.unwrap());
+        assert!(!store.take_step(&factor, 3).await.unwrap());
+        assert_eq!(store.recovery_codes(ana.id).await.unwrap(), 2);
+        assert!(store.take_recovery_code(ana.id, &[7; 32]).await.unwrap());
+        assert!(!store.take_recovery_code(ana.id, &[7; 32]).await.unwrap());
+        assert_eq!(store.recovery_codes(ana.id).await.unwrap(), 1);
+        assert!(store.operators().await.unwrap()[0].totp);
+        assert!(store.remove_factor(ana.id, None).await.unwrap());
+        assert_eq!(store.recovery_codes(ana.id).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_token_may_do_no_more_than_its_operator() {
+    for store in both().await {
+        ana(&store).await;
+        let bob = store.add_operator("bob", "", Role::Viewer, 1).await.unwrap().unwrap();
+        let digest = &[5; 32];
+        let (operator, role) = (bob.id, Role::Admin);
+        let new = NewToken { digest, operator, name: "ci", role, expires: Some(1_000_000) };
+        let id = store.add_token(&new, 10).await.unwrap();
+        let found = store.token(digest, 500_000).await.unwrap().unwrap();
+        assert_eq!((found.id, found.role(), &*found.operator), (id, Role::Viewer, "bob"));
+        assert_eq!(store.tokens().await.unwrap()[0].used, Some(500_000));
+        assert!(store.token(digest, 1_000_000).await.unwrap().is_none(), "it has ended");
+        assert!(store.token_goes_on(id, 20).await.unwrap());
+        assert_eq!(store.remove_token(id).await.unwrap().as_deref(), Some("ci"));
+        assert_eq!(store.remove_token(id).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn the_audit_is_neither_changed_nor_shortened() {
+    for store in both().await {
+        for number in 0..3 {
+            let after = Some(json!({ "number": number }));
+            let action = "try";
+            let deed =
+                Deed { operator: "Ana", source: "::1", host: None, action, before: None, after };
+            store.write_down(&deed, number).await.unwrap();
+        }
+        let told = store.audit(i64::MAX, 2).await.unwrap();
+        assert_eq!(told.len(), 2);
+        assert_eq!(told[0].after, Some(json!({ "number": 2 })));
+        let earlier = store.audit(told[1].id, 10).await.unwrap();
+        assert_eq!((earlier.len(), &earlier[0].after), (1, &Some(json!({ "number": 0 }))));
+        for sql in ["UPDATE audit SET operator = 'Eve'", "DELETE FROM audit"] {
+            let refused = run!(store, sqlx::query(sql));
+            assert!(refused.unwrap_err().to_string().contains("the audit is"), "{sql}");
+        }
+        assert_eq!(store.audit(i64::MAX, 10).await.unwrap().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn drafts_are_one_for_a_host_and_profiles_have_names_of_their_own() {
+    for store in both().await {
+        store.set_draft("local", &draft("ES")).await.unwrap();
+        store.set_draft("local", &draft("PT")).await.unwrap();
+        assert_eq!(store.draft("local").await.unwrap().unwrap().choice.0, choice("PT"));
+        store.remove_draft("local").await.unwrap();
+        assert!(store.draft("local").await.unwrap().is_none());
+
+        let office = store.add_profile("Office", &draft("ES"), 2).await.unwrap().unwrap();
+        assert!(store.add_profile("OFFICE", &draft("ES"), 2).await.unwrap().is_none());
+        let other = store.add_profile("other", &draft("ES"), 2).await.unwrap().unwrap();
+        assert!(store.add_profile("third", &draft("ES"), 2).await.unwrap().is_none(), "too many");
+        assert!(!store.set_profile(other.id, "office", &draft("PT")).await.unwrap());
+        assert!(store.set_profile(office.id, "office", &draft("PT")).await.unwrap());
+        let names = store.profiles().await.unwrap();
+        let names: Vec<_> = names.iter().map(|it| (&*it.name, it.choice.0.clone())).collect();
+        assert_eq!(names, [("office", choice("PT")), ("other", choice("ES"))]);
+        assert!(store.remove_profile(other.id).await.unwrap());
+        assert!(store.profile(other.id).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn recipients_are_told_of_what_they_want_and_the_last_letters_are_kept() {
+    for store in both().await {
+        let target: Target =
+            serde_json::from_value(json!({ "kind": "webhook", "url": "https://example.net/" }))
+                .unwrap();
+        let id = store.add_recipient("Ops", &target, &[]).await.unwrap().unwrap();
+        assert!(store.add_recipient("ops", &target, &[]).await.unwrap().is_none());
+        let wants = [Occasion::AgentAway];
+        assert!(store.set_wants(id, &wants).await.unwrap());
+        assert_eq!(store.recipient(id).await.unwrap().unwrap().wants, wants);
+        for number in 0..250 {
+            let subject = &number.to_string();
+            let event = Occasion::AgentAway;
+            let delivery = Delivery { recipient: "Ops", event, subject, error: None };
+            store.note_delivery(&delivery, number).await.unwrap();
+        }
+        assert_eq!(store.deliveries().await.unwrap().len(), 200);
+        assert!(store.remove_recipient(id).await.unwrap());
+        assert!(store.recipients().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_link_lets_in_from_when_it_is_opened_first() {
+    for store in both().await {
+        let grant =
+            Grant { name: "Eva", host: "local", operator: "Ana", seconds: 60, expires: 1_000 };
+        let made = store.add_traveller(&[1; 32], &grant, 0).await.unwrap();
+        assert!(store.traveller(&[1; 32], 1_000).await.unwrap().is_none(), "it was never opened");
+        store.let_in(made.id, "198.51.100.7", 500).await.unwrap();
+        store.let_in(made.id, "198.51.100.8", 900).await.unwrap();
+        let open = store.traveller(&[1; 32], 60_000).await.unwrap().unwrap();
+        assert_eq!((open.opened, open.target.as_deref()), (Some(500), Some("198.51.100.8")));
+        assert!(store.remove_traveller("elsewhere", made.id).await.unwrap().is_none());
+        assert!(store.remove_traveller("local", made.id).await.unwrap().is_some());
+        assert!(store.travellers("local").await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_is_good_once_and_what_a_group_wants_is_numbered() {
+    for store in both().await {
+        let authority = |key: &str| KeptAuthority { key: key.to_owned(), certificate: "C".into() };
+        store.set_authority(&authority("first")).await.unwrap();
+        store.set_authority(&authority("second")).await.unwrap();
+        assert_eq!(store.authority().await.unwrap().unwrap().key, "first");
+        assert_eq!(store.fleet_address().await.unwrap(), None);
+        store.set_fleet_address("https://p").await.unwrap();
+        assert_eq!(store.fleet_address().await.unwrap().as_deref(), Some("https://p"));
+
+        let group = store.add_group("Office").await.unwrap().unwrap();
+        assert_eq!(store.add_group("OFFICE").await.unwrap(), None);
+        assert_eq!(store.group_named("office").await.unwrap(), Some(group));
+        store.add_ticket(&[1; 32], group, 1_000).await.unwrap();
+        assert!(!store.has_ticket(&[1; 32], 1_000).await.unwrap(), "it has ended");
+        let host = HostId(1 << 52);
+        assert!(store.enrol(&[1; 32], host, "pbx", 500).await.unwrap());
+        assert!(!store.enrol(&[1; 32], HostId(7), "pbx", 500).await.unwrap());
+        store.note_certificate(host, 9).await.unwrap();
+
+        let mode = Mode::AllowSelected;
+        let countries = choice("ES").countries;
+        let (edit, accept) = (Edit::Replace, Vec::new());
+        let (unknown, hosting, disputed, scope) = (None, None, None, None);
+        let policy = Change { mode, countries, edit, unknown, hosting, disputed, scope, accept };
+        let first = store.set_group_policy(group, &policy, 50).await.unwrap().unwrap();
+        let second = store.set_group_policy(group, &policy, 50).await.unwrap().unwrap();
+        let mark = |epoch, revision| Mark { epoch, revision };
+        assert_eq!((first.mark, second.mark), (mark(1, 50), mark(1, 51)));
+        assert!(store.set_group_policy(group + 1, &policy, 50).await.unwrap().is_none());
+        let wanted = store.wanted(host).await.unwrap().unwrap();
+        assert_eq!((wanted.mark, wanted.policy), (mark(1, 51), Some(policy)));
+        assert_eq!(store.begin_epoch(70).await.unwrap()[0].mark, mark(70, 51));
+
+        let report = |version: &str| Report { version: version.to_owned(), ..Report::default() };
+        let said = [(host, report("1"), 5), (HostId(7), report("2"), 6)];
+        store.note_reports(&said).await.unwrap();
+        let members = store.members().await.unwrap();
+        assert_eq!((members.len(), members[0].reported), (1, Some(5)));
+        assert_eq!(members[0].report.as_ref().unwrap().0, report("1"));
+        store.revoke(host, 9).await.unwrap();
+        assert!(store.wanted(host).await.unwrap().is_none());
+        assert!(store.members().await.unwrap().is_empty());
+    }
+}
