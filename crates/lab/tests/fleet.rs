@@ -90,7 +90,6 @@ fn a_host_does_what_its_group_is_told_within_a_moment_and_says_what_its_kernel_h
 
         let began = Instant::now();
         let told = choose(&ana, group, &allow(&["ES"]));
-        assert_eq!(told["hosts"], 1);
         says(scene, |it| it["applied"] == format!("1.{}", told["revision"]));
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
         assert!(!scene.reached());

@@ -7,14 +7,13 @@ use geofilter_core::wire::Status;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::host::HOST;
 use crate::hub::Look;
 use crate::series::Sampler;
 use crate::store::Store;
 
-/// Keeps what these looks see.
-pub(crate) async fn keep(store: Store, mut looks: Receiver<Look>) {
-    let mut keeper = Keeper { store, sampler: Sampler::default(), noted: None };
+/// Keeps what these looks see of this host.
+pub(crate) async fn keep(store: Store, host: String, mut looks: Receiver<Look>) {
+    let mut keeper = Keeper { store, host, sampler: Sampler::default(), noted: None };
     let mut fails = false;
     loop {
         let look = match looks.recv().await {
@@ -36,6 +35,7 @@ pub(crate) async fn keep(store: Store, mut looks: Receiver<Look>) {
 
 struct Keeper {
     store: Store,
+    host: String,
     sampler: Sampler,
     /// With which policy it was noted last.
     noted: Option<Arc<Status>>,
@@ -48,11 +48,11 @@ impl Keeper {
         let slots = self.sampler.take(look.time, status.map(|status| &**status));
         let changed = status.filter(|status| !self.is_noted(status));
         if let Some(status) = changed {
-            self.store.see(HOST, look.time, status).await?;
+            self.store.see(&self.host, look.time, status).await?;
             self.noted = Some(Arc::clone(status));
         }
         if !slots.is_empty() {
-            self.store.add_slots(HOST, &slots).await?;
+            self.store.add_slots(&self.host, &slots).await?;
         }
         Ok(changed.is_some() || !slots.is_empty())
     }

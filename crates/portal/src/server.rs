@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use axum_server::tls_rustls::RustlsConfig;
 use geofilter_core::desired::Generation;
+use geofilter_fleet::HostId;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ use crate::agent::Agent;
 use crate::connections::{self, Few};
 use crate::courier::Courier;
 use crate::error::Error;
-use crate::fleet::{self, Connected, Reports};
+use crate::fleet::{self, Connected, Follower, Reports};
 use crate::hub::Hub;
 use crate::keeper::keep;
 use crate::names::Names;
@@ -62,6 +63,8 @@ pub struct Ready {
 /// What handlers share.
 pub(crate) struct Shared {
     pub(crate) store: Store,
+    /// What its own host is called there.
+    pub(crate) here: String,
     pub(crate) hub: Hub,
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) hashing: Semaphore,
@@ -69,8 +72,8 @@ pub(crate) struct Shared {
     /// Held by whoever changes what a traveller's link exempts.
     pub(crate) travelling: tokio::sync::Mutex<()>,
     pub(crate) courier: Courier,
-    /// The hosts of the fleet that listen.
-    pub(crate) connected: Arc<Connected>,
+    /// Tells the hosts of the fleet what they are to do.
+    pub(crate) follower: Arc<Follower>,
     pub(crate) names: Names,
     /// The newest generation that was made here, none if it is 0.
     newest: AtomicU64,
@@ -208,12 +211,21 @@ async fn lead(
     let name = settings.names.first().cloned().unwrap_or_else(host::name);
     let address = fleet::address(at, &name);
     let (store, reports) = (shared.store.clone(), Arc::new(Reports::default()));
+    let follower = &shared.follower;
+    let connected = follower.connected();
     let authority = fleet::authority(&store).await?;
     store.set_fleet_address(&address).await.map_err(fleet::Error::from)?;
-    let connected = Arc::clone(&shared.connected);
-    let listener = fleet::Listener::new(store.clone(), authority, connected, Arc::clone(&reports))?;
+    let listener = fleet::Listener::new(
+        store.clone(),
+        authority,
+        Arc::clone(connected),
+        Arc::clone(&reports),
+    )?;
+    // By chance: nobody gives numbers to portals.
+    let portal = HostId::new().map_err(fleet::Error::from)?.0;
+    tokio::spawn(Arc::clone(follower).follow());
     tokio::spawn(Arc::new(listener).serve(hosts));
-    tokio::spawn(fleet::note(store, reports));
+    tokio::spawn(fleet::note(store, portal, Arc::clone(connected), reports));
     Ok(address)
 }
 
@@ -250,9 +262,13 @@ pub(crate) async fn open(
         })?),
     };
     let hub = Hub::of(Agent::at(settings.agent.clone()));
-    tokio::spawn(keep(store.clone(), hub.looks()));
+    // Portals that share a database have a host each.
+    let here = settings.database.as_ref().map_or_else(|| host::HOST.to_owned(), |_| host::name());
+    tokio::spawn(keep(store.clone(), here.clone(), hub.looks()));
+    let follower = Follower::new(store.clone(), Arc::<Connected>::default());
     let shared = Shared {
         store,
+        here,
         hub,
         throttle: Mutex::default(),
         hashing: Semaphore::new(HASHING),
@@ -260,7 +276,7 @@ pub(crate) async fn open(
         travelling: tokio::sync::Mutex::default(),
         courier: Courier::of(courier)
             .map_err(|source| Error::System { what: "use the courier's socket", source })?,
-        connected: Arc::default(),
+        follower: Arc::new(follower),
         newest: AtomicU64::default(),
         names: Names::new(
             host::name(),

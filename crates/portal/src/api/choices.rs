@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{Body, Path};
 use crate::clock;
-use crate::host::{HOST, Host};
+use crate::host::Host;
 use crate::passwords::check_name;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
@@ -88,10 +88,8 @@ pub(super) async fn draft(
     _by: By<Seeing>,
     _host: Host,
 ) -> Result<Body<DraftReport>, Problem> {
-    let draft = shared.store.draft(HOST).await?.map(|Draft { operator, time, choice }| Written {
-        choice: choice.0,
-        operator,
-        time: clock::written(time),
+    let draft = shared.store.draft(&shared.here).await?.map(|Draft { operator, time, choice }| {
+        Written { choice: choice.0, operator, time: clock::written(time) }
     });
     Ok(Body(DraftReport { draft }))
 }
@@ -107,7 +105,7 @@ pub(super) async fn set_draft(
     _host: Host,
     Body(choice): Body<Choice>,
 ) -> Result<StatusCode, Problem> {
-    shared.store.set_draft(HOST, &by.draft(choice)).await?;
+    shared.store.set_draft(&shared.here, &by.draft(choice)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -121,7 +119,7 @@ pub(super) async fn remove_draft(
     _by: By<Changing>,
     _host: Host,
 ) -> Result<StatusCode, Problem> {
-    shared.store.remove_draft(HOST).await?;
+    shared.store.remove_draft(&shared.here).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::Body;
 use super::choices::{MOST, NewProfile};
 use crate::clock;
-use crate::host::{HOST, Host};
+use crate::host::Host;
 use crate::passwords::check_name;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
@@ -126,7 +126,7 @@ pub(super) async fn import(
         }
     }
     if let Some(choice) = policy {
-        shared.store.set_draft(HOST, &by.draft(choice)).await?;
+        shared.store.set_draft(&shared.here, &by.draft(choice)).await?;
     }
     let deed = Deed { after: Some(json!(imported)), ..by.deed("import") };
     shared.store.write_down(&deed, clock::now()).await?;

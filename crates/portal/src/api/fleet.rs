@@ -138,10 +138,8 @@ pub(crate) struct GroupPolicy {
 /// What came of it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Told {
-    /// The revision that it is.
-    revision: u64,
-    /// How many hosts were told at once. The others are when they connect.
-    hosts: usize,
+    /// The revision that it is. Hosts that listen are told at once, the others when they connect.
+    revision: i64,
 }
 
 /// A token to enrol a host by.
@@ -170,7 +168,7 @@ pub(super) async fn fleet(
         let (id, name, revision) = (group.id, group.name, group.revision);
         groups.push(GroupReport { id, name, policy, revision, hosts: Vec::new() });
     }
-    for member in shared.store.members().await? {
+    for member in shared.store.members(fleet::seen_since()).await? {
         let Some(group) = groups.iter_mut().find(|group| group.id == member.host_group) else {
             continue;
         };
@@ -183,7 +181,7 @@ pub(super) async fn fleet(
             id: member.id,
             name: member.name,
             enrolled: clock::written(member.enrolled),
-            connected: shared.connected.has(HostId(member.id)),
+            connected: member.connected,
             progress,
             reported: member.reported.map(clock::written),
             state: standing.map(|standing| standing.state),
@@ -270,10 +268,10 @@ pub(super) async fn set_group_policy(
         .store
         .write_down(&Deed { before, after, ..by.deed("choose for group") }, clock::now())
         .await?;
-    let wanted = shared.store.set_group_policy(id, &policy, clock::now() / 1000).await?;
-    let wanted = wanted.ok_or_else(missing)?;
-    let hosts = shared.connected.tell_group(&wanted);
-    Ok(Body(Told { revision: wanted.mark.revision, hosts }))
+    let revision = shared.store.set_group_policy(id, &policy, clock::now() / 1000).await?;
+    let revision = revision.ok_or_else(missing)?;
+    shared.tell_hosts().await;
+    Ok(Body(Told { revision }))
 }
 
 /// Have what is chosen here count whatever hosts were asked before: after the portal was taken back to an old state, which they refuse.
@@ -287,9 +285,8 @@ pub(super) async fn rebase(
 ) -> Result<StatusCode, Problem> {
     let now = clock::now();
     shared.store.write_down(&by.deed("begin epoch"), now).await?;
-    for wanted in shared.store.begin_epoch(now / 1000).await? {
-        shared.connected.tell_group(&wanted);
-    }
+    shared.store.begin_epoch(now / 1000).await?;
+    shared.tell_hosts().await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -331,13 +328,21 @@ pub(super) async fn revoke_host(
     Path(id): Path<i64>,
 ) -> Result<StatusCode, Problem> {
     let gone = || Problem::new(Kind::Missing, "there is no such host: it was revoked");
-    let members = shared.store.members().await?;
-    let member = members.into_iter().find(|member| member.id == id).ok_or_else(gone)?;
-    let before = Some(json!({ "id": id, "name": member.name }));
+    let name = shared.store.member_name(HostId(id)).await?.ok_or_else(gone)?;
+    let before = Some(json!({ "id": id, "name": name }));
     shared.store.write_down(&Deed { before, ..by.deed("revoke host") }, clock::now()).await?;
     shared.store.revoke(HostId(id), clock::now()).await?;
-    shared.connected.cut(HostId(id));
+    shared.tell_hosts().await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+impl Shared {
+    /// Has the hosts that listen here do what is chosen now. If the database is gone by now, they do as soon as it is back.
+    async fn tell_hosts(&self) {
+        if let Err(error) = self.follower.catch_up().await {
+            tracing::debug!(%error, "hosts are told later");
+        }
+    }
 }
 
 /// Where hosts connect. A portal that hears none has nothing to number choices by.

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Body, Query};
 use crate::clock;
-use crate::host::{HOST, Host};
+use crate::host::Host;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
 use crate::session::{By, Changing, Seeing};
@@ -118,7 +118,7 @@ pub(super) async fn history(
     Query(which): Query<Which>,
 ) -> Result<Body<History>, Problem> {
     let (before, limit) = (which.before.unwrap_or(i64::MAX), which.limit.unwrap_or(SOME).min(MOST));
-    let past = shared.store.history(HOST, before, limit).await?;
+    let past = shared.store.history(&shared.here, before, limit).await?;
     let policies = past.iter().map(PastPolicy::of).collect::<Result<_, _>>()?;
     Ok(Body(History { policies }))
 }
@@ -137,7 +137,7 @@ pub(super) async fn restore(
 ) -> Result<Body<Changed>, Problem> {
     by.may_accept(&accept)?;
     let missing = || Problem::new(Kind::Missing, format!("there is no policy {id} in the history"));
-    let (_, policy) = shared.store.past(HOST, id).await?.ok_or_else(missing)?.policy()?;
+    let (_, policy) = shared.store.past(&shared.here, id).await?.ok_or_else(missing)?.policy()?;
     let Policy { mode, countries, scope, hosting, unknown, disputed, time_boxes } = policy;
     let change = Change {
         mode,

@@ -164,7 +164,7 @@ pub(super) async fn enforce(
     let request = Request::Enforce { change, confirm_within, keep_registered };
     let Body(mut changed) = shared.change(&by, "enforce", request).await?;
     // What was being chosen is in force.
-    if let Err(error) = shared.store.remove_draft(HOST).await {
+    if let Err(error) = shared.store.remove_draft(&shared.here).await {
         changed.warnings.push(Problem::from(error).detail);
     }
     Ok(Body(changed))
@@ -349,9 +349,9 @@ impl Shared {
         generation: Generation,
     ) -> Result<(), Problem> {
         let time = clock::now();
-        self.store.see(HOST, time, &self.status().await?).await?;
+        self.store.see(&self.here, time, &self.status().await?).await?;
         if matches!(request, Request::Enforce { .. } | Request::Observe) {
-            self.store.chose(HOST, generation.0, &by.name).await?;
+            self.store.chose(&self.here, generation.0, &by.name).await?;
         }
         Ok(())
     }
@@ -364,7 +364,7 @@ impl Shared {
         before: Option<serde_json::Value>,
         after: Option<serde_json::Value>,
     ) -> Option<String> {
-        let deed = Deed { host: Some(HOST), before, after, ..by.deed(action) };
+        let deed = Deed { host: Some(&self.here), before, after, ..by.deed(action) };
         let error = self.store.write_down(&deed, clock::now()).await.err()?;
         tracing::error!(%error, action, operator = deed.operator, "the audit could not be written");
         Some(

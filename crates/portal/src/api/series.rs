@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Body, Query};
 use crate::clock;
-use crate::host::{HOST, Host};
+use crate::host::Host;
 use crate::problem::{Kind, Problem};
 use crate::series::{Counts, Packets, STEP, Slot};
 use crate::server::Shared;
@@ -102,7 +102,7 @@ pub(super) async fn series(
     Query(which): Query<Which>,
 ) -> Result<Body<Series>, Problem> {
     let Span { from, to, step } = which.span(clock::now())?;
-    let slots = shared.store.slots(HOST, step, from, to).await?;
+    let slots = shared.store.slots(&shared.here, step, from, to).await?;
     let mut found: BTreeMap<i64, Slot> = slots.into_iter().map(|slot| (slot.time, slot)).collect();
     let times = (from..to).step_by(usize::try_from(step * 1000).unwrap_or(usize::MAX));
     let slots: Vec<Option<Slot>> = times.map(|time| found.remove(&time)).collect();

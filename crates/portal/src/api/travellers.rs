@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::hosts::confused;
 use super::{Body, Path};
 use crate::clock;
-use crate::host::{HOST, Host};
+use crate::host::Host;
 use crate::passwords;
 use crate::problem::{Kind, Problem};
 use crate::secret::{Token, digest};
@@ -103,7 +103,8 @@ pub(super) async fn travellers(
     _by: By<Changing>,
     _host: Host,
 ) -> Result<Body<Travellers>, Problem> {
-    let travellers = shared.store.travellers(HOST).await?.into_iter().map(TravellerReport::of);
+    let travellers =
+        shared.store.travellers(&shared.here).await?.into_iter().map(TravellerReport::of);
     Ok(Body(Travellers { travellers: travellers.collect() }))
 }
 
@@ -125,9 +126,9 @@ pub(super) async fn add_traveller(
     let token = Token::new().map_err(Problem::no_random)?;
     let (now, seconds) = (clock::now(), hours * HOUR);
     let operator = &by.name;
-    let grant = Grant { name, host: HOST, operator, seconds, expires: now + EXPIRES };
+    let grant = Grant { name, host: &shared.here, operator, seconds, expires: now + EXPIRES };
     let after = Some(json!({ "name": name, "seconds": seconds }));
-    let deed = Deed { host: Some(HOST), after, ..by.deed("make traveller's link") };
+    let deed = Deed { host: Some(&shared.here), after, ..by.deed("make traveller's link") };
     shared.store.write_down(&deed, now).await?;
     let made = shared.store.add_traveller(&token.digest(), &grant, now).await?;
     let made = MadeTraveller { id: made.id, token: token.as_str().to_owned() };
@@ -149,9 +150,9 @@ pub(super) async fn remove_traveller(
 ) -> Result<StatusCode, Problem> {
     let missing = || Problem::new(Kind::Missing, "there is no such link: it was removed");
     let _turn = shared.travelling.lock().await;
-    let traveller = shared.store.remove_traveller(HOST, id).await?.ok_or_else(missing)?;
+    let traveller = shared.store.remove_traveller(&shared.here, id).await?.ok_or_else(missing)?;
     let before = Some(json!({ "name": traveller.name, "target": traveller.target }));
-    let deed = Deed { host: Some(HOST), before, ..by.deed("void traveller's link") };
+    let deed = Deed { host: Some(&shared.here), before, ..by.deed("void traveller's link") };
     shared.store.write_down(&deed, clock::now()).await?;
     shared.let_in_no_longer(&traveller).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -170,7 +171,7 @@ pub(super) async fn travel(
     let now = clock::now();
     shared.try_once(THROTTLED, &source)?;
     let _turn = shared.travelling.lock().await;
-    let Some(traveller) = shared.store.traveller(&digest(&token), now).await? else {
+    let Some(traveller) = shared.store.traveller(&shared.here, &digest(&token), now).await? else {
         let detail = "this link is over, or was never one: ask whoever sent it for another";
         return Err(Problem::new(Kind::Missing, detail));
     };
@@ -210,7 +211,7 @@ impl Shared {
         }
         let after = Some(json!({ "name": traveller.name, "target": target, "seconds": seconds }));
         let (operator, action) = (traveller.operator.as_str(), "open traveller's link");
-        let deed = Deed { operator, source, host: Some(HOST), action, before: None, after };
+        let deed = Deed { operator, source, host: Some(&self.here), action, before: None, after };
         self.store.write_down(&deed, now).await?;
         Ok(Body(answer))
     }

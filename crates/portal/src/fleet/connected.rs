@@ -37,6 +37,16 @@ struct Host {
 struct Hosts {
     by_id: HashMap<HostId, Host>,
     serial: u64,
+    /// Who has come or gone, and is not noted yet.
+    presence: HashMap<HostId, bool>,
+}
+
+impl Hosts {
+    fn remove(&mut self, host: HostId) {
+        if self.by_id.remove(&host).is_some() {
+            self.presence.insert(host, false);
+        }
+    }
 }
 
 /// See the module.
@@ -55,7 +65,7 @@ impl Drop for Place {
         let mut hosts = self.among.lock();
         // The host may have come again meanwhile.
         if hosts.by_id.get(&self.host).is_some_and(|host| host.serial == self.serial) {
-            hosts.by_id.remove(&self.host);
+            hosts.remove(self.host);
         }
     }
 }
@@ -72,6 +82,7 @@ impl Connected {
         hosts.serial += 1;
         let serial = hosts.serial;
         hosts.by_id.insert(host, Host { group, serial, hears });
+        hosts.presence.insert(host, true);
         (receiver, Place { host, serial, among: Arc::clone(self) })
     }
 
@@ -82,22 +93,33 @@ impl Connected {
         }
     }
 
-    /// Tells all hosts of a group. Returns how many.
-    pub(crate) fn tell_group(&self, wanted: &Wanted) -> usize {
-        let said = Said::of(wanted);
-        let hosts = self.lock();
-        let of_group = hosts.by_id.values().filter(|host| host.group == wanted.group);
-        of_group.inspect(|host| host.tell(&said)).count()
+    /// Tells all hosts what their groups want.
+    pub(super) fn tell_all(&self, wanted: &[Wanted]) {
+        let said: HashMap<i64, Said> =
+            wanted.iter().map(|wanted| (wanted.group, Said::of(wanted))).collect();
+        for host in self.lock().by_id.values() {
+            if let Some(said) = said.get(&host.group) {
+                host.tell(said);
+            }
+        }
     }
 
     /// A host hears nothing more: its connection ends at once.
-    pub(crate) fn cut(&self, host: HostId) {
-        self.lock().by_id.remove(&host);
+    pub(super) fn cut(&self, host: HostId) {
+        self.lock().remove(host);
     }
 
-    /// Whether a host listens.
-    pub(crate) fn has(&self, host: HostId) -> bool {
-        self.lock().by_id.contains_key(&host)
+    /// Who has come or gone since the last time.
+    pub(super) fn take_presence(&self) -> Vec<(HostId, bool)> {
+        self.lock().presence.drain().collect()
+    }
+
+    /// What could not be noted, unless it is otherwise by now.
+    pub(super) fn give_back(&self, presence: Vec<(HostId, bool)>) {
+        let mut hosts = self.lock();
+        for (host, listens) in presence {
+            hosts.presence.entry(host).or_insert(listens);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Hosts> {

@@ -3,6 +3,7 @@
 
 mod connected;
 mod events;
+mod follower;
 mod listener;
 
 use std::sync::Arc;
@@ -14,10 +15,14 @@ use crate::clock;
 use crate::store::{KeptAuthority, Store};
 
 pub(crate) use connected::{Connected, Reports};
+pub(crate) use follower::Follower;
 pub(crate) use listener::{Listener, address};
 
 /// How often what hosts say is written down.
 const NOTED: Duration = Duration::from_secs(1);
+/// Milliseconds after which a portal says again that it is there, and after which one that did not is gone.
+const SEEN: i64 = 5_000;
+const GONE: i64 = 15_000;
 
 /// Why a portal can't be that of a fleet.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +66,34 @@ pub(crate) async fn ticket(store: &Store, group: i64) -> Result<Ticket, Error> {
     Ok(ticket)
 }
 
-/// Writes down what hosts say, for as long as it is polled.
-pub(crate) async fn note(store: Store, reports: Arc<Reports>) {
+/// Whether a portal is there: it was seen after this.
+pub(crate) fn seen_since() -> i64 {
+    clock::now() - GONE
+}
+
+/// Writes down what hosts say, and who of them listens, for as long as it is polled.
+pub(crate) async fn note(
+    store: Store,
+    portal: i64,
+    connected: Arc<Connected>,
+    reports: Arc<Reports>,
+) {
     let mut turn = tokio::time::interval(NOTED);
     turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seen = 0;
     loop {
         turn.tick().await;
+        let presence = connected.take_presence();
+        let now = clock::now();
+        if !presence.is_empty() || now - seen > SEEN {
+            match store.note_presence(portal, &presence, now).await {
+                Ok(()) => seen = now,
+                Err(error) => {
+                    tracing::warn!(%error, hosts = presence.len(), "which hosts listen could not be written down");
+                    connected.give_back(presence);
+                }
+            }
+        }
         let taken = reports.take();
         if taken.is_empty() {
             continue;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::parts::Known;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{
     Connection, Either, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool,
@@ -22,6 +22,9 @@ const WRITE: &str = "BEGIN IMMEDIATE";
 /// Connections to a server, and how long one is waited for.
 const CONNECTIONS: u32 = 8;
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// By what portals announce that hosts are to do something else.
+pub(super) const CHANNEL: &str = "geofilter";
 
 /// Runs a query that changes something. Returns how many rows.
 macro_rules! run {
@@ -154,6 +157,14 @@ impl Database {
         }
     }
 
+    /// What is announced from now on.
+    pub(super) async fn news(&self) -> Result<News, sqlx::Error> {
+        let Self::Postgres(pool, _) = self else { return Ok(News::Never) };
+        let mut listener = PgListener::connect_with(pool).await?;
+        listener.listen(CHANNEL).await?;
+        Ok(News::Server(Box::new(listener)))
+    }
+
     /// Several queries that hold together.
     pub(super) async fn begin(&self) -> Result<Writing, sqlx::Error> {
         Ok(match self {
@@ -172,6 +183,24 @@ impl Database {
                 .await?;
         }
         Ok(all)
+    }
+}
+
+/// What other portals announce, if the server tells it.
+pub(crate) enum News {
+    /// Nobody else writes to a file.
+    Never,
+    /// A pooler may be in between, by which nothing comes.
+    Server(Box<PgListener>),
+}
+
+impl News {
+    /// Comes true when there is something new.
+    pub(crate) async fn next(&mut self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Never => std::future::pending().await,
+            Self::Server(listener) => listener.recv().await.map(drop),
+        }
     }
 }
 

@@ -6,7 +6,10 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::Store;
-use super::database::{on, run};
+use super::database::{CHANNEL, Writing, on, run};
+
+/// Milliseconds after which a portal that was not seen is forgotten.
+const FORGOTTEN: i64 = 86_400_000;
 
 /// Who vouches, in PEM.
 #[derive(Debug, FromRow)]
@@ -33,6 +36,8 @@ pub(crate) struct Member {
     pub(crate) enrolled: i64,
     pub(crate) report: Option<Json<Report>>,
     pub(crate) reported: Option<i64>,
+    /// Whether it listens to a portal that is there.
+    pub(crate) connected: bool,
 }
 
 /// What a host is to do: its group, and what that wants.
@@ -113,13 +118,13 @@ impl Store {
         Ok(id)
     }
 
-    /// Has a group want this from now on, at this second since 1970. Returns that with its number; none if there is no such group.
+    /// Has a group want this from now on, at this second since 1970. Returns which revision that is; none if there is no such group.
     pub(crate) async fn set_group_policy(
         &self,
         group: i64,
         policy: &Change,
         now: i64,
-    ) -> Result<Option<Wanted>, sqlx::Error> {
+    ) -> Result<Option<i64>, sqlx::Error> {
         let mut all = self.begin().await?;
         // By the time, so that a database that was taken back gives no number twice.
         run!(
@@ -129,33 +134,51 @@ impl Store {
             )
             .bind(now)
         )?;
-        run!(all, sqlx::query("UPDATE host_group SET policy = $1, revision = (SELECT revision FROM fleet) WHERE id = $2")
-            .bind(Json(policy))
-            .bind(group))?;
-        let wanted: Option<WantedRow> = on!(all, |db| {
-            sqlx::query_as(
-            "SELECT id, policy, host_group.revision, epoch FROM host_group, fleet WHERE id = $1",
+        let revision = on!(all, |db| sqlx::query_scalar(
+            "UPDATE host_group SET policy = $1, revision = (SELECT revision FROM fleet)
+             WHERE id = $2 RETURNING revision"
         )
-        .bind(group).fetch_optional(db)
-        })?;
+        .bind(Json(policy))
+        .bind(group)
+        .fetch_optional(db))?;
+        announce(&mut all).await?;
         all.commit().await?;
-        Ok(wanted.map(WantedRow::read))
+        Ok(revision)
     }
 
-    /// Begins a new epoch, at this second since 1970. Returns what each group wants, with its new number.
-    pub(crate) async fn begin_epoch(&self, now: i64) -> Result<Vec<Wanted>, sqlx::Error> {
+    /// Begins a new epoch, at this second since 1970: what each group wants has a new number.
+    pub(crate) async fn begin_epoch(&self, now: i64) -> Result<(), sqlx::Error> {
         let mut all = self.begin().await?;
         run!(
             all,
             sqlx::query("UPDATE fleet SET epoch = CASE WHEN epoch < $1 THEN $1 ELSE epoch + 1 END")
                 .bind(now)
         )?;
-        let wanted: Vec<WantedRow> = on!(all, |db| sqlx::query_as(
+        announce(&mut all).await?;
+        all.commit().await
+    }
+
+    /// The number of the last change of what hosts are to do; none before there is a fleet.
+    pub(crate) async fn changed(&self) -> Result<Option<i64>, sqlx::Error> {
+        on!(self, |db| sqlx::query_scalar("SELECT changed FROM fleet").fetch_optional(db))
+    }
+
+    /// What each group wants.
+    pub(crate) async fn all_wanted(&self) -> Result<Vec<Wanted>, sqlx::Error> {
+        let wanted: Vec<WantedRow> = on!(self, |db| sqlx::query_as(
             "SELECT id, policy, host_group.revision, epoch FROM host_group, fleet"
         )
         .fetch_all(db))?;
-        all.commit().await?;
         Ok(wanted.into_iter().map(WantedRow::read).collect())
+    }
+
+    /// The hosts that were revoked by a change after this one.
+    pub(crate) async fn cut_since(&self, changed: i64) -> Result<Vec<HostId>, sqlx::Error> {
+        let cut: Vec<i64> =
+            on!(self, |db| sqlx::query_scalar("SELECT id FROM member WHERE cut > $1")
+                .bind(changed)
+                .fetch_all(db))?;
+        Ok(cut.into_iter().map(HostId).collect())
     }
 
     /// A ticket for a host of a group.
@@ -245,41 +268,132 @@ impl Store {
         Ok(wanted.map(WantedRow::read))
     }
 
-    /// All hosts that were not revoked, by name.
-    pub(crate) async fn members(&self) -> Result<Vec<Member>, sqlx::Error> {
+    /// All hosts that were not revoked, by name. A portal that was not seen after this time is gone.
+    pub(crate) async fn members(&self, seen: i64) -> Result<Vec<Member>, sqlx::Error> {
         on!(self, |db| sqlx::query_as(
-            "SELECT id, host_group, name, enrolled, report, reported FROM member
-             WHERE revoked IS NULL ORDER BY name, id",
+            "SELECT id, host_group, name, enrolled, report, reported,
+                 coalesce(portal IN (SELECT id FROM portal WHERE seen > $1), FALSE) AS connected
+             FROM member WHERE revoked IS NULL ORDER BY name, id",
         )
+        .bind(seen)
         .fetch_all(db))
+    }
+
+    /// The name of a host; none if it was revoked, or never enrolled.
+    pub(crate) async fn member_name(&self, host: HostId) -> Result<Option<String>, sqlx::Error> {
+        on!(self, |db| sqlx::query_scalar(
+            "SELECT name FROM member WHERE id = $1 AND revoked IS NULL"
+        )
+        .bind(host.0)
+        .fetch_optional(db))
     }
 
     /// A host is heard no more.
     pub(crate) async fn revoke(&self, host: HostId, now: i64) -> Result<(), sqlx::Error> {
+        let mut all = self.begin().await?;
+        announce(&mut all).await?;
         run!(
-            self,
-            sqlx::query("UPDATE member SET revoked = $1 WHERE id = $2 AND revoked IS NULL")
-                .bind(now)
-                .bind(host.0)
-        )
-        .map(drop)
+            all,
+            sqlx::query(
+                "UPDATE member SET revoked = $1, cut = (SELECT changed FROM fleet)
+                 WHERE id = $2 AND revoked IS NULL"
+            )
+            .bind(now)
+            .bind(host.0)
+        )?;
+        all.commit().await
     }
 
-    /// What hosts said last.
+    /// What hosts said last, of which each is named once.
     pub(crate) async fn note_reports(
         &self,
         reports: &[(HostId, Report, i64)],
     ) -> Result<(), sqlx::Error> {
         let mut all = self.begin().await?;
-        for (host, report, at) in reports {
-            run!(
-                all,
-                sqlx::query("UPDATE member SET report = $1, reported = $2 WHERE id = $3")
-                    .bind(Json(report))
-                    .bind(at)
-                    .bind(host.0)
-            )?;
+        match &mut all {
+            Writing::Sqlite(all) => {
+                for (host, report, at) in reports {
+                    let query = sqlx::query(
+                        "UPDATE member SET report = $1, reported = $2
+                         WHERE id = $3 AND (reported IS NULL OR reported <= $2)",
+                    );
+                    query.bind(Json(report)).bind(at).bind(host.0).execute(&mut **all).await?;
+                }
+            }
+            Writing::Postgres(all) => {
+                let hosts: Vec<i64> = reports.iter().map(|(host, ..)| host.0).collect();
+                let said: Vec<_> = reports.iter().map(|(_, report, _)| Json(report)).collect();
+                let times: Vec<i64> = reports.iter().map(|(.., at)| *at).collect();
+                sqlx::query(
+                    "UPDATE member SET report = said.report, reported = said.at
+                     FROM unnest($1::bigint[], $2::jsonb[], $3::bigint[]) AS said (host, report, at)
+                     WHERE id = said.host AND (reported IS NULL OR reported <= said.at)",
+                )
+                .bind(hosts)
+                .bind(said)
+                .bind(times)
+                .execute(&mut **all)
+                .await?;
+            }
         }
         all.commit().await
     }
+
+    /// A portal is there, and these hosts listen to it or do so no more.
+    pub(crate) async fn note_presence(
+        &self,
+        portal: i64,
+        presence: &[(HostId, bool)],
+        now: i64,
+    ) -> Result<(), sqlx::Error> {
+        let hosts = |listen: bool| -> Vec<i64> {
+            let some = presence.iter().filter(|(_, listens)| *listens == listen);
+            some.map(|(host, _)| host.0).collect()
+        };
+        let (come, gone) = (hosts(true), hosts(false));
+        let mut all = self.begin().await?;
+        run!(
+            all,
+            sqlx::query(
+                "INSERT INTO portal (id, seen) VALUES ($1, $2)
+                 ON CONFLICT (id) DO UPDATE SET seen = excluded.seen"
+            )
+            .bind(portal)
+            .bind(now)
+        )?;
+        run!(all, sqlx::query("DELETE FROM portal WHERE seen < $1").bind(now - FORGOTTEN))?;
+        match &mut all {
+            Writing::Sqlite(all) => {
+                for host in come {
+                    let query = sqlx::query("UPDATE member SET portal = $1 WHERE id = $2");
+                    query.bind(portal).bind(host).execute(&mut **all).await?;
+                }
+                for host in gone {
+                    let query = sqlx::query(
+                        "UPDATE member SET portal = NULL WHERE portal = $1 AND id = $2",
+                    );
+                    query.bind(portal).bind(host).execute(&mut **all).await?;
+                }
+            }
+            Writing::Postgres(all) => {
+                let query = sqlx::query("UPDATE member SET portal = $1 WHERE id = ANY($2)");
+                query.bind(portal).bind(come).execute(&mut **all).await?;
+                let query = sqlx::query(
+                    "UPDATE member SET portal = NULL WHERE portal = $1 AND id = ANY($2)",
+                );
+                query.bind(portal).bind(gone).execute(&mut **all).await?;
+            }
+        }
+        all.commit().await
+    }
+}
+
+/// Has every portal look again what hosts are to do: a server tells them at once, and they look by themselves every now and then.
+async fn announce(all: &mut Writing) -> Result<(), sqlx::Error> {
+    run!(all, sqlx::query("UPDATE fleet SET changed = changed + 1"))?;
+    if let Writing::Postgres(all) = all {
+        let query = sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL);
+        query.execute(&mut **all).await?;
+    }
+    Ok(())
 }

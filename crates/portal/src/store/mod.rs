@@ -31,6 +31,8 @@ pub(crate) use audit::{Deed, Entry};
 
 pub(crate) use choices::{Choice, Draft, Profile};
 
+pub(crate) use database::News;
+
 pub use database::Server;
 
 pub(crate) use fleet::{KeptAuthority, Wanted};
@@ -80,7 +82,7 @@ impl Store {
 
     /// Makes it as good as new, for [`parsers`](crate::parsers). The audit can't be shortened.
     pub(crate) async fn forget_all_but_the_audit(&self) -> Result<(), sqlx::Error> {
-        let tables = "operator session token series history draft profile recipient delivery traveller totp recovery_code ticket member host_group fleet";
+        let tables = "operator session token series history draft profile recipient delivery traveller totp recovery_code ticket member host_group portal fleet";
         let mut all = self.begin().await?;
         for table in tables.split(' ') {
             run!(all, sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))))?;
@@ -90,6 +92,11 @@ impl Store {
 
     fn db(&self) -> Either<&SqlitePool, &PgPool> {
         self.database.db()
+    }
+
+    /// What other portals announce from now on.
+    pub(crate) async fn news(&self) -> Result<News, sqlx::Error> {
+        self.database.news().await
     }
 
     async fn begin(&self) -> Result<Writing, sqlx::Error> {

@@ -262,10 +262,13 @@ async fn a_link_lets_in_from_when_it_is_opened_first() {
         let grant =
             Grant { name: "Eva", host: "local", operator: "Ana", seconds: 60, expires: 1_000 };
         let made = store.add_traveller(&[1; 32], &grant, 0).await.unwrap();
-        assert!(store.traveller(&[1; 32], 1_000).await.unwrap().is_none(), "it was never opened");
+        assert!(
+            store.traveller("local", &[1; 32], 1_000).await.unwrap().is_none(),
+            "it was never opened"
+        );
         store.let_in(made.id, "198.51.100.7", 500).await.unwrap();
         store.let_in(made.id, "198.51.100.8", 900).await.unwrap();
-        let open = store.traveller(&[1; 32], 60_000).await.unwrap().unwrap();
+        let open = store.traveller("local", &[1; 32], 60_000).await.unwrap().unwrap();
         assert_eq!((open.opened, open.target.as_deref()), (Some(500), Some("198.51.100.8")));
         assert!(store.remove_traveller("elsewhere", made.id).await.unwrap().is_none());
         assert!(store.remove_traveller("local", made.id).await.unwrap().is_some());
@@ -299,23 +302,39 @@ async fn a_ticket_is_good_once_and_what_a_group_wants_is_numbered() {
         let (edit, accept) = (Edit::Replace, Vec::new());
         let (unknown, hosting, disputed, scope) = (None, None, None, None);
         let policy = Change { mode, countries, edit, unknown, hosting, disputed, scope, accept };
-        let first = store.set_group_policy(group, &policy, 50).await.unwrap().unwrap();
-        let second = store.set_group_policy(group, &policy, 50).await.unwrap().unwrap();
+        assert_eq!(store.set_group_policy(group, &policy, 50).await.unwrap(), Some(50));
+        assert_eq!(store.set_group_policy(group, &policy, 50).await.unwrap(), Some(51));
         let mark = |epoch, revision| Mark { epoch, revision };
-        assert_eq!((first.mark, second.mark), (mark(1, 50), mark(1, 51)));
         assert!(store.set_group_policy(group + 1, &policy, 50).await.unwrap().is_none());
         let wanted = store.wanted(host).await.unwrap().unwrap();
         assert_eq!((wanted.mark, wanted.policy), (mark(1, 51), Some(policy)));
-        assert_eq!(store.begin_epoch(70).await.unwrap()[0].mark, mark(70, 51));
+        store.begin_epoch(70).await.unwrap();
+        assert_eq!(store.all_wanted().await.unwrap()[0].mark, mark(70, 51));
 
         let report = |version: &str| Report { version: version.to_owned(), ..Report::default() };
         let said = [(host, report("1"), 5), (HostId(7), report("2"), 6)];
         store.note_reports(&said).await.unwrap();
-        let members = store.members().await.unwrap();
+        store.note_reports(&[(host, report("0"), 4)]).await.unwrap();
+        let members = store.members(100).await.unwrap();
         assert_eq!((members.len(), members[0].reported), (1, Some(5)));
         assert_eq!(members[0].report.as_ref().unwrap().0, report("1"));
+        let connected = async |seen| store.members(seen).await.unwrap()[0].connected;
+        assert!(!connected(100).await);
+        store.note_presence(8, &[(host, true), (HostId(7), true)], 150).await.unwrap();
+        assert!(connected(100).await && !connected(150).await, "the portal is gone");
+        store.note_presence(9, &[(host, true)], 160).await.unwrap();
+        store.note_presence(8, &[(host, false)], 170).await.unwrap();
+        assert!(connected(100).await, "it listens to another portal by now");
+        store.note_presence(9, &[(host, false)], 180).await.unwrap();
+        assert!(!connected(100).await);
+
+        let changed = store.changed().await.unwrap().unwrap();
+        assert_eq!(store.member_name(host).await.unwrap().as_deref(), Some("pbx"));
         store.revoke(host, 9).await.unwrap();
+        assert_eq!(store.cut_since(changed).await.unwrap(), [host]);
+        assert!(store.cut_since(changed + 1).await.unwrap().is_empty());
         assert!(store.wanted(host).await.unwrap().is_none());
-        assert!(store.members().await.unwrap().is_empty());
+        assert!(store.members(0).await.unwrap().is_empty());
+        assert!(store.member_name(host).await.unwrap().is_none());
     }
 }

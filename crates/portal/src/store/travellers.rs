@@ -70,16 +70,19 @@ impl Store {
             .fetch_all(db))
     }
 
-    /// The one whose link has this digest, if it is not over.
+    /// The one of a host whose link has this digest, if it is not over.
     pub(crate) async fn traveller(
         &self,
+        host: &str,
         digest: &[u8; 32],
         now: i64,
     ) -> Result<Option<Traveller>, sqlx::Error> {
-        let found: Option<Traveller> =
-            on!(self, |db| sqlx::query_as("SELECT * FROM traveller WHERE digest = $1")
-                .bind(digest.as_slice())
-                .fetch_optional(db))?;
+        let found: Option<Traveller> = on!(self, |db| sqlx::query_as(
+            "SELECT * FROM traveller WHERE host = $1 AND digest = $2"
+        )
+        .bind(host)
+        .bind(digest.as_slice())
+        .fetch_optional(db))?;
         Ok(found.filter(|traveller| now < traveller.ends()))
     }
 

@@ -1,0 +1,79 @@
+//! [`Follower`]: tells the hosts that listen to this portal what they are to do, whichever of the portals that share the database was asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Connected;
+use crate::store::{News, Store};
+
+/// How often it looks by itself: a pooler may keep from it what the database announces.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// See the module.
+pub(crate) struct Follower {
+    store: Store,
+    connected: Arc<Connected>,
+    /// The last change that was told.
+    told: Mutex<i64>,
+}
+
+impl Follower {
+    pub(crate) fn new(store: Store, connected: Arc<Connected>) -> Self {
+        Self { store, connected, told: Mutex::new(0) }
+    }
+
+    /// Whom it tells.
+    pub(crate) fn connected(&self) -> &Arc<Connected> {
+        &self.connected
+    }
+
+    /// Tells what has changed since the last time.
+    ///
+    /// # Errors
+    /// If the database can't be read. It is told the next time.
+    pub(crate) async fn catch_up(&self) -> Result<(), sqlx::Error> {
+        let mut told = self.told.lock().await;
+        let Some(changed) = self.store.changed().await?.filter(|changed| changed != &*told) else {
+            return Ok(());
+        };
+        // Of a database that was taken back every revocation is new.
+        let since = if changed < *told { 0 } else { *told };
+        for host in self.store.cut_since(since).await? {
+            self.connected.cut(host);
+        }
+        self.connected.tell_all(&self.store.all_wanted().await?);
+        *told = changed;
+        Ok(())
+    }
+
+    /// Tells whatever changes, for as long as it is polled.
+    pub(crate) async fn follow(self: Arc<Self>) {
+        let mut turn = interval(EVERY);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut news = News::Never;
+        let (mut hears, mut fails) = (false, false);
+        loop {
+            if !hears && let Ok(new) = self.store.news().await {
+                (news, hears) = (new, true);
+            }
+            tokio::select! {
+                _ = turn.tick() => {}
+                heard = news.next() => if heard.is_err() {
+                    (news, hears) = (News::Never, false);
+                    continue;
+                },
+            }
+            match self.catch_up().await {
+                Ok(()) => fails = false,
+                Err(error) if !fails => {
+                    tracing::warn!(%error, "the database can't be read: hosts go on with what they do, and are told of changes as soon as it can");
+                    fails = true;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
