@@ -2,13 +2,15 @@
 
 use std::io::{Seek, Write};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, thread};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::net::{self, AddressFamily, SocketType, netdevice};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::Value;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -122,7 +124,8 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+        // Another Ctrl-C does not keep it from that.
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).process_group(0).status();
     }
 }
 
@@ -136,4 +139,20 @@ pub fn succeed(command: &mut Command) -> Result<Output> {
         bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(output)
+}
+
+/// No namespace of these names may be left.
+///
+/// # Errors
+/// With those that are.
+pub fn ensure_gone(names: &[String]) -> Result<()> {
+    let listed = succeed(Command::new("ip").args(["-j", "netns", "list"]))?;
+    let listed: Value = match listed.stdout.as_slice() {
+        [] => Value::Array(Vec::new()),
+        text => serde_json::from_slice(text)?,
+    };
+    let left = listed.as_array().into_iter().flatten().filter_map(|one| one["name"].as_str());
+    let left: Vec<_> = left.filter(|left| names.iter().any(|name| name == left)).collect();
+    ensure!(left.is_empty(), "still there: {}", left.join(" "));
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! [`Portal`]: the real binary's portal, beside an agent in a namespace; a [`Client`] is somebody at it.
 
 use std::io::{BufRead, BufReader, Lines};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -213,9 +213,7 @@ impl<'a> Portal<'a> {
     /// # Errors
     /// If it does not.
     pub fn start(namespace: &'a Namespace, agent: &Agent<'_>) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("gf-portal").tempdir()?;
-        // Its user passes through.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        let folder = folder()?;
         let state_dir = folder.path().join("state");
         let mut portal = Self::start_in(namespace, agent, &state_dir)?;
         portal.folder = Some(folder);
@@ -227,16 +225,34 @@ impl<'a> Portal<'a> {
     /// # Errors
     /// If it does not serve.
     pub fn start_in(namespace: &'a Namespace, agent: &Agent<'_>, state_dir: &Path) -> Result<Self> {
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        let socket = text(agent.runtime_dir().join("portal.sock"));
+        let socket = agent.runtime_dir().join("portal.sock");
+        Self::run(namespace, &socket, state_dir, &[])
+    }
+
+    /// One that leads a fleet and has no host of its own: hosts connect to it there, and its database is on this server.
+    ///
+    /// # Errors
+    /// If it does not serve.
+    pub fn lead(namespace: &'a Namespace, fleet: SocketAddr, database: &str) -> Result<Self> {
+        let folder = folder()?;
+        let (socket, state_dir) = (folder.path().join("no.sock"), folder.path().join("state"));
+        let further = ["--fleet", &fleet.to_string(), "--database", database];
+        let mut portal = Self::run(namespace, &socket, &state_dir, &further)?;
+        portal.folder = Some(folder);
+        Ok(portal)
+    }
+
+    fn run(
+        namespace: &'a Namespace,
+        socket: &Path,
+        state_dir: &Path,
+        further: &[&str],
+    ) -> Result<Self> {
+        let (socket, folder) = (socket.to_string_lossy(), state_dir.to_string_lossy());
         let words = ["portal", "run", "--json", "--listen", "127.0.0.1:0", "--user", USER];
-        let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-        words.extend([
-            "--agent".to_owned(),
-            socket,
-            "--state-dir".to_owned(),
-            text(state_dir.to_owned()),
-        ]);
+        let places = ["--agent", &socket, "--state-dir", &folder];
+        let words = words.iter().chain(&places).chain(further);
+        let words: Vec<String> = words.map(|&word| word.to_owned()).collect();
         let (child, url, first) = serve(namespace, &words, None)?;
         let state_dir = state_dir.to_owned();
         let (folder, host_name) = (None, None);
@@ -301,6 +317,16 @@ impl<'a> Portal<'a> {
         self.child.id()
     }
 
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// If it does not die.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Its folder.
     pub fn state_dir(&self) -> PathBuf {
         self.state_dir.clone()
@@ -361,6 +387,13 @@ impl Drop for Portal<'_> {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn folder() -> Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("gf-portal").tempdir()?;
+    // Its user passes through.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    Ok(folder)
 }
 
 fn serve(
