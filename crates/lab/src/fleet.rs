@@ -45,6 +45,8 @@ const STANDING: [&str; 12] = [
 /// A host.
 #[derive(Debug)]
 pub struct Host<'a> {
+    /// Which of them it is, from 0.
+    pub number: usize,
     /// What it is called.
     pub name: String,
     /// Its agent.
@@ -65,14 +67,15 @@ pub struct Fleet<'a> {
 
 impl<'a> Host<'a> {
     /// Has a PBX listen there, and an agent that is off.
-    fn start(site: &'a Attached, name: String) -> Result<Self> {
+    fn start(number: usize, site: &'a Attached) -> Result<Self> {
+        let name = format!("pbx-{:02}", number + 1);
         let Attached { namespace, address } = site;
         let pbx = namespace.inside(|| UdpSocket::bind((*address, SIP)))?.context("be a PBX")?;
         pbx.set_read_timeout(Some(PATIENCE))?;
         let before = snapshot(namespace)?;
         let mut agent = Agent::prepare(namespace, &["--interface", WAN])?;
         agent.set_apart().restart(None)?;
-        Ok(Self { name, agent, namespace, address: *address, pbx, before })
+        Ok(Self { number, name, agent, namespace, address: *address, pbx, before })
     }
 
     /// What it says of itself.
@@ -160,7 +163,7 @@ impl<'a> Fleet<'a> {
         let named: Vec<_> = sites.iter().enumerate().collect();
         let started = crew(&named, |(number, site)| {
             interrupt.go_on()?;
-            Host::start(site, format!("pbx-{:02}", number + 1))
+            Host::start(*number, site)
         });
         let mut fleet = Self { hosts: Vec::new(), interrupt: interrupt.clone() };
         let mut failed = None;
@@ -215,6 +218,22 @@ impl<'a> Fleet<'a> {
             .iter()
             .map(|host| host.reached_from(stranger, friend).with_context(|| host.name.clone()));
         Ok(reached.collect::<Result<Vec<_>>>()?.into_iter().filter(|reached| *reached).count())
+    }
+
+    /// Has each observe, as a host does that was just set up. Returns what by.
+    ///
+    /// # Errors
+    /// If one does not.
+    pub fn observe(&self) -> Result<String> {
+        let mut backends = self.each(|host| {
+            host.agent.json(&["observe"])?;
+            let status = host.status()?;
+            ensure!(status["state"] == "observing", "it does not observe: {status}");
+            Ok(status["backend"].as_str().context("no backend")?.to_owned())
+        })?;
+        backends.sort();
+        backends.dedup();
+        Ok(backends.join(" and "))
     }
 
     /// Has each leave its portal, and turns it off. Every machine must be as it was.

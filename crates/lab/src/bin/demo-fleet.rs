@@ -1,6 +1,7 @@
 //! The demonstration of a fleet: fifty PBX hosts and the portal that leads them, between network namespaces of its own. Every figure
 //! it prints was measured in this run. It takes everything down, also when interrupted.
 
+use std::cell::Cell;
 use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use std::{fs, thread};
 use anyhow::{Result, ensure};
 use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
-use geofilter_lab::fleet::{Fleet, crew};
+use geofilter_lab::fleet::{Fleet, Host, crew};
 use geofilter_lab::interrupt::Interrupt;
 use geofilter_lab::leader::{Leader, Seen};
 use geofilter_lab::namespace::ensure_gone;
@@ -33,7 +34,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let demo = Demo { interrupt: interrupt.clone(), style: Style::choose(), began: Instant::now() };
+    let began = Instant::now();
+    let (style, last) = (Style::choose(), Cell::new(began));
+    let demo = Demo { interrupt: interrupt.clone(), style, began, last };
     match (demo.show(), interrupt.came()) {
         (Ok(took), _) => {
             println!(
@@ -57,6 +60,8 @@ struct Demo {
     interrupt: Interrupt,
     style: Style,
     began: Instant,
+    /// When the last thing was done.
+    last: Cell<Instant>,
 }
 
 /// Who calls.
@@ -74,22 +79,19 @@ struct Used {
 impl Demo {
     /// Shows all of it, and takes it down. Returns how long it took from the choice to the last host.
     fn show(&self) -> Result<Duration> {
-        println!(
-            "{}",
-            self.style.bold(&format!(
-                "GeoFilter on {HOSTS} PBX hosts in network namespaces of their own, and the portal that leads them"
-            ))
+        let title = format!(
+            "GeoFilter on {HOSTS} PBX hosts, in network namespaces of their own, and the portal that leads them"
         );
+        println!("{}", self.style.bold(&title));
         let sites = Sites::new()?;
         let hosts = self.attach(&sites)?;
-        let mut namespaces: Vec<_> =
-            hosts.iter().map(|host| host.namespace.name().to_owned()).collect();
-        namespaces.push(sites.internet.name().to_owned());
+        let names = hosts.iter().map(|host| &host.namespace).chain([&sites.internet]);
+        let namespaces: Vec<_> = names.map(|namespace| namespace.name().to_owned()).collect();
         let (took, folders) = self.lead(&sites, &hosts)?;
         drop((hosts, sites));
         Used { namespaces, folders }.ensure_gone()?;
         println!(
-            "The namespaces, the portal and its database are gone too. {:.0} s.\n",
+            "The namespaces, the portal and its database are gone too. {:.0} s in all.\n",
             self.began.elapsed().as_secs_f64()
         );
         Ok(took)
@@ -97,8 +99,9 @@ impl Demo {
 
     fn attach(&self, sites: &Sites) -> Result<Vec<Attached>> {
         let numbers: Vec<u8> = (0..HOSTS).collect();
+        let interrupt = &self.interrupt;
         let attached = crew(&numbers, |number| {
-            self.interrupt.go_on()?;
+            interrupt.go_on()?;
             sites.attach(*number)
         });
         attached.into_iter().collect()
@@ -118,81 +121,83 @@ impl Demo {
 
         let groups = self.enrol(&leader, &fleet)?;
         self.expect(&fleet, &phones, usize::from(HOSTS))?;
-
-        self.title("One choice: only Spain may call");
         let (took, marks) = self.choose(&leader, &groups)?;
         self.expect(&fleet, &phones, 0)?;
-
-        self.title("The portal is killed");
-        let before = self.standing(&fleet)?;
-        leader.kill()?;
-        fleet.come_to(|it| it["connected"] == false)?;
-        self.say("hosts know that it is gone");
-        self.compare(&fleet, &before)?;
-        self.expect(&fleet, &phones, 0)?;
-
-        self.title("It is back, on the same database");
-        leader.restart()?;
-        fleet.come_to(|it| it["connected"] == true)?;
-        self.wait(&leader, |seen| seen.is_connected && seen.progress == "confirmed", |_| {})?;
-        let older = fleet.each(|host| Ok(is_older(&host.membership()?, &marks)))?;
-        ensure!(!older.contains(&true), "a host is on an older revision");
-        self.say("hosts are connected again, none on an older revision");
-        self.compare(&fleet, &before)?;
-        self.expect(&fleet, &phones, 0)?;
+        self.lose(&mut leader, &fleet, &phones, &marks)?;
 
         self.title("Leave, and off: every machine is as it was");
         fleet.revert()?;
-        self.say("hosts have left and are off: links, addresses, TC filters and nftables are those of before");
+        self.say("hosts are off: links, addresses, TC filters and nftables are those of before");
         self.expect(&fleet, &phones, usize::from(HOSTS))?;
         Ok((took, folders))
     }
 
-    /// Makes each host one of a group.
-    fn enrol(&self, leader: &Leader<'_>, fleet: &Fleet<'_>) -> Result<[i64; 2]> {
-        let groups = [leader.make_group(GROUPS[0])?, leader.make_group(GROUPS[1])?];
-        let half = fleet.hosts().len() / 2;
-        let first: Vec<_> = fleet.hosts()[..half].iter().map(|host| &host.name).collect();
-        fleet.each(|host| leader.enrol(host, groups[usize::from(!first.contains(&&host.name))]))?;
+    /// Has each host observe, and makes it one of a group.
+    fn enrol(&self, leader: &Leader<'_>, fleet: &Fleet<'_>) -> Result<Vec<i64>> {
+        let by = fleet.observe()?;
+        self.say(&format!("hosts observe, by {by}: everything passes and is counted"));
+        let groups = GROUPS.iter().map(|name| leader.make_group(name));
+        let groups = groups.collect::<Result<Vec<_>>>()?;
+        fleet.each(|host| leader.enrol(host, groups[group_of(host)]))?;
         fleet.come_to(|it| it["connected"] == true)?;
         self.wait(leader, |seen| seen.is_connected && seen.progress == "free", |_| {})?;
         self.say(&format!("hosts are enrolled, in the groups {}", GROUPS.join(" and ")));
         let each = fleet.memory()? / u64::from(HOSTS) / 1_000_000;
-        println!(
-            "{}",
-            self.style.faint(&format!(
-                "{:>9} agent and its link to the portal: {each} MB of memory a host",
-                ""
-            ))
-        );
+        Self::add(&self.style.faint(&format!(
+            "An agent, with the process that speaks to the portal, takes {each} MB of memory"
+        )));
         Ok(groups)
     }
 
-    /// Chooses for each group. Returns how long it took until the portal heard of the last host that its kernel does it, and the
-    /// revisions that it is.
+    /// Chooses for each group. Returns how long it took until the portal heard of the last host that its kernel does it, and what
+    /// each group was asked then.
     fn choose(&self, leader: &Leader<'_>, groups: &[i64]) -> Result<(Duration, Vec<String>)> {
+        self.title("One choice: only Spain may call");
+        let policy = json!({ "mode": "allow", "countries": ["ES"] });
         let clicked = Instant::now();
-        let mut marks = Vec::new();
-        for group in groups {
-            let revision =
-                leader.choose(*group, &json!({ "mode": "allow", "countries": ["ES"] }))?;
-            marks.push(format!("1.{revision}"));
-        }
+        let told = groups.iter().map(|group| leader.choose(*group, &policy));
+        let marks = told.map(|revision| Ok(format!("1.{}", revision?))).collect::<Result<_>>()?;
         let mut before = 0;
-        self.wait(
-            leader,
-            |seen| seen.progress == "confirmed",
-            |done| {
-                if done > before {
-                    before = done;
-                    println!(
-                        "{:>7.1} s {done} of {HOSTS} kernels do it",
-                        clicked.elapsed().as_secs_f64()
-                    );
-                }
-            },
-        )?;
+        let tell = |done| {
+            if done > before {
+                before = done;
+                let took = clicked.elapsed().as_secs_f64();
+                println!("{took:>7.1} s  {done} of {HOSTS} kernels do it");
+            }
+        };
+        self.wait(leader, |seen| seen.progress == "confirmed", tell)?;
         Ok((clicked.elapsed(), marks))
+    }
+
+    /// Kills the portal and starts it again: no host may change by that.
+    fn lose(
+        &self,
+        leader: &mut Leader<'_>,
+        fleet: &Fleet<'_>,
+        phones: &Phones,
+        marks: &[String],
+    ) -> Result<()> {
+        let before = self.standing(fleet)?;
+        self.title("The portal is killed");
+        leader.kill()?;
+        fleet.come_to(|it| it["connected"] == false)?;
+        self.say("hosts know that it is gone");
+        self.compare(fleet, &before)?;
+        self.expect(fleet, phones, 0)?;
+
+        self.title("It is back, on the same database");
+        leader.restart()?;
+        fleet.come_to(|it| it["connected"] == true)?;
+        self.wait(leader, |seen| seen.is_connected && seen.progress == "confirmed", |_| {})?;
+        fleet.each(|host| {
+            let (said, mark) = (host.membership()?, &marks[group_of(host)]);
+            let is_newest = said["applied"] == **mark && said["received"] == **mark;
+            ensure!(is_newest && said["refused"].is_null(), "it is not at {mark}: {said}");
+            Ok(())
+        })?;
+        self.say("hosts are connected again, none on an older revision");
+        self.compare(fleet, &before)?;
+        self.expect(fleet, phones, 0)
     }
 
     /// Waits until that is so of every host, as the portal sees it.
@@ -238,26 +243,34 @@ impl Demo {
     fn expect(&self, fleet: &Fleet<'_>, phones: &Phones, wanted: usize) -> Result<()> {
         self.interrupt.go_on()?;
         let reached = fleet.reached_from(&phones.china, &phones.spain)?;
-        let shown = format!("{:>9} China reaches {reached} of {HOSTS} PBXs, Spain all", "");
+        let shown =
+            format!("A call from China reaches {reached} of {HOSTS} PBXs, one from Spain all");
         let shown = if reached > 0 { self.style.red(&shown) } else { self.style.green(&shown) };
-        println!("{shown}");
+        Self::add(&shown);
         ensure!(reached == wanted, "China reaches {reached} hosts, not {wanted}");
         Ok(())
     }
 
+    /// Says what was done, and how long it took.
     fn say(&self, text: &str) {
-        println!("{:>7.1} s {HOSTS} {text}", self.began.elapsed().as_secs_f64());
+        let took = self.last.replace(Instant::now()).elapsed();
+        println!("{:>7.1} s  {HOSTS} {text}", took.as_secs_f64());
+    }
+
+    /// Says something of it besides.
+    fn add(text: &str) {
+        println!("{:11}{text}", "");
     }
 
     fn title(&self, text: &str) {
+        self.last.set(Instant::now());
         println!("\n{}", self.style.bold(text));
     }
 }
 
-/// Whether what a host did last is none of these.
-fn is_older(membership: &Value, marks: &[String]) -> bool {
-    let applied = membership["applied"].as_str();
-    membership["refused"] != Value::Null || !marks.iter().any(|mark| Some(mark.as_str()) == applied)
+/// The first half of the hosts is in one group, the other one in the other.
+fn group_of(host: &Host<'_>) -> usize {
+    host.number * GROUPS.len() / usize::from(HOSTS)
 }
 
 impl Used {
