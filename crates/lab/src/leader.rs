@@ -55,8 +55,7 @@ impl<'a> Leader<'a> {
     /// # Errors
     /// If that is refused.
     pub fn make_group(&self, name: &str) -> Result<i64> {
-        let made =
-            self.ana.must("POST", &format!("{FLEET}/groups"), Some(&json!({ "name": name })))?;
+        let made = self.ask("POST", "/groups", Some(&json!({ "name": name })))?;
         made["id"].as_i64().context("no number of the group")
     }
 
@@ -65,7 +64,7 @@ impl<'a> Leader<'a> {
     /// # Errors
     /// If no token is given, or the host does not enrol by it.
     pub fn enrol(&self, host: &Host<'_>, group: i64) -> Result<()> {
-        let made = self.ana.must("POST", &format!("{FLEET}/groups/{group}/tokens"), None)?;
+        let made = self.ask("POST", &format!("/groups/{group}/tokens"), None)?;
         let token = made["token"].as_str().context("no token")?;
         let words = ["enrol", &self.at, "--token", token, "--name", &host.name];
         host.agent.json(&words).map(drop)
@@ -76,8 +75,7 @@ impl<'a> Leader<'a> {
     /// # Errors
     /// If that is refused.
     pub fn choose(&self, group: i64, policy: &Value) -> Result<i64> {
-        let path = format!("{FLEET}/groups/{group}/policy");
-        let told = self.ana.must("PUT", &path, Some(policy))?;
+        let told = self.ask("PUT", &format!("/groups/{group}/policy"), Some(policy))?;
         told["revision"].as_i64().context("no revision")
     }
 
@@ -86,7 +84,7 @@ impl<'a> Leader<'a> {
     /// # Errors
     /// If the portal does not say.
     pub fn sees(&self) -> Result<Vec<Seen>> {
-        let fleet = self.ana.read(FLEET)?;
+        let fleet = self.ask("GET", "", None)?;
         let groups = fleet["groups"].as_array().into_iter().flatten();
         let hosts = groups.flat_map(|group| group["hosts"].as_array().into_iter().flatten());
         let seen = hosts.map(|host| {
@@ -94,6 +92,11 @@ impl<'a> Leader<'a> {
             Ok(Seen { progress, is_connected: host["connected"] == true })
         });
         seen.collect()
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let answer = self.ana.must(method, &format!("{FLEET}{path}"), body);
+        answer.with_context(|| format!("ask the portal, {method} {FLEET}{path}"))
     }
 
     /// `kill -9` of the portal.
