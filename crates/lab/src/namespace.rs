@@ -2,6 +2,7 @@
 
 use std::io::{Seek, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -48,6 +49,14 @@ impl Namespace {
     /// Its name for `ip -n` and `ip netns exec`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its number in the kernel, which no other one has for as long as a process is in it.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn inode(&self) -> Result<u64> {
+        Ok(fs::metadata(format!("/run/netns/{}", self.name))?.ino())
     }
 
     /// Runs `ip` with these words in the namespace.
@@ -155,4 +164,19 @@ pub fn ensure_gone(names: &[String]) -> Result<()> {
     let left: Vec<_> = left.filter(|left| names.iter().any(|name| name == left)).collect();
     ensure!(left.is_empty(), "still there: {}", left.join(" "));
     Ok(())
+}
+
+/// The processes that are in one of the namespaces with these numbers.
+///
+/// # Errors
+/// If the kernel does not list its processes.
+pub fn processes_in(inodes: &[u64]) -> Result<Vec<String>> {
+    let names = fs::read_dir("/proc")?.flatten().map(|entry| entry.file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    let processes = names.filter(|name| name.bytes().all(|letter| letter.is_ascii_digit()));
+    // One that has ended meanwhile is in none.
+    let is_there = |process: &String| {
+        fs::metadata(format!("/proc/{process}/ns/net")).is_ok_and(|it| inodes.contains(&it.ino()))
+    };
+    Ok(processes.filter(is_there).collect())
 }

@@ -14,7 +14,7 @@ use geofilter_lab::addresses::Addresses;
 use geofilter_lab::fleet::{Fleet, Host, crew};
 use geofilter_lab::interrupt::Interrupt;
 use geofilter_lab::leader::{Leader, Seen};
-use geofilter_lab::namespace::ensure_gone;
+use geofilter_lab::namespace::{Namespace, ensure_gone, processes_in};
 use geofilter_lab::sites::{Attached, GATEWAY, Sites};
 use geofilter_lab::style::Style;
 use serde_json::{Value, json};
@@ -73,6 +73,7 @@ struct Phones {
 /// What there was, and must be gone afterwards.
 struct Used {
     namespaces: Vec<String>,
+    inodes: Vec<u64>,
     folders: Vec<PathBuf>,
 }
 
@@ -85,11 +86,12 @@ impl Demo {
         println!("{}", self.style.bold(&title));
         let sites = Sites::new()?;
         let hosts = self.attach(&sites)?;
-        let names = hosts.iter().map(|host| &host.namespace).chain([&sites.internet]);
-        let namespaces: Vec<_> = names.map(|namespace| namespace.name().to_owned()).collect();
+        let all = hosts.iter().map(|host| &host.namespace).chain([&sites.internet]);
+        let namespaces: Vec<_> = all.clone().map(|it| it.name().to_owned()).collect();
+        let inodes = all.map(Namespace::inode).collect::<Result<_>>()?;
         let (took, folders) = self.lead(&sites, &hosts)?;
         drop((hosts, sites));
-        Used { namespaces, folders }.ensure_gone()?;
+        Used { namespaces, inodes, folders }.ensure_gone()?;
         println!(
             "The namespaces, the portal and its database are gone too. {:.0} s in all.\n",
             self.began.elapsed().as_secs_f64()
@@ -281,6 +283,15 @@ impl Used {
             let is_mounted = mounts.contains(&*folder.to_string_lossy());
             ensure!(!folder.exists() && !is_mounted, "{} is still there", folder.display());
         }
-        Ok(())
+        // What an agent had started hears of its end.
+        let since = Instant::now();
+        loop {
+            let left = processes_in(&self.inodes)?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            ensure!(since.elapsed() < PATIENCE, "still running: {}", left.join(" "));
+            thread::sleep(LOOK);
+        }
     }
 }
