@@ -26,6 +26,8 @@ pub struct Leader<'a> {
 /// How a host is, as the portal sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
+    /// What it calls itself.
+    pub name: String,
     /// How far it is.
     pub progress: String,
     /// Whether it listens.
@@ -88,8 +90,9 @@ impl<'a> Leader<'a> {
         let groups = fleet["groups"].as_array().into_iter().flatten();
         let hosts = groups.flat_map(|group| group["hosts"].as_array().into_iter().flatten());
         let seen = hosts.map(|host| {
-            let progress = host["progress"].as_str().context("no progress")?.to_owned();
-            Ok(Seen { progress, is_connected: host["connected"] == true })
+            let text = |part: &str| host[part].as_str().map(str::to_owned).context(part.to_owned());
+            let (name, progress) = (text("name")?, text("progress")?);
+            Ok(Seen { name, progress, is_connected: host["connected"] == true })
         });
         seen.collect()
     }
