@@ -23,7 +23,7 @@ endif
 
 GEOFILTER := target/release/geofilter
 
-.PHONY: help up demo test booted upgrade bench benches lab soak audience kernels update build deb deps data lint fuzz
+.PHONY: help up demo demo-fleet test booted upgrade bench benches lab soak audience kernels update build deb deps data lint fuzz
 .NOTPARALLEL:
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo 'make up ALLOW="ES PT"   let in only these countries; BLOCK="..." keeps countries out;'
 	@echo '                        ACCEPT="lose-phones" accepts a danger that it names'
 	@echo 'make demo               see it work between network namespaces of its own'
+	@echo 'make demo-fleet         see one choice reach 50 hosts, and their portal die, between namespaces of their own'
 	@echo 'make test               run all tests'
 	@echo 'make bench              measure speed and size beside others, into bench/RESULTS.md;'
 	@echo '                        PART=nft measures that of nftables alone anew, into bench/NFTABLES.md'
@@ -59,6 +60,11 @@ demo: require-root
 	@scripts/deps lab
 	@$(MAKE) --no-print-directory build
 	@target/release/demo
+
+demo-fleet: require-root
+	@scripts/deps lab
+	@$(MAKE) --no-print-directory build
+	@target/release/demo-fleet
 
 build:
 	@scripts/deps build

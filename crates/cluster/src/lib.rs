@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -60,6 +61,8 @@ impl Cluster {
         let mut shell = as_nobody("sh");
         shell.args(["-c", RUN, "sh"]).arg(&dir).arg(&programs).arg(port.to_string());
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir("/");
+        // A Ctrl-C at the terminal would end it before the server, and the files would stay.
+        shell.process_group(0);
         let mut shell = shell.spawn()?;
         let mut said = [0; 6];
         let ready = shell.stdout.take().map(|mut stdout| stdout.read_exact(&mut said));

@@ -10,7 +10,8 @@
 //! [`attack`] guesses, in the [`sip`] that takes, and a [`botnet`] does so at a real PBX, in a [`siege`]. [`calls`] speak
 //! with a real one, during a [`flood`] ([`load`]) or [`changes`] of the filter; [`intruders`] are inside already. [`gun`]
 //! and [`generator`] fire for benchmarks, [`rivals`] are other filters to compare with, [`verdicts`] asks any filter about
-//! thousands of sources. [`receivers`] take what the portal tells others.
+//! thousands of sources. [`receivers`] take what the portal tells others. Of a [`fleet`] there are many [`sites`] on one internet, and a
+//! [`leader`]. An [`interrupt`] takes a demonstration down, whose [`style`] is that of a terminal.
 
 pub mod addresses;
 pub mod asterisk;
@@ -30,14 +31,17 @@ pub mod disk;
 pub mod fail2ban;
 pub mod fileserver;
 pub mod firewalls;
+pub mod fleet;
 pub mod flood;
 pub mod generator;
 pub mod guarded;
 pub mod gun;
 pub mod images;
+pub mod interrupt;
 pub mod intruders;
 pub mod kamailio;
 pub mod kernels;
+pub mod leader;
 pub mod load;
 pub mod nameserver;
 pub mod namespace;
@@ -55,7 +59,9 @@ pub mod root;
 pub mod siege;
 pub mod sip;
 pub mod site;
+pub mod sites;
 pub mod standin;
+pub mod style;
 pub mod tmux;
 pub mod trunk;
 pub mod vandals;

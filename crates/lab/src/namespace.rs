@@ -2,13 +2,16 @@
 
 use std::io::{Seek, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, thread};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::net::{self, AddressFamily, SocketType, netdevice};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::Value;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -46,6 +49,14 @@ impl Namespace {
     /// Its name for `ip -n` and `ip netns exec`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its number in the kernel, which no other one has for as long as a process is in it.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn inode(&self) -> Result<u64> {
+        Ok(fs::metadata(format!("/run/netns/{}", self.name))?.ino())
     }
 
     /// Runs `ip` with these words in the namespace.
@@ -122,7 +133,8 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+        // Another Ctrl-C does not keep it from that.
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).process_group(0).status();
     }
 }
 
@@ -136,4 +148,35 @@ pub fn succeed(command: &mut Command) -> Result<Output> {
         bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(output)
+}
+
+/// No namespace of these names may be left.
+///
+/// # Errors
+/// With those that are.
+pub fn ensure_gone(names: &[String]) -> Result<()> {
+    let listed = succeed(Command::new("ip").args(["-j", "netns", "list"]))?;
+    let listed: Value = match listed.stdout.as_slice() {
+        [] => Value::Array(Vec::new()),
+        text => serde_json::from_slice(text)?,
+    };
+    let left = listed.as_array().into_iter().flatten().filter_map(|one| one["name"].as_str());
+    let left: Vec<_> = left.filter(|left| names.iter().any(|name| name == left)).collect();
+    ensure!(left.is_empty(), "still there: {}", left.join(" "));
+    Ok(())
+}
+
+/// The processes that are in one of the namespaces with these numbers.
+///
+/// # Errors
+/// If the kernel does not list its processes.
+pub fn processes_in(inodes: &[u64]) -> Result<Vec<String>> {
+    let names = fs::read_dir("/proc")?.flatten().map(|entry| entry.file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    let processes = names.filter(|name| name.bytes().all(|letter| letter.is_ascii_digit()));
+    // One that has ended meanwhile is in none.
+    let is_there = |process: &String| {
+        fs::metadata(format!("/proc/{process}/ns/net")).is_ok_and(|it| inodes.contains(&it.ino()))
+    };
+    Ok(processes.filter(is_there).collect())
 }

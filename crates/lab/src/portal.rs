@@ -1,7 +1,7 @@
 //! [`Portal`]: the real binary's portal, beside an agent in a namespace; a [`Client`] is somebody at it.
 
 use std::io::{BufRead, BufReader, Lines};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -55,6 +55,8 @@ pub struct Portal<'a> {
     folder: Option<TempDir>,
     /// What its host is called, if not what this machine is.
     host_name: Option<String>,
+    /// Where it logs, if not where whoever started it does.
+    log: Option<PathBuf>,
 }
 
 /// Somebody at a portal, who may have signed in.
@@ -213,9 +215,7 @@ impl<'a> Portal<'a> {
     /// # Errors
     /// If it does not.
     pub fn start(namespace: &'a Namespace, agent: &Agent<'_>) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("gf-portal").tempdir()?;
-        // Its user passes through.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        let folder = folder()?;
         let state_dir = folder.path().join("state");
         let mut portal = Self::start_in(namespace, agent, &state_dir)?;
         portal.folder = Some(folder);
@@ -227,20 +227,40 @@ impl<'a> Portal<'a> {
     /// # Errors
     /// If it does not serve.
     pub fn start_in(namespace: &'a Namespace, agent: &Agent<'_>, state_dir: &Path) -> Result<Self> {
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        let socket = text(agent.runtime_dir().join("portal.sock"));
+        let socket = agent.runtime_dir().join("portal.sock");
+        Self::run(namespace, &socket, state_dir, &[], None)
+    }
+
+    /// One that leads a fleet and has no host of its own: hosts connect to it there, and its database is on this server.
+    ///
+    /// # Errors
+    /// If it does not serve.
+    pub fn lead(namespace: &'a Namespace, fleet: SocketAddr, database: &str) -> Result<Self> {
+        let folder = folder()?;
+        let (socket, state_dir) = (folder.path().join("no.sock"), folder.path().join("state"));
+        let further = ["--fleet", &fleet.to_string(), "--database", database];
+        let log = folder.path().join("log");
+        let mut portal = Self::run(namespace, &socket, &state_dir, &further, Some(log))?;
+        portal.folder = Some(folder);
+        Ok(portal)
+    }
+
+    fn run(
+        namespace: &'a Namespace,
+        socket: &Path,
+        state_dir: &Path,
+        further: &[&str],
+        log: Option<PathBuf>,
+    ) -> Result<Self> {
+        let (socket, folder) = (socket.to_string_lossy(), state_dir.to_string_lossy());
         let words = ["portal", "run", "--json", "--listen", "127.0.0.1:0", "--user", USER];
-        let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-        words.extend([
-            "--agent".to_owned(),
-            socket,
-            "--state-dir".to_owned(),
-            text(state_dir.to_owned()),
-        ]);
-        let (child, url, first) = serve(namespace, &words, None)?;
+        let places = ["--agent", &socket, "--state-dir", &folder];
+        let words = words.iter().chain(&places).chain(further);
+        let words: Vec<String> = words.map(|&word| word.to_owned()).collect();
+        let (child, url, first) = serve(namespace, &words, None, log.as_deref())?;
         let state_dir = state_dir.to_owned();
         let (folder, host_name) = (None, None);
-        Ok(Self { namespace, state_dir, words, child, url, first, folder, host_name })
+        Ok(Self { namespace, state_dir, words, child, url, first, folder, host_name, log })
     }
 
     /// Ends it and starts it again at the same place.
@@ -278,7 +298,8 @@ impl<'a> Portal<'a> {
 
     fn serve(&mut self) -> Result<()> {
         let name = self.host_name.as_deref();
-        (self.child, self.url, self.first) = serve(self.namespace, &self.words, name)?;
+        let log = self.log.as_deref();
+        (self.child, self.url, self.first) = serve(self.namespace, &self.words, name, log)?;
         Ok(())
     }
 
@@ -299,6 +320,16 @@ impl<'a> Portal<'a> {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// If it does not die.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Its folder.
@@ -363,22 +394,34 @@ impl Drop for Portal<'_> {
     }
 }
 
+fn folder() -> Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("gf-portal").tempdir()?;
+    // Its user passes through.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    Ok(folder)
+}
+
 fn serve(
     namespace: &Namespace,
     words: &[String],
     host_name: Option<&str>,
+    log: Option<&Path>,
 ) -> Result<(Child, String, Option<String>)> {
     let mut command = match host_name {
         Some(name) => called(name)?,
         None => Command::new(binary()?),
     };
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+    if let Some(log) = log {
+        command.stderr(fs::File::options().create(true).append(true).open(log)?);
+    }
     let mut child = namespace.inside(move || command.spawn())??;
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().context("its output")?).read_line(&mut line)?;
     let Ok(ready) = serde_json::from_str::<Value>(&line) else {
         let ended = child.wait()?;
-        bail!("the portal does not serve: {line:?}, {ended}");
+        let said = log.and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default();
+        bail!("the portal does not serve: {line:?}, {ended} {said}");
     };
     let url = ready["url"].as_str().context("no url")?.to_owned();
     let first = ready["first"].as_str().and_then(|link| link.split_once('#'));

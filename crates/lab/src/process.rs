@@ -2,6 +2,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub struct Agent<'a> {
     environment: Vec<(String, String)>,
     /// What its kernel lacks.
     lacks: Option<&'static str>,
+    /// Whether it hears no Ctrl-C.
+    is_apart: bool,
     running: Option<Child>,
 }
 
@@ -56,6 +59,7 @@ impl<'a> Agent<'a> {
             words: Vec::new(),
             environment: Vec::new(),
             lacks: None,
+            is_apart: false,
             running: None,
         };
         agent.with_words(words);
@@ -82,13 +86,27 @@ impl<'a> Agent<'a> {
         self
     }
 
+    /// Has a Ctrl-C at the terminal reach neither it nor what is asked of it, from now on: whoever started it ends it.
+    pub fn set_apart(&mut self) -> &mut Self {
+        self.is_apart = true;
+        self
+    }
+
+    fn program(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        if self.is_apart {
+            command.process_group(0);
+        }
+        command
+    }
+
     /// Starts it again, to be killed at the fault point if one is named; waits until it answers, or until it
     /// was killed.
     ///
     /// # Errors
     /// If it does neither in time.
     pub fn restart(&mut self, fault: Option<&str>) -> Result<()> {
-        let mut command = Command::new(&self.program);
+        let mut command = self.program();
         command.arg("agent").args(&self.words).args(["--state-dir", path(&self.state_dir())]);
         command.args(["--runtime-dir", path(&self.runtime_dir())]);
         let armed = format!("@{}", path(&self.armed_file()));
@@ -161,7 +179,7 @@ impl<'a> Agent<'a> {
         let socket = self.socket();
         let file = self.folder.path().join("input");
         fs::write(&file, input)?;
-        let mut command = Command::new(&self.program);
+        let mut command = self.program();
         command.args(words).arg("--socket").arg(socket).stdin(fs::File::open(file)?);
         Ok(self.namespace.inside(move || command.output())??)
     }

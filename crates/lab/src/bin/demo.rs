@@ -1,11 +1,8 @@
 //! The demonstration: a PBX host and attackers from twelve countries, between network namespaces of its
 //! own. Every figure it prints was measured in this run. It takes everything down, also when interrupted.
 
-use std::io::IsTerminal;
 use std::net::{IpAddr, UdpSocket};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -13,11 +10,12 @@ use geofilter_core::country::CountryCode;
 use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
 use geofilter_lab::attack::{Gang, is_answered};
-use geofilter_lab::namespace::succeed;
+use geofilter_lab::interrupt::Interrupt;
+use geofilter_lab::namespace::ensure_gone;
 use geofilter_lab::process::Agent;
 use geofilter_lab::site::{PBX_V4, SIP, Site, WAN};
 use geofilter_lab::standin::StandIn;
-use serde_json::Value;
+use geofilter_lab::style::Style;
 
 /// Where the attackers are; one of the countries will be allowed.
 const ATTACKERS: [&str; 12] =
@@ -26,19 +24,16 @@ const ATTACKERS: [&str; 12] =
 const ALLOWED: [&str; 2] = ["ES", "PT"];
 
 fn main() -> ExitCode {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in
-        [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
-    {
-        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&interrupted)) {
+    let interrupt = match Interrupt::listen() {
+        Ok(interrupt) => interrupt,
+        Err(error) => {
             eprintln!("demo: cannot listen for signals: {error}");
             return ExitCode::FAILURE;
         }
-    }
+    };
     let began = Instant::now();
-    let shown = Demo::new(Arc::clone(&interrupted)).and_then(|demo| demo.show());
-    let was_interrupted = interrupted.load(Ordering::Relaxed);
-    match (shown, was_interrupted) {
+    let shown = Demo::new(interrupt.clone()).and_then(|demo| demo.show());
+    match (shown, interrupt.came()) {
         (Ok(()), _) => {
             println!("The namespaces are gone too. {:.0} s.", began.elapsed().as_secs_f64());
             ExitCode::SUCCESS
@@ -55,19 +50,19 @@ fn main() -> ExitCode {
 }
 
 struct Demo {
-    interrupted: Arc<AtomicBool>,
+    interrupt: Interrupt,
     style: Style,
     gangs: Vec<Gang>,
     phone: IpAddr,
 }
 
 impl Demo {
-    fn new(interrupted: Arc<AtomicBool>) -> Result<Self> {
+    fn new(interrupt: Interrupt) -> Result<Self> {
         let world = embedded::world()?.world;
         let addresses = Addresses::new(&world);
         let gangs = ATTACKERS.iter().map(|country| Gang::of(country, &addresses));
         Ok(Self {
-            interrupted,
+            interrupt,
             style: Style::choose(),
             gangs: gangs.collect::<Result<_>>()?,
             phone: addresses.v4(ALLOWED[0]).into(),
@@ -138,7 +133,7 @@ impl Demo {
         println!("\n{}", self.style.faint(&format!("{:28}{:>9}{dropped}", "", "answered")));
         let mut total = 0;
         for gang in &self.gangs {
-            self.go_on()?;
+            self.interrupt.go_on()?;
             let answered = gang.attack(site, friend)?;
             let dropped = agent.map(|agent| dropped_from(agent, &gang.country)).transpose()?;
             println!("{}", self.row(&gang.country, answered, gang.guesses(), dropped));
@@ -151,7 +146,7 @@ impl Demo {
 
     fn attack_silently(&self, site: &Site, friend: &UdpSocket) -> Result<usize> {
         let attack = |gang: &Gang| {
-            self.go_on()?;
+            self.interrupt.go_on()?;
             gang.attack(site, friend)
         };
         self.gangs.iter().map(attack).sum()
@@ -169,7 +164,7 @@ impl Demo {
 
     /// Runs the real command, and shows what it said and how long it took.
     fn command(&self, agent: &Agent<'_>, words: &[&str]) -> Result<()> {
-        self.go_on()?;
+        self.interrupt.go_on()?;
         let began = Instant::now();
         let output = agent.ask(words)?;
         let took = format!("{:.0} ms", began.elapsed().as_secs_f64() * 1e3);
@@ -197,11 +192,6 @@ impl Demo {
         let known = addresses.find(|address| networks.lookup(**address).is_some());
         known.copied().context("there is no such attacker")
     }
-
-    fn go_on(&self) -> Result<()> {
-        ensure!(!self.interrupted.load(Ordering::Relaxed), "interrupted");
-        Ok(())
-    }
 }
 
 /// Width of a full bar.
@@ -210,49 +200,4 @@ const BAR: usize = 20;
 fn dropped_from(agent: &Agent<'_>, country: &str) -> Result<u64> {
     let status = agent.json(&["status"])?;
     Ok(status["dropped"]["by_country"][country]["packets"].as_u64().unwrap_or(0))
-}
-
-/// No namespace of this run may be left.
-fn ensure_gone(names: &[String]) -> Result<()> {
-    let listed = succeed(std::process::Command::new("ip").args(["-j", "netns", "list"]))?;
-    let listed: Value = match listed.stdout.as_slice() {
-        [] => Value::Array(Vec::new()),
-        text => serde_json::from_slice(text)?,
-    };
-    let left = listed.as_array().into_iter().flatten().filter_map(|one| one["name"].as_str());
-    let left: Vec<_> = left.filter(|left| names.iter().any(|name| name == left)).collect();
-    ensure!(left.is_empty(), "still there: {}", left.join(" "));
-    Ok(())
-}
-
-/// Colours on a terminal.
-struct Style {
-    colour: bool,
-}
-
-impl Style {
-    fn choose() -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { colour: !refused && std::io::stdout().is_terminal() }
-    }
-
-    fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-    }
-
-    fn bold(&self, text: &str) -> String {
-        self.paint("1", text)
-    }
-
-    fn faint(&self, text: &str) -> String {
-        self.paint("2", text)
-    }
-
-    fn red(&self, text: &str) -> String {
-        self.paint("31", text)
-    }
-
-    fn green(&self, text: &str) -> String {
-        self.paint("32", text)
-    }
 }

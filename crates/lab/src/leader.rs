@@ -1,0 +1,122 @@
+//! [`Leader`]: a portal on a PostgreSQL server, with an admin who chooses for groups of hosts.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Context, Result};
+use geofilter_cluster::Cluster;
+use serde_json::{Value, json};
+
+use crate::fleet::Host;
+use crate::namespace::Namespace;
+use crate::portal::{Client, Portal};
+
+const FLEET: &str = "/api/v1/fleet";
+/// Where hosts connect.
+const PORT: u16 = 8443;
+
+/// The portal and its admin.
+pub struct Leader<'a> {
+    portal: Portal<'a>,
+    ana: Client<'a>,
+    at: String,
+    _database: Cluster,
+}
+
+/// How a host is, as the portal sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// What it calls itself.
+    pub name: String,
+    /// How far it is.
+    pub progress: String,
+    /// Whether it listens.
+    pub is_connected: bool,
+}
+
+impl<'a> Leader<'a> {
+    /// Starts both in a namespace, where hosts reach the portal at this address.
+    ///
+    /// # Errors
+    /// If one of them does not start.
+    pub fn start(namespace: &'a Namespace, address: Ipv4Addr) -> Result<Self> {
+        let begin = || -> io::Result<_> {
+            let cluster = Cluster::start()?;
+            let url = cluster.create("portal")?;
+            Ok((cluster, url))
+        };
+        let (database, url) = namespace.inside(begin)??;
+        let fleet = SocketAddr::from((address, PORT));
+        let portal = Portal::lead(namespace, fleet, &url)?;
+        let ana = portal.first_operator()?;
+        Ok(Self { portal, ana, at: format!("https://{fleet}"), _database: database })
+    }
+
+    /// Makes a group. Returns its number.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub fn make_group(&self, name: &str) -> Result<i64> {
+        let made = self.ask("POST", "/groups", Some(&json!({ "name": name })))?;
+        made["id"].as_i64().context("no number of the group")
+    }
+
+    /// Makes a host one of a group.
+    ///
+    /// # Errors
+    /// If no token is given, or the host does not enrol by it.
+    pub fn enrol(&self, host: &Host<'_>, group: i64) -> Result<()> {
+        let made = self.ask("POST", &format!("/groups/{group}/tokens"), None)?;
+        let token = made["token"].as_str().context("no token")?;
+        let words = ["enrol", &self.at, "--token", token, "--name", &host.name];
+        host.agent.json(&words).map(drop)
+    }
+
+    /// Chooses for a group. Returns the revision that it is.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub fn choose(&self, group: i64, policy: &Value) -> Result<i64> {
+        let told = self.ask("PUT", &format!("/groups/{group}/policy"), Some(policy))?;
+        told["revision"].as_i64().context("no revision")
+    }
+
+    /// How all hosts are.
+    ///
+    /// # Errors
+    /// If the portal does not say.
+    pub fn sees(&self) -> Result<Vec<Seen>> {
+        let fleet = self.ask("GET", "", None)?;
+        let groups = fleet["groups"].as_array().into_iter().flatten();
+        let hosts = groups.flat_map(|group| group["hosts"].as_array().into_iter().flatten());
+        let seen = hosts.map(|host| {
+            let text = |part: &str| host[part].as_str().map(str::to_owned).context(part.to_owned());
+            let (name, progress) = (text("name")?, text("progress")?);
+            Ok(Seen { name, progress, is_connected: host["connected"] == true })
+        });
+        seen.collect()
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let answer = self.ana.must(method, &format!("{FLEET}{path}"), body);
+        answer.with_context(|| format!("ask the portal, {method} {FLEET}{path}"))
+    }
+
+    /// `kill -9` of the portal.
+    ///
+    /// # Errors
+    /// If it does not die.
+    pub fn kill(&mut self) -> Result<()> {
+        self.portal.kill()
+    }
+
+    /// Starts the portal again, on the same database.
+    ///
+    /// # Errors
+    /// If it does not serve.
+    pub fn restart(&mut self) -> Result<()> {
+        self.portal.restart_after_a_kill()?;
+        self.ana = self.ana.on(&self.portal);
+        Ok(())
+    }
+}
