@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use geofilter_core::wire::Membership;
-use http_body_util::channel::{Channel, Sender};
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, UPGRADE};
+use hyper::upgrade::Upgraded;
 use hyper::{StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -19,23 +19,23 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower::ServiceExt;
 
 use crate::{
-    ENROL, Enrol, Enrolled, Heard, KEEP_ALIVE, Pin, RENEW, Renew, Renewed, STREAM, Said, trust,
+    ENROL, Enrol, Enrolled, Heard, KEEP_ALIVE, PROTOCOL, Pin, RENEW, Renew, Renewed, STREAM, Said,
+    trust,
 };
 
 /// How long a connection may take, and an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Bytes of an answer, or of an event.
+/// Bytes of an answer, or of a line.
 const LONGEST: usize = 256 * 1024;
 /// Bytes that hyper reads ahead.
 const AHEAD: usize = 16 * 1024;
-/// Lines that wait for the network.
-const AHEAD_OF_THE_NETWORK: usize = 4;
 /// A portal that was silent for two of its words is gone.
 const SILENCE: Duration = KEEP_ALIVE.saturating_mul(2).saturating_add(PATIENCE);
 
@@ -137,9 +137,15 @@ impl Client {
     /// # Errors
     /// Any; [`Error::Refused`] if the host was revoked.
     pub async fn stream(&self) -> Result<Stream, Error> {
-        let (says, body) = Channel::new(AHEAD_OF_THE_NETWORK);
-        let body = self.ask(STREAM, Either::Right(body)).await?;
-        Ok(Stream { body, says, buffer: Vec::new(), heard: Instant::now() })
+        let request = hyper::Request::get(STREAM)
+            .header(CONNECTION, "upgrade")
+            .header(UPGRADE, PROTOCOL)
+            .body(Full::default());
+        let answer = self.ask(request, StatusCode::SWITCHING_PROTOCOLS).await?;
+        let upgraded = timeout(PATIENCE, hyper::upgrade::on(answer)).await;
+        let upgraded = upgraded.map_err(|_| self.unreached("it does not go on"))?;
+        let stream = TokioIo::new(upgraded.map_err(|error| self.unreached(error))?);
+        Ok(Stream { stream, buffer: Vec::new(), heard: Instant::now() })
     }
 
     async fn post<T: DeserializeOwned>(
@@ -149,23 +155,25 @@ impl Client {
     ) -> Result<T, Error> {
         let message = serde_json::to_vec(message);
         let message = message.map_err(|error| Error::Unreadable(error.to_string()))?;
-        let body = self.ask(path, Either::Left(Full::new(Bytes::from(message)))).await?;
-        serde_json::from_slice(&whole(body).await?)
+        let request = hyper::Request::post(path)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(message)));
+        let answer = self.ask(request, StatusCode::OK).await?;
+        serde_json::from_slice(&whole(answer.into_body()).await?)
             .map_err(|error| Error::Unreadable(error.to_string()))
     }
 
+    /// An answer of this kind.
     async fn ask(
         &self,
-        path: &str,
-        message: Either<Full<Bytes>, Channel<Bytes>>,
-    ) -> Result<Incoming, Error> {
+        request: Result<hyper::Request<Full<Bytes>>, hyper::http::Error>,
+        wanted: StatusCode,
+    ) -> Result<hyper::Response<Incoming>, Error> {
+        let mut request = request.map_err(|error| Error::Unreadable(error.to_string()))?;
         let authority = self.at.authority().map_or("", |authority| authority.as_str());
-        let request = hyper::Request::post(path)
-            .header(HOST, authority)
-            .header(CONTENT_TYPE, "application/json")
-            .header(ACCEPT, "application/json, text/event-stream")
-            .body(message)
-            .map_err(|error| Error::Unreadable(error.to_string()))?;
+        let authority = HeaderValue::from_str(authority);
+        let authority = authority.map_err(|error| Error::Unreadable(error.to_string()))?;
+        request.headers_mut().insert(HOST, authority);
         let answered = timeout(PATIENCE, async {
             let stream = self.connect().await?;
             let (mut sender, connection) = http1::Builder::new()
@@ -174,12 +182,12 @@ impl Client {
                 .await
                 .map_err(|error| self.unreached(error))?;
             // It ends with the connection.
-            tokio::spawn(connection);
+            tokio::spawn(connection.with_upgrades());
             sender.send_request(request).await.map_err(|error| self.unreached(error))
         });
         let answer = answered.await.map_err(|_| self.unreached("it does not answer"))??;
         match answer.status() {
-            status if status.is_success() => Ok(answer.into_body()),
+            status if status == wanted => Ok(answer),
             status => Err(refused(status, &whole(answer.into_body()).await?)),
         }
     }
@@ -230,36 +238,37 @@ impl Client {
 
 /// What comes down, one after the other, and the way up.
 pub struct Stream {
-    body: Incoming,
-    says: Sender<Bytes>,
-    /// What came of an event that is not whole yet.
+    stream: TokioIo<Upgraded>,
+    /// What came of a line that is not whole yet.
     buffer: Vec<u8>,
     /// When something came last. Who asks for what is next may give up and ask again meanwhile.
     heard: Instant,
 }
 
 impl Stream {
-    /// The next event, as soon as it comes.
+    /// What is heard next, as soon as it comes.
     ///
     /// # Errors
     /// If the stream has ended, whoever ended it, or nothing was heard of the portal for long.
     pub async fn next(&mut self) -> Result<Heard, Error> {
         loop {
-            if let Some(event) = take_event(&mut self.buffer) {
-                match read(&event)? {
+            if let Some(line) = take_line(&mut self.buffer) {
+                match read(&line)? {
                     Some(heard) => return Ok(heard),
                     // It only says that it is there.
                     None => continue,
                 }
             }
-            let frame = timeout_at(self.heard + SILENCE, self.body.frame()).await;
-            let frame = frame.map_err(|_| Error::Ended("it was silent for long".to_owned()))?;
-            let frame = frame.ok_or_else(|| Error::Ended("it closed it".to_owned()))?;
-            let frame = frame.map_err(|error| Error::Ended(error.to_string()))?;
-            self.heard = Instant::now();
-            self.buffer.extend(frame.into_data().unwrap_or_default());
+            let read =
+                timeout_at(self.heard + SILENCE, self.stream.read_buf(&mut self.buffer)).await;
+            let read = read.map_err(|_| Error::Ended("it was silent for long".to_owned()))?;
+            match read {
+                Ok(0) => return Err(Error::Ended("it closed it".to_owned())),
+                Ok(_) => self.heard = Instant::now(),
+                Err(error) => return Err(Error::Ended(error.to_string())),
+            }
             if self.buffer.len() > LONGEST {
-                return Err(Error::Unreadable(format!("an event of more than {LONGEST} bytes")));
+                return Err(Error::Unreadable(format!("a line of more than {LONGEST} bytes")));
             }
         }
     }
@@ -272,41 +281,36 @@ impl Stream {
         let mut line =
             serde_json::to_vec(said).map_err(|error| Error::Unreadable(error.to_string()))?;
         line.push(b'\n');
-        let sent = timeout(PATIENCE, self.says.send_data(Bytes::from(line))).await;
+        let write = async {
+            self.stream.write_all(&line).await?;
+            self.stream.flush().await
+        };
+        let sent = timeout(PATIENCE, write).await;
         let sent = sent.map_err(|_| Error::Ended("it takes nothing".to_owned()))?;
-        sent.map_err(|_| Error::Ended("it closed it".to_owned()))
+        sent.map_err(|error| Error::Ended(error.to_string()))
     }
 }
 
 /// What a stream brings that is these bytes, up to what makes no sense.
-pub fn events(mut bytes: Vec<u8>) -> Vec<Heard> {
-    let events = std::iter::from_fn(|| take_event(&mut bytes));
-    events.map_while(|event| read(&event).ok()).flatten().collect()
+pub fn heard(mut bytes: Vec<u8>) -> Vec<Heard> {
+    let lines = std::iter::from_fn(|| take_line(&mut bytes));
+    lines.map_while(|line| read(&line).ok()).flatten().collect()
 }
 
-/// Takes the first event that is whole, up to its empty line.
-fn take_event(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
-    let end = buffer.windows(2).position(|two| two == b"\n\n")?;
-    Some(buffer.drain(..end + 2).collect())
+/// Takes the first line that is whole.
+fn take_line(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let end = buffer.iter().position(|byte| *byte == b'\n')?;
+    Some(buffer.drain(..=end).collect())
 }
 
-/// What an event says; nothing if it is a comment, or one of another version.
-fn read(event: &[u8]) -> Result<Option<Heard>, Error> {
-    let lines = event.split(|byte| *byte == b'\n');
-    let (mut name, mut data) = (&b""[..], Vec::new());
-    for line in lines {
-        if let Some(said) = line.strip_prefix(b"event: ") {
-            name = said;
-        } else if let Some(said) = line.strip_prefix(b"data: ") {
-            data.extend(said);
-        }
+/// What a line says, unless it is empty.
+fn read(line: &[u8]) -> Result<Option<Heard>, Error> {
+    match line.trim_ascii() {
+        [] => Ok(None),
+        line => serde_json::from_slice(line)
+            .map(Some)
+            .map_err(|error| Error::Unreadable(error.to_string())),
     }
-    let unreadable = |error: serde_json::Error| Error::Unreadable(error.to_string());
-    Ok(match name {
-        b"snapshot" => Some(Heard::Snapshot(serde_json::from_slice(&data).map_err(unreadable)?)),
-        b"noted" => Some(Heard::Noted(serde_json::from_slice(&data).map_err(unreadable)?)),
-        _ => None,
-    })
 }
 
 async fn whole(body: Incoming) -> Result<Bytes, Error> {

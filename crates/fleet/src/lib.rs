@@ -14,7 +14,7 @@ mod ticket;
 mod trust;
 
 pub use authority::{Authority, Issued};
-pub use client::{Client, Error, Stream, events};
+pub use client::{Client, Error, Stream, heard};
 pub use membership::Request;
 pub use message::{
     Enrol, Enrolled, Heard, HostId, Mark, Refused, Renew, Renewed, Report, Said, Snapshot,
@@ -38,6 +38,8 @@ pub const SLOTS: usize = 60;
 pub const ENROL: &str = "/fleet/v1/enrol";
 /// Where it gets another certificate, by the one that it has.
 pub const RENEW: &str = "/fleet/v1/renew";
-/// Where a host listens and speaks: the body of its POST is what it says, a line of JSON each, for as long as the answer goes on,
-/// which is what it hears, as server-sent events.
+/// Where a host listens and speaks: its connection is upgraded (RFC 9110, 7.8) to [`PROTOCOL`], by which each side says a line of JSON
+/// after another, [`Said`] and [`Heard`].
 pub const STREAM: &str = "/fleet/v1/stream";
+/// See [`STREAM`].
+pub const PROTOCOL: &str = "geofilter-fleet/1";

@@ -119,7 +119,7 @@ pub struct Report {
 /// What a host says at one time: a line of what it says while it listens.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Said {
-    /// Its number on this connection: the portal [notes](Heard::Noted) it once all of it is written down.
+    /// Its number, which the host chooses: the portal [notes](Heard::Noted) it once all of it is written down.
     pub number: u64,
     /// How it stands.
     #[serde(flatten)]
@@ -141,13 +141,24 @@ pub struct Refused {
     pub risks: Vec<Risk>,
 }
 
-/// What a host hears, as an event of the stream with this name and this as its data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a host hears: a line of what its portal says while it listens. An empty line says that the portal is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Heard {
-    /// `snapshot`: what it is to do.
+    /// What it is to do.
     Snapshot(Box<Snapshot>),
-    /// `noted`: what it said by this number is written down.
+    /// What it said by this number is written down.
     Noted(u64),
+}
+
+impl Heard {
+    /// It, as it is said.
+    pub fn line(&self) -> Vec<u8> {
+        // All of it has a JSON.
+        let mut line = serde_json::to_vec(self).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
 }
 
 /// What a kernel holds, as it was read back.

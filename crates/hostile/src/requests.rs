@@ -60,7 +60,7 @@ pub fn fleet(data: &[u8]) {
         assert_eq!(ticket.to_string(), text.trim());
     }
     AUTHORITY.with(|authority| drop(authority.vouch(&text, HostId(1), SystemTime::UNIX_EPOCH)));
-    for heard in geofilter_fleet::events(data.to_vec()) {
+    for heard in geofilter_fleet::heard(data.to_vec()) {
         if let Heard::Snapshot(snapshot) = heard {
             super::comes_back(&snapshot);
         }

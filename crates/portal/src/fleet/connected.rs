@@ -3,26 +3,24 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::body::Bytes;
-use geofilter_fleet::{HostId, Mark, Said, Snapshot};
+use geofilter_fleet::{Heard, HostId, Mark, Said, Snapshot};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::store::Wanted;
 
-/// What a host hears: an event, whose bytes all of its group share.
+/// What a host is to do: a line, whose bytes all of its group share.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told {
     mark: Option<Mark>,
     /// None until it is known.
-    pub(super) event: Option<Bytes>,
+    pub(super) line: Option<Arc<[u8]>>,
 }
 
 impl Told {
     fn of(wanted: &Wanted) -> Self {
         let snapshot = Snapshot { mark: wanted.mark, policy: wanted.policy.clone() };
-        let event = serde_json::to_string(&snapshot)
-            .map(|json| format!("event: snapshot\ndata: {json}\n\n"));
-        Self { mark: Some(wanted.mark), event: event.ok().map(Bytes::from) }
+        let line = Heard::Snapshot(Box::new(snapshot)).line();
+        Self { mark: Some(wanted.mark), line: Some(line.into()) }
     }
 }
 
@@ -170,12 +168,12 @@ pub(crate) struct Statements {
 }
 
 impl Statements {
-    /// A host says this. Comes true once it is known whether it was written down.
-    pub(super) async fn put(&self, host: HostId, said: Said, at: i64) -> bool {
+    /// A host says this. What is returned comes true once it is known whether it was written down.
+    pub(super) fn put(&self, host: HostId, said: Said, at: i64) -> oneshot::Receiver<bool> {
         let (written, is_written) = oneshot::channel();
         self.lock().push(Statement { host, said, at, written });
         self.comes.notify_one();
-        is_written.await.unwrap_or(false)
+        is_written
     }
 
     /// What was said since the last time, as soon as there is something.

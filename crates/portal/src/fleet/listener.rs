@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use geofilter_fleet::{
-    Authority, ENROL, Enrol, Enrolled, HostId, RENEW, Renew, Renewed, SLOTS, STREAM, Said, Ticket,
+    Authority, ENROL, Enrol, Enrolled, HostId, PROTOCOL, RENEW, Renew, Renewed, STREAM, Ticket,
     host_of, server,
 };
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -21,11 +21,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::events::Events;
+use super::conversation::Conversation;
 use super::{Connected, Error, Statements};
 use crate::clock;
 use crate::connections::Taken;
@@ -63,7 +62,7 @@ pub(crate) struct Listener {
 struct ByHost(Mutex<HashMap<HostId, usize>>);
 
 /// One of them, until it is dropped.
-struct OfHost(HostId, Arc<ByHost>);
+pub(super) struct OfHost(HostId, Arc<ByHost>);
 
 impl ByHost {
     fn take(self: &Arc<Self>, host: HostId) -> Option<OfHost> {
@@ -89,7 +88,7 @@ impl Drop for OfHost {
     }
 }
 
-type Answer = Response<Either<Full<Bytes>, Events>>;
+type Answer = Response<Full<Bytes>>;
 
 /// Why a host is not answered, in words for its administrator.
 struct Refusal(StatusCode, String);
@@ -152,11 +151,14 @@ impl Listener {
                     Ok(Ok((stream, Some(host)))) => {
                         // Who is known is no stranger any more.
                         drop(place);
-                        let Some(_of_host) = listener.by_host.take(host) else {
+                        let Some(of_host) = listener.by_host.take(host) else {
                             tracing::debug!(%host, "too many connections of a host");
                             return;
                         };
-                        listener.converse(stream, Some(host)).await;
+                        // It goes on for long, and needs less than what led to it.
+                        if let Some(conversation) = listener.converse(stream, Some(host)).await {
+                            tokio::spawn(conversation.go_on(of_host));
+                        }
                     }
                     Ok(Err(error)) => tracing::debug!(%from, %error, "no host"),
                     Err(_) => tracing::debug!(%from, "it says nothing"),
@@ -176,26 +178,35 @@ impl Listener {
         Ok((stream, host))
     }
 
+    /// Answers requests. Returns what the connection is for from then on, if that is something else.
     async fn converse(
         self: Arc<Self>,
         stream: tokio_rustls::server::TlsStream<TcpStream>,
         host: Option<HostId>,
-    ) {
-        let service = service_fn(move |request| {
-            let listener = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(listener.answer(request, host).await) }
+    ) -> Option<Conversation> {
+        let begun = Arc::new(Mutex::new(None));
+        let service = service_fn(|request| {
+            let (listener, begun) = (Arc::clone(&self), Arc::clone(&begun));
+            async move { Ok::<_, Infallible>(listener.answer(request, host, &begun).await) }
         });
         let conversation = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(PATIENCE)
             .max_buf_size(AHEAD)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         if let Err(error) = conversation.await {
             tracing::debug!(%error, ?host, "a host went away");
         }
+        begun.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    async fn answer(&self, request: Request<Incoming>, host: Option<HostId>) -> Answer {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        host: Option<HostId>,
+        begun: &Mutex<Option<Conversation>>,
+    ) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let answered = match (host, method, path.as_str()) {
             (_, Method::POST, ENROL) => self.enrol(request).await,
@@ -204,14 +215,14 @@ impl Listener {
                 "only hosts are heard here: enrol this one with `geofilter enrol`",
             )),
             (Some(host), Method::POST, RENEW) => self.renew(host, request).await,
-            (Some(host), Method::POST, STREAM) => self.stream(host, request).await,
+            (Some(host), Method::GET, STREAM) => self.stream(host, request, begun).await,
             (Some(_), ..) => {
                 Err(Refusal::new(StatusCode::NOT_FOUND, "the portal knows no such request"))
             }
         };
         let is_refused = answered.is_err();
         let mut answer = answered.unwrap_or_else(|Refusal(status, why)| {
-            let mut answer = Response::new(Either::Left(Full::new(Bytes::from(why))));
+            let mut answer = Response::new(Full::new(Bytes::from(why)));
             *answer.status_mut() = status;
             answer
         });
@@ -263,25 +274,32 @@ impl Listener {
         json(&Renewed { certificate: issued.certificate, until: issued.until })
     }
 
-    /// What the host hears; what it says meanwhile is heard too.
-    async fn stream(&self, host: HostId, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    /// From now on the connection is for what the host hears and says.
+    async fn stream(
+        &self,
+        host: HostId,
+        request: Request<Incoming>,
+        begun: &Mutex<Option<Conversation>>,
+    ) -> Result<Answer, Refusal> {
+        if request.headers().get(UPGRADE).is_none_or(|asked| asked != PROTOCOL) {
+            return Err(Refusal(
+                StatusCode::UPGRADE_REQUIRED,
+                format!("the portal speaks {PROTOCOL}: is the host of another version?"),
+            ));
+        }
         let group = self.known(host).await?.group;
         // What is decided from here on is heard.
         let (told, place) = self.connected.add(host, group);
         // It may have been revoked, or told to do something else, just before.
         self.connected.tell(host, &self.known(host).await?);
-        let (notes, noted) = mpsc::channel(1);
+        let upgrade = hyper::upgrade::on(request);
         let statements = Arc::clone(&self.statements);
-        tokio::spawn(async move {
-            if let Err(error) = hear(host, request.into_body(), &statements, notes).await {
-                tracing::debug!(%host, error, "a host says what makes no sense");
-            }
-        });
-        let mut answer = Response::new(Either::Right(Events::of(told, noted, place)));
-        let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        *begun.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Conversation { host, told, place, upgrade, statements });
+        let mut answer = Response::new(Full::default());
+        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        answer.headers_mut().insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
         Ok(answer)
     }
 
@@ -293,38 +311,6 @@ impl Listener {
             )
         })
     }
-}
-
-/// Hears what a host says, line by line, for as long as it listens; what is written down is noted. What is not, it says again.
-async fn hear(
-    host: HostId,
-    mut body: Incoming,
-    statements: &Statements,
-    notes: mpsc::Sender<u64>,
-) -> Result<(), String> {
-    let mut buffer = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Ok(()) };
-        buffer.extend(frame.into_data().unwrap_or_default());
-        while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-            let said: Said =
-                serde_json::from_slice(&buffer[..end]).map_err(|error| error.to_string())?;
-            buffer.drain(..=end);
-            if said.counted.len() > SLOTS {
-                return Err(format!("more than {SLOTS} steps at a time"));
-            }
-            let number = said.number;
-            if statements.put(host, said, clock::now()).await && notes.send(number).await.is_err() {
-                return Ok(());
-            }
-        }
-        if buffer.len() > LONGEST {
-            return Err(format!("a line of more than {LONGEST} bytes"));
-        }
-        // Ten thousand hosts say something now and then.
-        buffer.shrink_to_fit();
-    }
-    Ok(())
 }
 
 fn not_asked(error: impl std::fmt::Display) -> Refusal {
@@ -348,7 +334,7 @@ async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refu
 fn json(message: &impl Serialize) -> Result<Answer, Refusal> {
     let body = serde_json::to_vec(message)
         .map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    let mut answer = Response::new(Either::Left(Full::new(Bytes::from(body))));
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(answer)
 }

@@ -1,15 +1,15 @@
 //! The portal of a fleet. Hosts connect to a listener of its own ([`listener`]), where each is known by its certificate; [`connected`] are
-//! those that hear what they are to do, as [`events`], and [`authority`] is who vouches for them.
+//! those that hear what they are to do, in a [`conversation`], and [`authority`] is who vouches for them.
 
 mod connected;
-mod events;
+mod conversation;
 mod follower;
 mod listener;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use geofilter_fleet::{Authority, TICKET_LIFETIME, Ticket};
+use geofilter_fleet::{Authority, HostId, TICKET_LIFETIME, Ticket};
 
 use crate::clock;
 use crate::store::{KeptAuthority, Store};
