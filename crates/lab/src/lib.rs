@@ -10,7 +10,8 @@
 //! [`attack`] guesses, in the [`sip`] that takes, and a [`botnet`] does so at a real PBX, in a [`siege`]. [`calls`] speak
 //! with a real one, during a [`flood`] ([`load`]) or [`changes`] of the filter; [`intruders`] are inside already. [`gun`]
 //! and [`generator`] fire for benchmarks, [`rivals`] are other filters to compare with, [`verdicts`] asks any filter about
-//! thousands of sources. [`receivers`] take what the portal tells others.
+//! thousands of sources. [`receivers`] take what the portal tells others. A [`forwarder`] stands before portals or fails between, and a
+//! [`pooler`] before their database.
 
 pub mod addresses;
 pub mod asterisk;
@@ -30,6 +31,7 @@ pub mod fail2ban;
 pub mod fileserver;
 pub mod firewalls;
 pub mod flood;
+pub mod forwarder;
 pub mod generator;
 pub mod guarded;
 pub mod gun;
@@ -45,6 +47,7 @@ pub mod ordeal;
 pub mod pbx;
 pub mod phones;
 pub mod plane;
+pub mod pooler;
 pub mod portal;
 pub mod process;
 pub mod processors;

@@ -243,6 +243,36 @@ impl<'a> Portal<'a> {
         Ok(Self { namespace, state_dir, words, child, url, first, folder, host_name })
     }
 
+    /// Another one beside the same agent, on a host that is called so, with these further words.
+    ///
+    /// # Errors
+    /// If it does not serve.
+    pub fn beside(&self, host_name: &str, words: &[&str]) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("gf-portal").tempdir()?;
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        let state_dir = folder.path().join("state");
+        let at = self.words.iter().position(|word| word == "--agent").context("its agent")?;
+        let place = state_dir.to_string_lossy();
+        let own = ["--state-dir", &*place].into_iter().chain(words.iter().copied());
+        let mut all = vec!["portal", "run", "--json", "--listen", "127.0.0.1:0", "--user", USER];
+        all.extend(self.words[at..at + 2].iter().map(String::as_str).chain(own));
+        let words: Vec<String> = all.into_iter().map(str::to_owned).collect();
+        let (child, url, first) = serve(self.namespace, &words, Some(host_name))?;
+        let (folder, host_name) = (Some(folder), Some(host_name.to_owned()));
+        let namespace = self.namespace;
+        Ok(Self { namespace, state_dir, words, child, url, first, folder, host_name })
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// If it does not die.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Ends it and starts it again at the same place.
     ///
     /// # Errors

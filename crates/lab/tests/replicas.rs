@@ -1,0 +1,334 @@
+//! Portals that share a database on PostgreSQL, and what fails between them, their database and their hosts: by the real binary's agent and
+//! portals, a real server and a real pooler, with real packets.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use geofilter_cluster::Cluster;
+use geofilter_lab::awaited::within;
+use geofilter_lab::forwarder::Forwarder;
+use geofilter_lab::pooler::Pooler;
+use geofilter_lab::portal::{Client, Portal, Scene};
+use serde_json::{Value, json};
+
+const FLEET: &str = "/api/v1/fleet";
+/// Where hosts connect to either, and to whatever stands before them.
+const A: &str = "127.0.0.1:8443";
+const B: &str = "127.0.0.1:8444";
+const BEFORE: &str = "127.0.0.1:8440";
+const MOMENT: Duration = Duration::from_secs(15);
+/// How long the database is away. It may be for much longer: by then everything that waits for it has given up once.
+const AWAY: Duration = Duration::from_secs(45);
+
+/// A host beside a portal that keeps its database on a server, an admin, the number of a group, and the URL of the database.
+fn on_a_server(cluster: &Cluster, test: impl FnOnce(&mut Scene<'_>, Client<'_>, i64, &str)) {
+    by_a_pooler(cluster, None, test);
+}
+
+/// The same by a pooler with so many connections.
+fn by_a_pooler(
+    cluster: &Cluster,
+    pooled: Option<u32>,
+    test: impl FnOnce(&mut Scene<'_>, Client<'_>, i64, &str),
+) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let url = cluster.create(&format!("replicas_{count}")).unwrap();
+    Scene::set(&[], |scene| {
+        let server = SocketAddr::from(([127, 0, 0, 1], cluster.port()));
+        let _way = Forwarder::out_of(&scene.site().host, server, server).unwrap();
+        let pooler = pooled.map(|size| Pooler::start(&scene.site().host, &url, size).unwrap());
+        let url = pooler.as_ref().map_or(&url, |(_, url)| url);
+        scene.serve_at("127.0.0.1:0", &["--fleet", A, "--database", url]).unwrap();
+        let ana = scene.portal.first_operator().unwrap();
+        let made = ana.must("POST", &format!("{FLEET}/groups"), Some(&json!({ "name": "Spain" })));
+        let group = made.unwrap()["id"].as_i64().unwrap();
+        test(scene, ana, group, url);
+    })
+    .unwrap();
+}
+
+/// A second portal on the same database.
+fn replica<'a>(scene: &Scene<'a>, url: &str) -> Portal<'a> {
+    scene.portal.beside("replica-b", &["--fleet", B, "--database", url]).unwrap()
+}
+
+/// What stands before portals.
+fn before(scene: &Scene<'_>, portals: &[&str]) -> Forwarder {
+    let portals: Vec<SocketAddr> = portals.iter().map(|at| at.parse().unwrap()).collect();
+    Forwarder::within(&scene.site().host, BEFORE.parse().unwrap(), &portals).unwrap()
+}
+
+fn token(ana: &Client<'_>, group: i64) -> String {
+    let made = ana.must("POST", &format!("{FLEET}/groups/{group}/tokens"), None).unwrap();
+    made["token"].as_str().unwrap().to_owned()
+}
+
+fn enrol(scene: &Scene<'_>, ana: &Client<'_>, group: i64, at: &str) {
+    let token = token(ana, group);
+    let portal = format!("https://{at}");
+    scene.agent.json(&["enrol", &portal, "--token", &token, "--name", "pbx-1"]).unwrap();
+    says(scene, MOMENT, |it| it["connected"] == true);
+}
+
+/// Returns the mark that it has.
+fn choose(ana: &Client<'_>, group: i64, countries: &[&str]) -> String {
+    let policy = json!({ "mode": "allow", "countries": countries });
+    let told = ana.must("PUT", &format!("{FLEET}/groups/{group}/policy"), Some(&policy)).unwrap();
+    format!("1.{}", told["revision"])
+}
+
+/// What a portal knows of the host.
+fn host(ana: &Client<'_>) -> Value {
+    ana.read(FLEET).unwrap()["groups"][0]["hosts"][0].clone()
+}
+
+/// Waits until a portal says so of the host.
+fn shows(ana: &Client<'_>, what: &str, value: &Value) {
+    let is_so = || host(ana)[what] == *value;
+    within(MOMENT, Instant::now(), is_so, || format!("{what} is not {value}: {}", host(ana)));
+}
+
+fn comes_to(ana: &Client<'_>, progress: &str) {
+    shows(ana, "progress", &json!(progress));
+}
+
+/// Waits until the host says so of its portal. Returns how long that took.
+fn says(scene: &Scene<'_>, most: Duration, is_so: impl Fn(&Value) -> bool) -> Duration {
+    let began = Instant::now();
+    within(most, began, || is_so(&of_fleet(scene)), || of_fleet(scene).to_string());
+    began.elapsed()
+}
+
+fn of_fleet(scene: &Scene<'_>) -> Value {
+    scene.agent.json(&["status"]).unwrap()["fleet"].clone()
+}
+
+/// Waits until what has this mark is in force. Returns how long that took.
+fn does(scene: &Scene<'_>, mark: &str, most: Duration) -> Duration {
+    says(scene, most, |it| it["applied"] == mark)
+}
+
+fn revoke(ana: &Client<'_>) {
+    let id = host(ana)["id"].clone();
+    ana.must("DELETE", &format!("{FLEET}/hosts/{id}"), None).unwrap();
+}
+
+/// A host's whole life with a portal, at which Ana may be at another one.
+fn lives(scene: &Scene<'_>, ana: &Client<'_>, group: i64, at: &str, most: Duration) {
+    enrol(scene, ana, group, at);
+    comes_to(ana, "free");
+    shows(ana, "connected", &json!(true));
+    assert!(scene.reached(), "nobody has chosen anything");
+    let took = does(scene, &choose(ana, group, &["ES"]), most);
+    assert!(!scene.reached());
+    comes_to(ana, "confirmed");
+    let id = host(ana)["id"].clone();
+    revoke(ana);
+    let cut = says(scene, most, |it| it["connected"] == false);
+    println!("a choice took {took:?}, revoking {cut:?}");
+    says(scene, MOMENT, |it| it["trouble"].as_str().is_some_and(|why| why.contains("revoked")));
+    assert!(!scene.reached(), "what was in force stays");
+    assert_eq!(host(ana), Value::Null);
+    enrol(scene, ana, group, at);
+    comes_to(ana, "confirmed");
+    assert_ne!(host(ana)["id"], id);
+}
+
+#[test]
+fn a_portal_on_postgresql_does_what_one_on_a_file_does() {
+    on_a_server(Cluster::shared(), |scene, ana, group, url| {
+        let mut signed_in = scene.portal.stranger();
+        signed_in.sign_in().unwrap();
+        lives(scene, &signed_in, group, A, Duration::from_secs(1));
+        // What it keeps is there when it starts again, and nothing of it in its folder.
+        scene.portal.restart().unwrap();
+        assert_eq!(scene.portal.first, None);
+        let ana = ana.on(&scene.portal);
+        says(scene, MOMENT * 2, |it| it["connected"] == true);
+        comes_to(&ana, "confirmed");
+        let marks = Cluster::shared();
+        let kept = "SELECT count(*) FROM member WHERE revoked IS NULL";
+        assert_eq!(marks.sql(url.rsplit('/').next().unwrap(), kept).unwrap(), "1");
+    });
+}
+
+#[test]
+fn a_host_at_one_replica_does_within_a_second_what_is_chosen_at_another() {
+    on_a_server(Cluster::shared(), |scene, ana, group, url| {
+        let b = replica(scene, url);
+        assert_eq!(b.first, None, "there is an operator");
+        // A session that was begun at one is good at the other, also to change something.
+        let ana_at_b = ana.on(&b);
+        let made = json!({ "name": "Zambia" });
+        ana_at_b.must("POST", &format!("{FLEET}/groups"), Some(&made)).unwrap();
+        assert_eq!(ana.read(FLEET).unwrap()["groups"][1]["name"], "Zambia");
+        let database = url.rsplit('/').next().unwrap();
+        let listen = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'";
+        let listen = || Cluster::shared().sql(database, listen).unwrap();
+        within(MOMENT, Instant::now(), || listen() == "2", || format!("{} listen", listen()));
+
+        lives(scene, &ana, group, B, Duration::from_secs(1));
+        for at in [&ana, &ana_at_b] {
+            shows(at, "connected", &json!(true));
+            comes_to(at, "confirmed");
+        }
+        for countries in [&["ES", "CN"][..], &["ES"], &["ES", "CN"], &["ES"]] {
+            let took = does(scene, &choose(&ana, group, countries), Duration::from_secs(1));
+            println!("a choice took {took:?}");
+            assert_eq!(scene.reached(), countries.contains(&"CN"));
+        }
+        // Who goes from one to the other is seen by both.
+        scene.agent.kill().unwrap();
+        for at in [&ana, &ana_at_b] {
+            shows(at, "connected", &json!(false));
+        }
+    });
+}
+
+#[test]
+fn what_is_announced_may_be_lost_by_a_pooler_and_hosts_hear_it_all_the_same() {
+    by_a_pooler(Cluster::shared(), Some(4), |scene, ana, group, url| {
+        // One that starts while others have the lock of an upgrade, or had it, waits for nobody.
+        let b = replica(scene, url);
+        let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+        assert_eq!(Cluster::shared().sql("postgres", held).unwrap(), "0", "a lock stays behind");
+        lives(scene, &ana, group, B, Duration::from_secs(3));
+        lives(scene, &ana.on(&b), group, A, Duration::from_secs(3));
+        let took = does(scene, &choose(&ana, group, &["ES", "CN"]), Duration::from_secs(3));
+        println!("a choice took {took:?}");
+        assert!(scene.reached());
+    });
+}
+
+#[test]
+fn a_replica_that_is_killed_costs_nothing_and_its_hosts_go_to_another() {
+    on_a_server(Cluster::shared(), |scene, ana, group, url| {
+        let b = replica(scene, url);
+        let _before = before(scene, &[A, B]);
+        enrol(scene, &ana, group, BEFORE);
+        does(scene, &choose(&ana, group, &["ES"]), MOMENT);
+        comes_to(&ana, "confirmed");
+        let ana = ana.on(&b);
+        shows(&ana, "connected", &json!(true));
+        let generation = || scene.agent.json(&["status"]).unwrap()["generation"].clone();
+        let generation_before = generation();
+        let began = Instant::now();
+        let reached = |scene: &Scene<'_>| scene.reached();
+        scene.portal.kill().unwrap();
+        assert!(!reached(scene));
+        let is_heard = || {
+            assert!(!reached(scene), "a verdict changed");
+            of_fleet(scene)["connected"] == true
+        };
+        // Its connection breaks at once.
+        says(scene, Duration::from_secs(2), |it| it["connected"] == false);
+        within(Duration::from_secs(10), began, is_heard, || of_fleet(scene).to_string());
+        println!("it was heard again after {:?}", began.elapsed());
+        assert_eq!(scene.agent.json(&["status"]).unwrap()["generation"], generation_before);
+        comes_to(&ana, "confirmed");
+        shows(&ana, "connected", &json!(true));
+        does(scene, &choose(&ana, group, &["ES", "CN"]), Duration::from_secs(1));
+        assert!(scene.reached());
+    });
+}
+
+/// Something is refused in words, as what went wrong at the portal.
+fn fails_in_words(ana: &Client<'_>) {
+    let answer = ana.get(FLEET).unwrap();
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert_eq!(answer.head.headers()["content-type"], "application/problem+json");
+    assert!(answer.head.headers().contains_key("retry-after"));
+    let said = answer.body["detail"].as_str().unwrap();
+    assert!(said.contains("database"), "{said}");
+}
+
+#[test]
+fn a_database_that_is_away_cuts_no_host_and_changes_no_verdict() {
+    let cluster = Cluster::start().unwrap();
+    on_a_server(&cluster, |scene, ana, group, _| {
+        enrol(scene, &ana, group, A);
+        does(scene, &choose(&ana, group, &["ES"]), MOMENT);
+        comes_to(&ana, "confirmed");
+        cluster.stop().unwrap();
+        let began = Instant::now();
+        fails_in_words(&ana);
+        while began.elapsed() < AWAY {
+            assert_eq!(of_fleet(scene)["connected"], true, "{:?}: {}", began.elapsed(), of_fleet(scene));
+            assert!(!scene.reached());
+            thread::sleep(Duration::from_millis(500));
+        }
+        fails_in_words(&ana);
+        cluster.resume().unwrap();
+        let back = Instant::now();
+        let answers = || ana.get(FLEET).unwrap().status == 200;
+        within(MOMENT, back, answers, || "the portal does not answer".to_owned());
+        println!("the portal answers {:?} after the database is back", back.elapsed());
+        assert_eq!(of_fleet(scene)["connected"], true);
+        shows(&ana, "connected", &json!(true));
+        does(scene, &choose(&ana, group, &["ES", "CN"]), MOMENT);
+        comes_to(&ana, "confirmed");
+        assert!(scene.reached());
+        does(scene, &choose(&ana, group, &["ES"]), Duration::from_secs(1));
+
+        // Who comes while it is away is told to come again.
+        cluster.stop().unwrap();
+        scene.agent.kill().unwrap();
+        scene.agent.restart(None).unwrap();
+        says(scene, MOMENT * 2, |it| {
+            it["trouble"].as_str().is_some_and(|why| why.contains("database"))
+        });
+        assert_eq!(of_fleet(scene)["connected"], false);
+        assert!(!scene.reached());
+        cluster.resume().unwrap();
+        let took = says(scene, MOMENT * 2, |it| it["connected"] == true);
+        println!("the host is back {took:?} after the database");
+        comes_to(&ana, "confirmed");
+        assert!(!scene.reached());
+    });
+}
+
+#[test]
+fn two_operators_who_choose_at_once_at_two_replicas_are_given_every_revision_once() {
+    const ROUNDS: usize = 25;
+    on_a_server(Cluster::shared(), |scene, ana, group, url| {
+        let b = replica(scene, url);
+        let bo = scene.portal.operator(&ana, "Bo", "admin").unwrap().on(&b);
+        enrol(scene, &ana, group, A);
+        let choose_often = |who: &Client<'_>, countries: [&str; 2]| -> Vec<String> {
+            let each = (0..ROUNDS).map(|round| choose(who, group, &["ES", countries[round % 2]]));
+            each.collect()
+        };
+        let [of_ana, of_bo] = thread::scope(|scope| {
+            let ana = scope.spawn(|| choose_often(&ana, ["PT", "FR"]));
+            let bo = scope.spawn(|| choose_often(&bo, ["CN", "BR"]));
+            [ana, bo].map(|who| who.join().unwrap())
+        });
+        for own in [&of_ana, &of_bo] {
+            assert!(own.is_sorted(), "{own:?}");
+        }
+        let all: BTreeSet<&String> = of_ana.iter().chain(&of_bo).collect();
+        assert_eq!(all.len(), 2 * ROUNDS, "a revision was given twice");
+        let last = all.last().unwrap();
+        let interleave = of_ana.first() < of_bo.last() && of_bo.first() < of_ana.last();
+        assert!(interleave, "they did not choose at once");
+        let shown = [&ana, &bo].map(|who| {
+            let group = who.read(FLEET).unwrap()["groups"][0].clone();
+            (group["revision"].clone(), group["policy"].clone())
+        });
+        assert_eq!(shown[0], shown[1]);
+        assert_eq!(format!("1.{}", shown[0].0), **last);
+        does(scene, last, Duration::from_secs(3));
+        assert_eq!(scene.agent.json(&["status"]).unwrap()["countries"], shown[0].1["countries"]);
+        let is_of_bo = of_bo.last() == Some(last);
+        assert_eq!(scene.reached(), is_of_bo && shown[0].1["countries"][0] == "CN");
+        for who in [&ana, &bo] {
+            comes_to(who, "confirmed");
+        }
+    });
+}
