@@ -196,7 +196,8 @@ struct Chance(u64);
 
 impl Chance {
     fn of_a_thousand(&mut self) -> u32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         u32::try_from((self.0 >> 33) % 1000).unwrap_or_default()
     }
 }

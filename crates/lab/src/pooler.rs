@@ -49,7 +49,8 @@ impl Pooler {
         let (_, port) = at.split_once(':').context("a port")?;
         let fetched = Fetched::new("pgbouncer")?;
         let readable = Permissions::from_mode(0o755);
-        let folder = tempfile::Builder::new().prefix("gf-pooler").permissions(readable).tempdir()?;
+        let folder =
+            tempfile::Builder::new().prefix("gf-pooler").permissions(readable).tempdir()?;
         let place = |name: &str| folder.path().join(name);
         fs::write(place("users"), format!("\"{name}\" \"{password}\"\n"))?;
         let config = CONFIG
@@ -59,7 +60,8 @@ impl Pooler {
         fs::write(place("config"), config)?;
         let mut command = fetched.command("usr/sbin/pgbouncer", &[])?;
         command.arg(place("config"));
-        let kept = Kept::start(namespace, &command, "TERM", &place("output"))?;
+        // By TERM it would wait until its clients are gone.
+        let kept = Kept::start(namespace, &command, "QUIT", &place("output"))?;
         let pooler = Self { _kept: kept, folder };
         within_patience(|| Ok(namespace.inside(|| TcpStream::connect(SocketAddr::from(AT)))??))
             .with_context(|| pooler.log())?;

@@ -45,7 +45,13 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ),
     (
         "geofilter-lab",
-        &["bpf-compile", "geofilter-cluster", "geofilter-core", "geofilter-dataplane"],
+        &[
+            "bpf-compile",
+            "geofilter-cluster",
+            "geofilter-core",
+            "geofilter-dataplane",
+            "geofilter-fleet",
+        ],
     ),
 ];
 

@@ -6,12 +6,19 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use geofilter_cluster::Cluster;
+use geofilter_core::desired::State;
+use geofilter_core::wire::Membership;
+use geofilter_fleet::{
+    Authority, Enrol, Error, HostId, LIFETIME, Mark, Refused, Report, Request, Standing, Ticket,
+};
 use geofilter_lab::awaited::within;
 use geofilter_lab::forwarder::Forwarder;
+use geofilter_lab::namespace::Namespace;
 use geofilter_lab::pooler::Pooler;
 use geofilter_lab::portal::{Client, Portal, Scene};
 use serde_json::{Value, json};
@@ -183,7 +190,10 @@ fn a_host_at_one_replica_does_within_a_second_what_is_chosen_at_another() {
             println!("a choice took {took:?}");
             assert_eq!(scene.reached(), countries.contains(&"CN"));
         }
-        // Who goes from one to the other is seen by both.
+        // One that hears no hosts takes nothing away from those that do.
+        let deaf = scene.portal.beside("replica-c", &["--database", url]).unwrap();
+        does(scene, &choose(&ana.on(&deaf), group, &["ES", "PT"]), Duration::from_secs(1));
+        // Who goes is seen by all.
         scene.agent.kill().unwrap();
         for at in [&ana, &ana_at_b] {
             shows(at, "connected", &json!(false));
@@ -259,7 +269,13 @@ fn a_database_that_is_away_cuts_no_host_and_changes_no_verdict() {
         let began = Instant::now();
         fails_in_words(&ana);
         while began.elapsed() < AWAY {
-            assert_eq!(of_fleet(scene)["connected"], true, "{:?}: {}", began.elapsed(), of_fleet(scene));
+            assert_eq!(
+                of_fleet(scene)["connected"],
+                true,
+                "{:?}: {}",
+                began.elapsed(),
+                of_fleet(scene)
+            );
             assert!(!scene.reached());
             thread::sleep(Duration::from_millis(500));
         }
@@ -330,5 +346,240 @@ fn two_operators_who_choose_at_once_at_two_replicas_are_given_every_revision_onc
         for who in [&ana, &bo] {
             comes_to(who, "confirmed");
         }
+    });
+}
+
+#[test]
+fn a_choice_comes_through_a_network_that_fails_and_no_verdict_changes_until_it_does() {
+    on_a_server(Cluster::shared(), |scene, ana, group, _| {
+        let way = before(scene, &[A]);
+        enrol(scene, &ana, group, BEFORE);
+        does(scene, &choose(&ana, group, &["ES"]), MOMENT);
+        comes_to(&ana, "confirmed");
+        // As a cable that is cut: neither side is told.
+        way.hold(true);
+        let mark = choose(&ana, group, &["ES", "CN"]);
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(8) {
+            assert!(!scene.reached());
+            assert_ne!(of_fleet(scene)["applied"], mark);
+        }
+        way.hold(false);
+        let took = does(scene, &mark, Duration::from_secs(5));
+        println!("{took:?} after the network is back");
+        assert!(scene.reached());
+
+        // A fifth of the packets is lost, and now and then a connection.
+        way.lose(20);
+        let made = way.made();
+        for countries in [&["ES"][..], &["ES", "CN"]].repeat(4) {
+            let took = does(scene, &choose(&ana, group, countries), MOMENT * 2);
+            println!("{took:?} although a fifth is lost");
+            assert_eq!(scene.reached(), countries.contains(&"CN"));
+        }
+        assert!(way.made() > made);
+        way.lose(0);
+        comes_to(&ana, "confirmed");
+    });
+}
+
+#[test]
+fn a_database_that_is_lost_without_a_word_is_found_again() {
+    on_a_server(Cluster::shared(), |scene, ana, group, url| {
+        let server = SocketAddr::from(([127, 0, 0, 1], Cluster::shared().port()));
+        let by = SocketAddr::from(([127, 0, 0, 1], 5400));
+        let way = Forwarder::out_of(&scene.site().host, by, server).unwrap();
+        let b = replica(scene, &url.replace(&format!(":{}/", server.port()), ":5400/"));
+        enrol(scene, &ana, group, B);
+        does(scene, &choose(&ana, group, &["ES"]), MOMENT);
+        // Its connections hang from here on, whatever it was about to ask; other ones would not.
+        way.forget();
+        let began = Instant::now();
+        let mark = choose(&ana, group, &["ES", "CN"]);
+        let is_done = || {
+            let done = of_fleet(scene)["applied"] == mark;
+            assert!(done || !scene.reached());
+            done
+        };
+        within(MOMENT * 2, began, is_done, || of_fleet(scene).to_string());
+        println!("the database was found again after {:?}", began.elapsed());
+        assert!(scene.reached());
+        let ana = ana.on(&b);
+        let answers = || ana.get(FLEET).unwrap().status == 200;
+        within(MOMENT * 2, began, answers, || "the portal does not answer".to_owned());
+        does(scene, &choose(&ana, group, &["ES"]), Duration::from_secs(3));
+    });
+}
+
+/// A host of a test's own, which has a certificate and no agent.
+struct Stranger<'a> {
+    namespace: &'a Namespace,
+    membership: Membership,
+}
+
+/// Does something in a namespace.
+fn meanwhile<T: Send>(namespace: &Namespace, work: impl AsyncFnOnce() -> T + Send) -> T {
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(work())
+    };
+    namespace.inside(work).unwrap()
+}
+
+impl<'a> Stranger<'a> {
+    fn enrol(namespace: &'a Namespace, ana: &Client<'_>, group: i64) -> Self {
+        let ticket: Ticket = token(ana, group).parse().unwrap();
+        let request = Request::new().unwrap();
+        let portal = format!("https://{A}");
+        let (name, pem) = ("stranger".to_owned(), request.pem().to_owned());
+        let asked = Enrol { secret: ticket.secret(), name, request: pem };
+        let client = geofilter_fleet::Client::stranger(&portal, ticket.pin).unwrap();
+        let enrolled = meanwhile(namespace, async || client.enrol(&asked).await.unwrap());
+        Self { namespace, membership: request.enrolled(&portal, enrolled) }
+    }
+
+    fn client(&self) -> geofilter_fleet::Client {
+        geofilter_fleet::Client::member(&self.membership).unwrap()
+    }
+
+    fn report(&self, report: &Report) -> Result<(), Error> {
+        let client = self.client();
+        meanwhile(self.namespace, async || client.report(report).await)
+    }
+
+    /// Whether it is let in, and listens for a moment.
+    fn listens(&self) -> Result<(), Error> {
+        let client = self.client();
+        meanwhile(self.namespace, async || client.stream().await?.next().await).map(drop)
+    }
+}
+
+/// What the portal knows of a host of this name.
+fn named(ana: &Client<'_>, name: &str) -> Value {
+    let fleet = ana.read(FLEET).unwrap();
+    let hosts = fleet["groups"][0]["hosts"].as_array().unwrap();
+    hosts.iter().find(|host| host["name"] == name).unwrap().clone()
+}
+
+#[test]
+fn a_host_that_lies_is_believed_of_nobody_else_and_keeps_nobody_waiting() {
+    on_a_server(Cluster::shared(), |scene, ana, group, _| {
+        enrol(scene, &ana, group, A);
+        let stranger = Stranger::enrol(scene.portal.namespace(), &ana, group);
+        let mark = choose(&ana, group, &["ES"]);
+        does(scene, &mark, MOMENT);
+        let is = |name: &str, what: &str, value: &Value| {
+            let is_so = || named(&ana, name)[what] == *value;
+            within(MOMENT, Instant::now(), is_so, || format!("{what}: {}", named(&ana, name)));
+        };
+        is("pbx-1", "progress", &json!("confirmed"));
+        let revision = mark.rsplit('.').next().unwrap().parse().unwrap();
+        let told = Some(Mark { epoch: 1, revision });
+        let state = State::Enforcing;
+        let standing = |policy: &str| Standing {
+            state,
+            policy: policy.to_owned(),
+            confirmed: true,
+            dropped: u64::MAX,
+            passed: u64::MAX,
+        };
+        let lie = Report {
+            version: "0.1.0".to_owned(),
+            received: told,
+            applied: told,
+            refused: None,
+            standing: Some(standing(&"0".repeat(64))),
+        };
+        stranger.report(&lie).unwrap();
+        is("stranger", "progress", &json!("drifted"));
+        // What it was never asked.
+        let far = Some(Mark { epoch: u64::MAX, revision: u64::MAX });
+        stranger.report(&Report { received: far, applied: far, ..lie.clone() }).unwrap();
+        is("stranger", "progress", &json!("desired"));
+        // What no agent says: the others are written down all the same, and of it no more than an agent says.
+        let odd = "\u{0}\u{7}\u{202e}";
+        let why = format!("{odd}{}", "x".repeat(40_000));
+        let refused = Some(Refused { mark: told.unwrap(), why, risks: Vec::new() });
+        let odd = Report { version: odd.repeat(1000), refused, ..lie.clone() };
+        stranger.report(&odd).unwrap();
+        is("stranger", "progress", &json!("refused"));
+        let known = named(&ana, "stranger");
+        assert!(known["version"].as_str().unwrap().len() <= 128, "{known}");
+        assert!(known["refused"].as_str().unwrap().len() <= 4096, "{known}");
+        let reported = named(&ana, "pbx-1")["reported"].clone();
+        let again = || named(&ana, "pbx-1")["reported"] != reported;
+        within(MOMENT, Instant::now(), again, || "others wait".to_owned());
+        is("pbx-1", "progress", &json!("confirmed"));
+        let large = Report { version: "x".repeat(100_000), ..lie };
+        let refused = stranger.report(&large).unwrap_err();
+        assert!(matches!(refused, Error::Refused { status: 422, .. }), "{refused}");
+
+        // Nor does who listens and reads nothing.
+        thread::scope(|scope| {
+            let (tell, listens) = channel();
+            let (end, ends) = channel::<()>();
+            let client = stranger.client();
+            scope.spawn(move || {
+                meanwhile(stranger.namespace, async move || {
+                    let stream = client.stream().await.unwrap();
+                    tell.send(()).unwrap();
+                    // Nobody reads what comes meanwhile.
+                    let _ = ends.recv();
+                    drop(stream);
+                });
+            });
+            listens.recv().unwrap();
+            is("stranger", "connected", &json!(true));
+            let mut last = String::new();
+            for countries in [&["ES"][..], &["ES", "CN"]].repeat(20) {
+                last = choose(&ana, group, countries);
+            }
+            let took = does(scene, &last, Duration::from_secs(1));
+            println!("the last of forty choices took {took:?}");
+            assert!(scene.reached());
+            drop(end);
+        });
+    });
+}
+
+#[test]
+fn a_certificate_that_has_ended_or_is_of_somebody_else_is_not_let_in() {
+    on_a_server(Cluster::shared(), |scene, ana, group, url| {
+        let mut host = Stranger::enrol(scene.portal.namespace(), &ana, group);
+        let database = url.rsplit('/').next().unwrap();
+        let kept = "SELECT key || '~' || certificate FROM fleet";
+        let kept = Cluster::shared().sql(database, kept).unwrap();
+        let (key, certificate) = kept.split_once('~').unwrap();
+        let authority = Authority::read(key, certificate).unwrap();
+        let now = SystemTime::now();
+        let other = Authority::new(now).unwrap();
+        let minute = Duration::from_secs(60);
+        // The authority's own are let in up to their end, which is a minute ahead or past.
+        let cases = [
+            (&authority, now, true),
+            (&authority, now - LIFETIME + minute, true),
+            (&authority, now - LIFETIME - minute, false),
+            (&other, now, false),
+        ];
+        for (authority, at, is_good) in cases {
+            let request = Request::new().unwrap();
+            let id = host.membership.host;
+            let issued = authority.vouch(request.pem(), HostId(id), at).unwrap();
+            let renewed =
+                geofilter_fleet::Renewed { certificate: issued.certificate, until: issued.until };
+            host.membership = request.renewed(&host.membership, renewed);
+            match host.listens() {
+                Ok(_) => assert!(is_good),
+                // It never comes to a request that could be refused.
+                Err(Error::Unreached { .. } | Error::Stranger { .. } | Error::Ended(_)) => {
+                    assert!(!is_good);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        // Nor does a host believe a portal of another authority.
+        let believes = Membership { authority: other.certificate().to_owned(), ..host.membership };
+        let host = Stranger { membership: believes, ..host };
+        assert!(matches!(host.listens(), Err(Error::Stranger { .. })));
     });
 }

@@ -104,6 +104,11 @@ impl Connected {
         }
     }
 
+    /// Whether a host hears what it is to do.
+    pub(super) fn hears(&self, host: HostId) -> bool {
+        self.lock().by_id.contains_key(&host)
+    }
+
     /// A host hears nothing more: its connection ends at once.
     pub(super) fn cut(&self, host: HostId) {
         self.lock().remove(host);
