@@ -482,7 +482,7 @@ fn a_host_that_lies_is_believed_of_nobody_else_and_keeps_nobody_waiting() {
         };
         is("pbx-1", "progress", &json!("confirmed"));
         let revision = mark.rsplit('.').next().unwrap().parse().unwrap();
-        let told = Some(Mark { epoch: 1, revision });
+        let mark = Mark { epoch: 1, revision };
         let state = State::Enforcing;
         let standing = |policy: &str| Standing {
             state,
@@ -493,8 +493,8 @@ fn a_host_that_lies_is_believed_of_nobody_else_and_keeps_nobody_waiting() {
         };
         let lie = Report {
             version: "0.1.0".to_owned(),
-            received: told,
-            applied: told,
+            received: Some(mark),
+            applied: Some(mark),
             refused: None,
             standing: Some(standing(&"0".repeat(64))),
         };
@@ -507,7 +507,7 @@ fn a_host_that_lies_is_believed_of_nobody_else_and_keeps_nobody_waiting() {
         // What no agent says: the others are written down all the same, and of it no more than an agent says.
         let odd = "\u{0}\u{7}\u{202e}";
         let why = format!("{odd}{}", "x".repeat(40_000));
-        let refused = Some(Refused { mark: told.unwrap(), why, risks: Vec::new() });
+        let refused = Some(Refused { mark, why, risks: Vec::new() });
         let odd = Report { version: odd.repeat(1000), refused, ..lie.clone() };
         stranger.report(&odd).unwrap();
         is("stranger", "progress", &json!("refused"));
