@@ -69,7 +69,7 @@ pub(crate) enum Command {
     Agent(Agent),
     /// The web page and API of this host
     #[command(subcommand)]
-    Portal(Portal),
+    Portal(Box<Portal>),
     /// Let in only these countries
     Allow(Select),
     /// Keep out these countries

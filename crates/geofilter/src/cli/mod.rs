@@ -91,16 +91,7 @@ fn obey(command: Command, global: &Global) -> Outcome {
             trace::in_journal(global);
             crate::agent::run(agent)
         }
-        Command::Portal(Portal::Run(run)) => {
-            trace::on_stderr(global);
-            crate::portal::run(run, global.json)
-        }
-        Command::Portal(Portal::Reset(reset)) => crate::portal::reset(&reset, global.json),
-        Command::Portal(Portal::Token(token)) => crate::portal::token(&token, global.json),
-        Command::Portal(Portal::Courier) => {
-            trace::on_stderr(global);
-            crate::portal::carry()
-        }
+        Command::Portal(portal) => obey_portal(*portal, global),
         Command::Allow(select) => change::enforce(Mode::AllowSelected, select, global),
         Command::Block(select) => change::enforce(Mode::BlockSelected, select, global),
         Command::Confirm => change::simple(&Request::Confirm { generation: None }, global),
@@ -137,6 +128,21 @@ fn obey(command: Command, global: &Global) -> Outcome {
         Command::Geodb(command) => geodb::run(command, global),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { dir } => manual::man(dir.as_deref()),
+    }
+}
+
+fn obey_portal(portal: Portal, global: &Global) -> Outcome {
+    match portal {
+        Portal::Run(run) => {
+            trace::on_stderr(global);
+            crate::portal::run(run, global.json)
+        }
+        Portal::Reset(reset) => crate::portal::reset(&reset, global.json),
+        Portal::Token(token) => crate::portal::token(&token, global.json),
+        Portal::Courier => {
+            trace::on_stderr(global);
+            crate::portal::carry()
+        }
     }
 }
 
