@@ -101,6 +101,16 @@ impl Cluster {
         self.port
     }
 
+    /// The number of the server's process.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn server(&self) -> io::Result<u32> {
+        let said = fs::read_to_string(self.dir.join("data/postmaster.pid"))?;
+        let number = said.lines().next().and_then(|line| line.trim().parse().ok());
+        number.ok_or_else(|| io::Error::other("the server has no number"))
+    }
+
     /// What SQL answers in a database: a line for a row, its columns with `|` between.
     ///
     /// # Errors

@@ -37,6 +37,7 @@ pub mod pbx;
 pub mod policy;
 pub mod recommend;
 pub mod seen;
+pub mod series;
 pub mod steps;
 pub mod surroundings;
 pub mod tracker;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use geofilter_core::wire::Membership;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::channel::{Channel, Sender};
+use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
-use hyper::{Method, StatusCode, Uri};
+use hyper::{StatusCode, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -24,8 +25,7 @@ use tokio_rustls::TlsConnector;
 use tower::ServiceExt;
 
 use crate::{
-    ENROL, Enrol, Enrolled, KEEP_ALIVE, Pin, RENEW, REPORT, Renew, Renewed, Report, STREAM,
-    Snapshot, trust,
+    ENROL, Enrol, Enrolled, Heard, KEEP_ALIVE, Pin, RENEW, Renew, Renewed, STREAM, Said, trust,
 };
 
 /// How long a connection may take, and an answer.
@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LONGEST: usize = 256 * 1024;
 /// Bytes that hyper reads ahead.
 const AHEAD: usize = 16 * 1024;
+/// Lines that wait for the network.
+const AHEAD_OF_THE_NETWORK: usize = 4;
 /// A portal that was silent for two of its words is gone.
 const SILENCE: Duration = KEEP_ALIVE.saturating_mul(2).saturating_add(PATIENCE);
 
@@ -130,21 +132,14 @@ impl Client {
         self.post(RENEW, renew).await
     }
 
-    /// Says how the host stands.
-    ///
-    /// # Errors
-    /// Any; [`Error::Refused`] if the host was revoked.
-    pub async fn report(&self, report: &Report) -> Result<(), Error> {
-        self.ask(Method::POST, REPORT, Some(report)).await.map(drop)
-    }
-
-    /// Hears what the host is to do: first what it is now, and then what changes.
+    /// Hears what the host is to do, first what it is now, and then what changes; and says how it stands.
     ///
     /// # Errors
     /// Any; [`Error::Refused`] if the host was revoked.
     pub async fn stream(&self) -> Result<Stream, Error> {
-        let body = self.ask(Method::GET, STREAM, None::<&()>).await?;
-        Ok(Stream { body, buffer: Vec::new(), heard: Instant::now() })
+        let (says, body) = Channel::new(AHEAD_OF_THE_NETWORK);
+        let body = self.ask(STREAM, Either::Right(body)).await?;
+        Ok(Stream { body, says, buffer: Vec::new(), heard: Instant::now() })
     }
 
     async fn post<T: DeserializeOwned>(
@@ -152,27 +147,24 @@ impl Client {
         path: &str,
         message: &impl Serialize,
     ) -> Result<T, Error> {
-        let body = self.ask(Method::POST, path, Some(message)).await?;
+        let message = serde_json::to_vec(message);
+        let message = message.map_err(|error| Error::Unreadable(error.to_string()))?;
+        let body = self.ask(path, Either::Left(Full::new(Bytes::from(message)))).await?;
         serde_json::from_slice(&whole(body).await?)
             .map_err(|error| Error::Unreadable(error.to_string()))
     }
 
     async fn ask(
         &self,
-        method: Method,
         path: &str,
-        message: Option<&impl Serialize>,
+        message: Either<Full<Bytes>, Channel<Bytes>>,
     ) -> Result<Incoming, Error> {
-        let body = message.map(serde_json::to_vec).transpose();
-        let body = body.map_err(|error| Error::Unreadable(error.to_string()))?;
         let authority = self.at.authority().map_or("", |authority| authority.as_str());
-        let request = hyper::Request::builder()
-            .method(method)
-            .uri(path)
+        let request = hyper::Request::post(path)
             .header(HOST, authority)
             .header(CONTENT_TYPE, "application/json")
             .header(ACCEPT, "application/json, text/event-stream")
-            .body(Full::new(Bytes::from(body.unwrap_or_default())))
+            .body(message)
             .map_err(|error| Error::Unreadable(error.to_string()))?;
         let answered = timeout(PATIENCE, async {
             let stream = self.connect().await?;
@@ -236,9 +228,10 @@ impl Client {
     }
 }
 
-/// What comes down, one after the other.
+/// What comes down, one after the other, and the way up.
 pub struct Stream {
     body: Incoming,
+    says: Sender<Bytes>,
     /// What came of an event that is not whole yet.
     buffer: Vec<u8>,
     /// When something came last. Who asks for what is next may give up and ask again meanwhile.
@@ -246,18 +239,15 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The next snapshot, as soon as it comes.
+    /// The next event, as soon as it comes.
     ///
     /// # Errors
     /// If the stream has ended, whoever ended it, or nothing was heard of the portal for long.
-    pub async fn next(&mut self) -> Result<Snapshot, Error> {
+    pub async fn next(&mut self) -> Result<Heard, Error> {
         loop {
             if let Some(event) = take_event(&mut self.buffer) {
-                match data(&event) {
-                    Some(data) => {
-                        return serde_json::from_slice(&data)
-                            .map_err(|error| Error::Unreadable(error.to_string()));
-                    }
+                match read(&event)? {
+                    Some(heard) => return Ok(heard),
                     // It only says that it is there.
                     None => continue,
                 }
@@ -273,12 +263,25 @@ impl Stream {
             }
         }
     }
+
+    /// Says how the host stands, and what was counted there.
+    ///
+    /// # Errors
+    /// If the stream has ended, or the network takes nothing for long.
+    pub async fn say(&mut self, said: &Said) -> Result<(), Error> {
+        let mut line =
+            serde_json::to_vec(said).map_err(|error| Error::Unreadable(error.to_string()))?;
+        line.push(b'\n');
+        let sent = timeout(PATIENCE, self.says.send_data(Bytes::from(line))).await;
+        let sent = sent.map_err(|_| Error::Ended("it takes nothing".to_owned()))?;
+        sent.map_err(|_| Error::Ended("it closed it".to_owned()))
+    }
 }
 
 /// What a stream brings that is these bytes, up to what makes no sense.
-pub fn events(mut bytes: Vec<u8>) -> Vec<Snapshot> {
-    let events = std::iter::from_fn(|| take_event(&mut bytes)).filter_map(|event| data(&event));
-    events.map_while(|data| serde_json::from_slice(&data).ok()).collect()
+pub fn events(mut bytes: Vec<u8>) -> Vec<Heard> {
+    let events = std::iter::from_fn(|| take_event(&mut bytes));
+    events.map_while(|event| read(&event).ok()).flatten().collect()
 }
 
 /// Takes the first event that is whole, up to its empty line.
@@ -287,11 +290,23 @@ fn take_event(buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
     Some(buffer.drain(..end + 2).collect())
 }
 
-/// What an event carries, unless it is a comment.
-fn data(event: &[u8]) -> Option<Vec<u8>> {
+/// What an event says; nothing if it is a comment, or one of another version.
+fn read(event: &[u8]) -> Result<Option<Heard>, Error> {
     let lines = event.split(|byte| *byte == b'\n');
-    let data: Vec<&[u8]> = lines.filter_map(|line| line.strip_prefix(b"data: ")).collect();
-    (!data.is_empty()).then(|| data.join(&b'\n'))
+    let (mut name, mut data) = (&b""[..], Vec::new());
+    for line in lines {
+        if let Some(said) = line.strip_prefix(b"event: ") {
+            name = said;
+        } else if let Some(said) = line.strip_prefix(b"data: ") {
+            data.extend(said);
+        }
+    }
+    let unreadable = |error: serde_json::Error| Error::Unreadable(error.to_string());
+    Ok(match name {
+        b"snapshot" => Some(Heard::Snapshot(serde_json::from_slice(&data).map_err(unreadable)?)),
+        b"noted" => Some(Heard::Noted(serde_json::from_slice(&data).map_err(unreadable)?)),
+        _ => None,
+    })
 }
 
 async fn whole(body: Incoming) -> Result<Bytes, Error> {

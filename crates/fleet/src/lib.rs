@@ -9,6 +9,7 @@ mod authority;
 mod client;
 mod membership;
 mod message;
+mod pause;
 mod ticket;
 mod trust;
 
@@ -16,8 +17,10 @@ pub use authority::{Authority, Issued};
 pub use client::{Client, Error, Stream, events};
 pub use membership::Request;
 pub use message::{
-    Enrol, Enrolled, HostId, Mark, Refused, Renew, Renewed, Report, Snapshot, Standing, digest,
+    Enrol, Enrolled, Heard, HostId, Mark, Refused, Renew, Renewed, Report, Said, Snapshot,
+    Standing, digest,
 };
+pub use pause::{LATEST, pause};
 pub use ticket::{NoTicket, Pin, Ticket};
 pub use trust::{host_of, server};
 
@@ -28,11 +31,13 @@ pub const TICKET_LIFETIME: std::time::Duration = std::time::Duration::from_secs(
 /// How often the portal says that it is still there.
 pub const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(45);
 
+/// Steps that a host says at a time at most.
+pub const SLOTS: usize = 60;
+
 /// Where a host enrols, without a certificate.
 pub const ENROL: &str = "/fleet/v1/enrol";
 /// Where it gets another certificate, by the one that it has.
 pub const RENEW: &str = "/fleet/v1/renew";
-/// Where snapshots come from, as server-sent events.
+/// Where a host listens and speaks: the body of its POST is what it says, a line of JSON each, for as long as the answer goes on,
+/// which is what it hears, as server-sent events.
 pub const STREAM: &str = "/fleet/v1/stream";
-/// Where reports go.
-pub const REPORT: &str = "/fleet/v1/report";

@@ -6,6 +6,7 @@ use data_encoding::HEXLOWER;
 use geofilter_core::change::{Change, Risk};
 use geofilter_core::desired::State;
 use geofilter_core::policy::Policy;
+use geofilter_core::series::Slot;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -110,6 +111,22 @@ pub struct Report {
     pub refused: Option<Refused>,
     /// What the kernel holds; none if that could not be read.
     pub standing: Option<Standing>,
+    /// What the host's clock says, in milliseconds since 1970.
+    #[serde(default)]
+    pub time: i64,
+}
+
+/// What a host says at one time: a line of what it says while it listens.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Said {
+    /// Its number on this connection: the portal [notes](Heard::Noted) it once all of it is written down.
+    pub number: u64,
+    /// How it stands.
+    #[serde(flatten)]
+    pub report: Report,
+    /// What was counted there, step by step, that the portal has not acknowledged yet: at most [`SLOTS`](crate::SLOTS).
+    #[serde(default)]
+    pub counted: Vec<Slot>,
 }
 
 /// Of what a host says no more is kept than an agent has to say: a version, a reason, a digest, and every risk once.
@@ -149,6 +166,15 @@ pub struct Refused {
     pub why: String,
     /// What would have to be accepted.
     pub risks: Vec<Risk>,
+}
+
+/// What a host hears, as an event of the stream with this name and this as its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// `snapshot`: what it is to do.
+    Snapshot(Box<Snapshot>),
+    /// `noted`: what it said by this number is written down.
+    Noted(u64),
 }
 
 /// What a kernel holds, as it was read back.

@@ -30,7 +30,13 @@ pub(crate) fn enrol(enrol: &args::Enrol, global: &Global) -> Result<(), Failure>
     let membership = match child.hear() {
         Some(Heard::Enrolled { membership }) => membership,
         Some(Heard::Lost { why }) => return Err(failed(why)),
-        Some(Heard::Connected | Heard::Told | Heard::Snapshot { .. } | Heard::Renewed { .. }) => {
+        Some(
+            Heard::Connected
+            | Heard::Sent
+            | Heard::Noted { .. }
+            | Heard::Snapshot { .. }
+            | Heard::Renewed { .. },
+        ) => {
             return Err(confused());
         }
         None => {

@@ -15,7 +15,8 @@ pub fn link(line: &[u8]) -> Option<Change> {
         fleet::Heard::Snapshot { snapshot } => snapshot.policy,
         fleet::Heard::Enrolled { .. }
         | fleet::Heard::Connected
-        | fleet::Heard::Told
+        | fleet::Heard::Sent
+        | fleet::Heard::Noted { .. }
         | fleet::Heard::Renewed { .. }
         | fleet::Heard::Lost { .. } => None,
     }

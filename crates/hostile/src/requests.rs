@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use geofilter_core::book::{Kind, Target};
 use geofilter_core::policy::Policy;
 use geofilter_core::wire::{Reply, Request};
-use geofilter_fleet::{Authority, Enrol, HostId, Report, Ticket};
+use geofilter_fleet::{Authority, Enrol, Heard, HostId, Said, Ticket};
 use geofilter_portal::parsers::{self, Portal};
 use geofilter_update::Told;
 use tempfile::TempDir;
@@ -54,14 +54,16 @@ thread_local! {
 /// What the portal of a fleet and its hosts say to each other, and the process between.
 pub fn fleet(data: &[u8]) {
     serde_json::from_slice::<Enrol>(data).iter().for_each(super::comes_back);
-    serde_json::from_slice::<Report>(data).iter().for_each(super::comes_back);
+    serde_json::from_slice::<Said>(data).iter().for_each(super::comes_back);
     let text = String::from_utf8_lossy(data);
     if let Ok(ticket) = text.parse::<Ticket>() {
         assert_eq!(ticket.to_string(), text.trim());
     }
     AUTHORITY.with(|authority| drop(authority.vouch(&text, HostId(1), SystemTime::UNIX_EPOCH)));
-    for snapshot in geofilter_fleet::events(data.to_vec()) {
-        super::comes_back(&snapshot);
+    for heard in geofilter_fleet::events(data.to_vec()) {
+        if let Heard::Snapshot(snapshot) = heard {
+            super::comes_back(&snapshot);
+        }
     }
     if let Some(change) = geofilter::parsers::link(data)
         && let Ok(policy) =

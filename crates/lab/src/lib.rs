@@ -24,6 +24,7 @@ pub mod browser;
 pub mod calls;
 pub mod changes;
 pub mod container;
+pub mod crowd;
 pub mod crowdsec;
 pub mod devices;
 pub mod disk;

@@ -8,8 +8,8 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::hub::Look;
-use crate::series::Sampler;
 use crate::store::Store;
+use geofilter_core::series::{Look as Counted, Sampler};
 
 /// Keeps what these looks see of this host.
 pub(crate) async fn keep(store: Store, host: String, mut looks: Receiver<Look>) {
@@ -45,7 +45,7 @@ impl Keeper {
     /// Says whether there was something to write.
     async fn take(&mut self, look: &Look) -> Result<bool, sqlx::Error> {
         let status = look.status.as_ref().ok();
-        let slots = self.sampler.take(look.time, status.map(|status| &**status));
+        let slots = self.sampler.take(look.time, status.map(|status| Counted::of(status)));
         let changed = status.filter(|status| !self.is_noted(status));
         if let Some(status) = changed {
             self.store.see(&self.host, look.time, status).await?;

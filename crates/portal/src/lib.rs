@@ -3,7 +3,7 @@
 //!
 //! [`Settings`] say where it serves and what it keeps; [`run`] serves, to others than this host by [`tls`], to who asks by one of its [`names`]. An operator's request passes [`session`], which says
 //! whose it is, goes from the [`api`] to the agent, and what it changed into the [`store`]; [`problem`] is how anything is
-//! refused, [`hub`] tells pages what is live, [`keeper`] keeps what it sees, step by step ([`series`]), [`notices`] tells others by the [`courier`], [`page`] is the page itself. Other hosts connect to the portal of a [`fleet`].
+//! refused, [`hub`] tells pages what is live, [`keeper`] keeps what it sees, step by step ([`geofilter_core::series`]), [`notices`] tells others by the [`courier`], [`page`] is the page itself. Other hosts connect to the portal of a [`fleet`].
 
 mod agent;
 mod api;
@@ -25,7 +25,6 @@ mod problem;
 mod reset;
 pub mod sandbox;
 mod secret;
-mod series;
 mod server;
 mod session;
 mod settings;

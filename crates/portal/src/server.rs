@@ -24,7 +24,7 @@ use crate::agent::Agent;
 use crate::connections::{self, Few};
 use crate::courier::Courier;
 use crate::error::Error;
-use crate::fleet::{self, Connected, Follower, Reports};
+use crate::fleet::{self, Connected, Follower, Statements};
 use crate::hub::Hub;
 use crate::keeper::keep;
 use crate::names::Names;
@@ -212,7 +212,7 @@ async fn lead(
     let hosts = tokio::net::TcpListener::from_std(hosts).map_err(system("use its socket"))?;
     let name = settings.names.first().cloned().unwrap_or_else(host::name);
     let address = fleet::address(at, &name);
-    let (store, reports) = (shared.store.clone(), Arc::new(Reports::default()));
+    let (store, statements) = (shared.store.clone(), Arc::new(Statements::default()));
     let follower = &shared.follower;
     let connected = follower.connected();
     let authority = fleet::authority(&store).await?;
@@ -221,13 +221,14 @@ async fn lead(
         store.clone(),
         authority,
         Arc::clone(connected),
-        Arc::clone(&reports),
+        Arc::clone(&statements),
     )?;
     // By chance: nobody gives numbers to portals.
     let portal = HostId::new().map_err(fleet::Error::from)?.0;
     tokio::spawn(Arc::clone(follower).follow());
     tokio::spawn(Arc::new(listener).serve(hosts));
-    tokio::spawn(fleet::note(store, portal, Arc::clone(connected), reports));
+    tokio::spawn(fleet::attend(store.clone(), portal, Arc::clone(connected)));
+    tokio::spawn(fleet::note(store, statements));
     Ok(address)
 }
 

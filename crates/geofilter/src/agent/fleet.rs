@@ -1,6 +1,7 @@
 //! [`Fleet`]: what the agent of a host does for the portal of a fleet. It takes what the [`link`](crate::fleet) brings, puts it in force as it
 //! would for an operator of this host, and says what the kernel holds.
 
+use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use geofilter_core::change::{Change, Edit};
+use geofilter_core::series::{Look, Sampler, Slot};
 use geofilter_core::wire::{Failure, FailureKind, FleetReport, Membership, Reply};
-use geofilter_fleet::{Mark, Refused, Report, Snapshot, Standing, digest};
+use geofilter_fleet::{Mark, Refused, Report, SLOTS, Said, Snapshot, Standing, digest};
 use serde::{Deserialize, Serialize};
 
 use super::change::is_unselected;
@@ -30,6 +32,10 @@ const MARKS: &str = "marks.json";
 const TOLD: Duration = Duration::from_secs(10);
 /// A link that said nothing for so long while it was connected, although it was told, is started again.
 const SILENCE: Duration = Duration::from_secs(90);
+/// Steps that are kept for a portal that is away: two hours.
+const UNSENT: usize = 720;
+/// Figures that are said at a time, each of less than a hundred bytes: more than those of one step from all countries.
+const FIGURES: usize = 500;
 /// How soon what was refused is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How soon a link is started again that ended.
@@ -66,6 +72,45 @@ pub(super) struct Fleet {
     waiting: Option<(Snapshot, Instant)>,
     /// When the link said something last.
     heard: Instant,
+    /// When it is counted next what the kernel did.
+    look: Option<Instant>,
+    telemetry: Telemetry,
+}
+
+/// What is counted for the portal until it has it.
+#[derive(Default)]
+struct Telemetry {
+    sampler: Sampler,
+    /// Steps that the portal has not acknowledged, the oldest first.
+    unsent: VecDeque<Slot>,
+}
+
+impl Telemetry {
+    fn take(&mut self, time: i64, look: Option<Look>) {
+        self.unsent.extend(self.sampler.take(time, look));
+        let over = self.unsent.len().saturating_sub(UNSENT);
+        self.unsent.drain(..over);
+    }
+
+    /// As much as is said at a time: the portal reads no more than so many bytes.
+    fn next(&self) -> Vec<Slot> {
+        let mut figures = 0;
+        let some = self.unsent.iter().take(SLOTS).take_while(|slot| {
+            figures += slot.counts.reasons.len() + slot.counts.countries.len();
+            figures <= FIGURES
+        });
+        some.cloned().collect()
+    }
+
+    /// By which number they are said: the time of the last one.
+    fn number(slots: &[Slot]) -> u64 {
+        slots.iter().map(|slot| slot.time.unsigned_abs()).max().unwrap_or(0)
+    }
+
+    /// The portal has what was said by this number.
+    fn acknowledge(&mut self, number: u64) {
+        self.unsent.retain(|slot| slot.time.unsigned_abs() > number);
+    }
 }
 
 impl Fleet {
@@ -102,6 +147,8 @@ impl Fleet {
             due: None,
             waiting: None,
             heard: Instant::now(),
+            look: None,
+            telemetry: Telemetry::default(),
         }
     }
 
@@ -267,8 +314,14 @@ impl Engine {
                     self.fleet.membership = Some(membership);
                 }
                 Heard::Lost { why } => self.fleet.be_without(why),
-                // It listens.
-                Heard::Told => {}
+                Heard::Sent => {}
+                Heard::Noted { number } => {
+                    self.fleet.telemetry.acknowledge(number);
+                    // What was kept while it was away is said without waiting.
+                    if self.fleet.telemetry.unsent.len() > SLOTS / 2 {
+                        self.fleet.due = Some(Instant::now());
+                    }
+                }
                 // This is said to whoever enrols.
                 Heard::Enrolled { .. } => {}
             }
@@ -278,10 +331,17 @@ impl Engine {
         {
             self.take_snapshot(snapshot);
         }
+        if self.fleet.is_member() && self.fleet.look.is_none_or(|look| look <= Instant::now()) {
+            self.fleet.look = Some(Instant::now() + TOLD);
+            self.count_for_fleet();
+        }
         if self.fleet.is_connected && self.fleet.due.is_some_and(|due| due <= Instant::now()) {
-            let report = Box::new(self.report_to_fleet());
+            let report = self.report_to_fleet();
             self.fleet.due = Some(Instant::now() + TOLD);
-            let told = self.fleet.link.as_mut().map(|link| link.tell(&Tell::Report { report }));
+            let counted = self.fleet.telemetry.next();
+            let number = Telemetry::number(&counted);
+            let said = Box::new(Said { number, report, counted });
+            let told = self.fleet.link.as_mut().map(|link| link.tell(&Tell::Report { said }));
             if let Some(Err(error)) = told {
                 self.fleet.link = None;
                 self.fleet.lose(format!("the process that speaks to it does not listen: {error}"));
@@ -330,8 +390,17 @@ impl Engine {
         }
     }
 
+    fn count_for_fleet(&mut self) {
+        let look = self.backend.observe().ok().and_then(|observed| {
+            let state = geofilter_core::apply::state(observed.as_ref(), clock::boot());
+            Some(Look::at(state, &self.backend.counters().ok()?))
+        });
+        self.fleet.telemetry.take(now(), look);
+    }
+
     fn report_to_fleet(&mut self) -> Report {
         Report {
+            time: now(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             received: self.fleet.marks.received,
             applied: self.fleet.marks.applied,
@@ -359,4 +428,9 @@ impl Engine {
             passed: total.passed.packets,
         })
     }
+}
+
+/// Milliseconds since 1970.
+fn now() -> i64 {
+    i64::try_from(clock::wall().as_millis()).unwrap_or(i64::MAX)
 }

@@ -6,7 +6,9 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use geofilter_core::wire::{Failure, Membership};
-use geofilter_fleet::{Client, Enrol, Error, LIFETIME, Renew, Report, Snapshot, Ticket};
+use geofilter_fleet::{
+    self as fleet, Client, Enrol, Error, LATEST, LIFETIME, Renew, Said, Snapshot, Ticket, pause,
+};
 use geofilter_portal::sandbox;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{self, Receiver};
@@ -15,12 +17,6 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::agent::child;
 use crate::cli::failed;
 
-/// After a connection that was lost the next one is tried within this, and then later and later.
-const SOON: Duration = Duration::from_secs(2);
-/// But no later than this.
-const LATEST: Duration = Duration::from_secs(20);
-/// Reports that may be lost before the connection counts as broken.
-const LOST: u32 = 3;
 /// A certificate is renewed when a third of its time is left, and asked for no more often than this.
 const RENEWAL: Duration = Duration::from_secs(3600);
 
@@ -38,8 +34,8 @@ pub(crate) enum Job {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "tell", rename_all = "kebab-case")]
 pub(crate) enum Tell {
-    /// How the host stands.
-    Report { report: Box<Report> },
+    /// How the host stands, and what was counted.
+    Report { said: Box<Said> },
 }
 
 /// What it says.
@@ -54,8 +50,10 @@ pub(crate) enum Heard {
     Snapshot { snapshot: Box<Snapshot> },
     /// The certificate is another one.
     Renewed { membership: Membership },
-    /// The portal was told.
-    Told,
+    /// What it was told is on its way.
+    Sent,
+    /// The portal has written down what was said by this number.
+    Noted { number: u64 },
     /// The portal does not listen.
     Lost { why: String },
 }
@@ -147,27 +145,18 @@ impl Link {
             Err(error) => return Some(error),
         };
         child::tell(&Heard::Connected);
-        let mut lost = 0;
         loop {
             let renewal = self.renewal();
             tokio::select! {
-                next = stream.next() => match next {
-                    Ok(snapshot) => child::tell(&Heard::Snapshot { snapshot: Box::new(snapshot) }),
+                next = stream.next() => child::tell(&match next {
+                    Ok(fleet::Heard::Snapshot(snapshot)) => Heard::Snapshot { snapshot },
+                    Ok(fleet::Heard::Noted(number)) => Heard::Noted { number },
                     Err(error) => return Some(error),
-                },
+                }),
                 heard = told.recv() => match heard? {
-                    Tell::Report { report } => match client.report(&report).await {
-                        Ok(()) => {
-                            lost = 0;
-                            child::tell(&Heard::Told);
-                        }
-                        // It is said again soon; who can't be told is not heard either.
-                        Err(error) => {
-                            lost += 1;
-                            if lost >= LOST {
-                                return Some(error);
-                            }
-                        }
+                    Tell::Report { said } => match stream.say(&said).await {
+                        Ok(()) => child::tell(&Heard::Sent),
+                        Err(error) => return Some(error),
                     },
                 },
                 () = sleep_until(renewal) => {
@@ -199,14 +188,4 @@ impl Link {
         self.membership = membership;
         Ok(client)
     }
-}
-
-/// Not all hosts at once.
-fn pause(failures: u32) -> Duration {
-    let longest = SOON.saturating_mul(2_u32.saturating_pow(failures.min(8))).min(LATEST);
-    let mut bytes = [0; 4];
-    // Without chance it is the longest.
-    let part = getrandom::fill(&mut bytes)
-        .map_or(1.0, |()| f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX));
-    longest.mul_f64(part)
 }

@@ -11,9 +11,9 @@ use super::{Body, Query};
 use crate::clock;
 use crate::host::Host;
 use crate::problem::{Kind, Problem};
-use crate::series::{Counts, Packets, STEP, Slot};
 use crate::server::Shared;
 use crate::session::{By, Seeing};
+use geofilter_core::series::{Counts, Packets, STEP, Slot};
 
 /// Steps that are told at most, and as many as are chosen for whoever names no step.
 const MOST: i64 = 2_000;

@@ -1,23 +1,23 @@
-//! [`Connected`]: the hosts that hear what they are to do. [`Reports`] are what they say, until it is written down.
+//! [`Connected`]: the hosts that hear what they are to do. [`Statements`] are what they say, until it is written down.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
-use geofilter_fleet::{HostId, Mark, Report, Snapshot};
-use tokio::sync::watch;
+use geofilter_fleet::{HostId, Mark, Said, Snapshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::store::Wanted;
 
 /// What a host hears: an event, whose bytes all of its group share.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Said {
+pub(super) struct Told {
     mark: Option<Mark>,
     /// None until it is known.
     pub(super) event: Option<Bytes>,
 }
 
-impl Said {
+impl Told {
     fn of(wanted: &Wanted) -> Self {
         let snapshot = Snapshot { mark: wanted.mark, policy: wanted.policy.clone() };
         let event = serde_json::to_string(&snapshot)
@@ -30,7 +30,7 @@ struct Host {
     group: i64,
     /// Which connection of the host it is.
     serial: u64,
-    hears: watch::Sender<Said>,
+    hears: watch::Sender<Told>,
 }
 
 #[derive(Default)]
@@ -76,8 +76,8 @@ impl Connected {
         self: &Arc<Self>,
         host: HostId,
         group: i64,
-    ) -> (watch::Receiver<Said>, Place) {
-        let (hears, receiver) = watch::channel(Said::default());
+    ) -> (watch::Receiver<Told>, Place) {
+        let (hears, receiver) = watch::channel(Told::default());
         let mut hosts = self.lock();
         hosts.serial += 1;
         let serial = hosts.serial;
@@ -89,24 +89,19 @@ impl Connected {
     /// Tells a host what it is to do, unless it was told something newer meanwhile.
     pub(super) fn tell(&self, host: HostId, wanted: &Wanted) {
         if let Some(host) = self.lock().by_id.get(&host) {
-            host.tell(&Said::of(wanted));
+            host.tell(&Told::of(wanted));
         }
     }
 
     /// Tells all hosts what their groups want.
     pub(super) fn tell_all(&self, wanted: &[Wanted]) {
-        let said: HashMap<i64, Said> =
-            wanted.iter().map(|wanted| (wanted.group, Said::of(wanted))).collect();
+        let told: HashMap<i64, Told> =
+            wanted.iter().map(|wanted| (wanted.group, Told::of(wanted))).collect();
         for host in self.lock().by_id.values() {
-            if let Some(said) = said.get(&host.group) {
-                host.tell(said);
+            if let Some(told) = told.get(&host.group) {
+                host.tell(told);
             }
         }
-    }
-
-    /// Whether a host hears what it is to do.
-    pub(super) fn hears(&self, host: HostId) -> bool {
-        self.lock().by_id.contains_key(&host)
     }
 
     /// A host hears nothing more: its connection ends at once.
@@ -133,42 +128,69 @@ impl Connected {
 }
 
 impl Host {
-    fn tell(&self, said: &Said) {
+    fn tell(&self, told: &Told) {
         self.hears.send_if_modified(|heard| {
-            let is_newer = said.mark > heard.mark;
+            let is_newer = told.mark > heard.mark;
             if is_newer {
-                heard.clone_from(said);
+                heard.clone_from(told);
             }
             is_newer
         });
     }
 }
 
-/// See the module. Of each host the last one counts.
+/// What a host said, and when that came.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub(crate) host: HostId,
+    pub(crate) said: Said,
+    pub(crate) at: i64,
+    /// Told whether it was written down.
+    written: oneshot::Sender<bool>,
+}
+
+impl Statement {
+    /// Tells whoever said it whether it was written down.
+    pub(super) fn answer(self, is_written: bool) {
+        // It may have gone away.
+        let _ = self.written.send(is_written);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(host: HostId, said: Said, at: i64) -> Self {
+        Self { host, said, at, written: oneshot::channel().0 }
+    }
+}
+
+/// See the module.
 #[derive(Default)]
-pub(crate) struct Reports(Mutex<HashMap<HostId, (Report, i64)>>);
+pub(crate) struct Statements {
+    said: Mutex<Vec<Statement>>,
+    comes: Notify,
+}
 
-impl Reports {
-    /// A host said this.
-    pub(super) fn put(&self, host: HostId, report: Report, now: i64) {
-        self.lock().insert(host, (report, now));
+impl Statements {
+    /// A host says this. Comes true once it is known whether it was written down.
+    pub(super) async fn put(&self, host: HostId, said: Said, at: i64) -> bool {
+        let (written, is_written) = oneshot::channel();
+        self.lock().push(Statement { host, said, at, written });
+        self.comes.notify_one();
+        is_written.await.unwrap_or(false)
     }
 
-    /// What was said since the last time.
-    pub(super) fn take(&self) -> Vec<(HostId, Report, i64)> {
-        let taken = std::mem::take(&mut *self.lock());
-        taken.into_iter().map(|(host, (report, at))| (host, report, at)).collect()
-    }
-
-    /// What could not be written down, unless something newer was said.
-    pub(super) fn give_back(&self, reports: Vec<(HostId, Report, i64)>) {
-        let mut kept = self.lock();
-        for (host, report, at) in reports {
-            kept.entry(host).or_insert((report, at));
+    /// What was said since the last time, as soon as there is something.
+    pub(super) async fn take(&self) -> Vec<Statement> {
+        loop {
+            let comes = self.comes.notified();
+            let taken = std::mem::take(&mut *self.lock());
+            if !taken.is_empty() {
+                return taken;
+            }
+            comes.await;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<HostId, (Report, i64)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Statement>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use geofilter_fleet::{
-    Authority, ENROL, Enrol, Enrolled, HostId, RENEW, REPORT, Renew, Renewed, Report, STREAM,
-    Ticket, host_of, server,
+    Authority, ENROL, Enrol, Enrolled, HostId, RENEW, Renew, Renewed, SLOTS, STREAM, Said, Ticket,
+    host_of, server,
 };
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Incoming;
@@ -21,11 +21,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::events::Events;
-use super::{Connected, Error, Reports};
+use super::{Connected, Error, Statements};
 use crate::clock;
 use crate::connections::Taken;
 use crate::passwords::check_name;
@@ -51,7 +52,7 @@ pub(crate) struct Listener {
     store: Store,
     authority: Authority,
     connected: Arc<Connected>,
-    reports: Arc<Reports>,
+    statements: Arc<Statements>,
     acceptor: TlsAcceptor,
     strangers: Taken,
     by_host: Arc<ByHost>,
@@ -122,13 +123,13 @@ impl Listener {
         store: Store,
         authority: Authority,
         connected: Arc<Connected>,
-        reports: Arc<Reports>,
+        statements: Arc<Statements>,
     ) -> Result<Self, Error> {
         let config = server(&authority, SystemTime::now())?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let strangers = Taken::new(STRANGERS, STRANGERS_OF_ONE);
         let by_host = Arc::default();
-        Ok(Self { store, authority, connected, reports, acceptor, strangers, by_host })
+        Ok(Self { store, authority, connected, statements, acceptor, strangers, by_host })
     }
 
     /// Serves for as long as it is polled.
@@ -211,8 +212,7 @@ impl Listener {
                 "only hosts are heard here: enrol this one with `geofilter enrol`",
             )),
             (Some(host), Method::POST, RENEW) => self.renew(host, request).await,
-            (Some(host), Method::GET, STREAM) => self.stream(host).await,
-            (Some(host), Method::POST, REPORT) => self.report(host, request).await,
+            (Some(host), Method::POST, STREAM) => self.stream(host, request).await,
             (Some(_), ..) => {
                 Err(Refusal::new(StatusCode::NOT_FOUND, "the portal knows no such request"))
             }
@@ -271,40 +271,26 @@ impl Listener {
         json(&Renewed { certificate: issued.certificate, until: issued.until })
     }
 
-    async fn stream(&self, host: HostId) -> Result<Answer, Refusal> {
+    /// What the host hears; what it says meanwhile is heard too.
+    async fn stream(&self, host: HostId, request: Request<Incoming>) -> Result<Answer, Refusal> {
         let group = self.known(host).await?.group;
         // What is decided from here on is heard.
-        let (said, place) = self.connected.add(host, group);
+        let (told, place) = self.connected.add(host, group);
         // It may have been revoked, or told to do something else, just before.
         self.connected.tell(host, &self.known(host).await?);
-        let mut answer = Response::new(Either::Right(Events::of(said, place)));
+        let (notes, noted) = mpsc::channel(1);
+        let statements = Arc::clone(&self.statements);
+        tokio::spawn(async move {
+            if let Err(error) = hear(host, request.into_body(), &statements, notes).await {
+                tracing::debug!(%host, error, "a host says what makes no sense");
+            }
+        });
+        let mut answer = Response::new(Either::Right(Events::of(told, noted, place)));
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         Ok(answer)
-    }
-
-    async fn report(&self, host: HostId, request: Request<Incoming>) -> Result<Answer, Refusal> {
-        // Who was revoked has nothing to say, and does not listen either.
-        if !self.connected.hears(host) {
-            self.may_report(host).await?;
-        }
-        let report: Report = read(request).await?;
-        self.reports.put(host, report.tidy(), clock::now());
-        let mut answer = Response::new(Either::Left(Full::default()));
-        *answer.status_mut() = StatusCode::NO_CONTENT;
-        Ok(answer)
-    }
-
-    /// What is said while the database is away is kept, whoever says it, until it can be written down.
-    async fn may_report(&self, host: HostId) -> Result<(), Refusal> {
-        match self.store.wanted(host).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(revoked()),
-            Err(error) if is_away(&error) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     async fn known(&self, host: HostId) -> Result<Wanted, Refusal> {
@@ -317,6 +303,39 @@ fn revoked() -> Refusal {
         StatusCode::FORBIDDEN,
         "this host was revoked: enrol it again with another token, or let it go with `geofilter leave`",
     )
+}
+
+/// Hears what a host says, line by line, for as long as it listens; what is written down is noted. What is not, it says again.
+async fn hear(
+    host: HostId,
+    mut body: Incoming,
+    statements: &Statements,
+    notes: mpsc::Sender<u64>,
+) -> Result<(), String> {
+    let mut buffer = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Ok(()) };
+        buffer.extend(frame.into_data().unwrap_or_default());
+        while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+            let mut said: Said =
+                serde_json::from_slice(&buffer[..end]).map_err(|error| error.to_string())?;
+            said.report = said.report.tidy();
+            buffer.drain(..=end);
+            if said.counted.len() > SLOTS {
+                return Err(format!("more than {SLOTS} steps at a time"));
+            }
+            let number = said.number;
+            if statements.put(host, said, clock::now()).await && notes.send(number).await.is_err() {
+                return Ok(());
+            }
+        }
+        if buffer.len() > LONGEST {
+            return Err(format!("a line of more than {LONGEST} bytes"));
+        }
+        // Ten thousand hosts say something now and then.
+        buffer.shrink_to_fit();
+    }
+    Ok(())
 }
 
 fn not_asked(error: impl std::fmt::Display) -> Refusal {

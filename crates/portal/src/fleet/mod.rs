@@ -14,12 +14,14 @@ use geofilter_fleet::{Authority, TICKET_LIFETIME, Ticket};
 use crate::clock;
 use crate::store::{KeptAuthority, Store};
 
-pub(crate) use connected::{Connected, Reports};
+pub(crate) use connected::{Connected, Statement, Statements};
 pub(crate) use follower::Follower;
 pub(crate) use listener::{Listener, address};
 
-/// How often what hosts say is written down.
+/// How often who listens is written down.
 const NOTED: Duration = Duration::from_secs(1);
+/// For how long what hosts say is gathered, to be written down together.
+const GATHERING: Duration = Duration::from_millis(250);
 /// Milliseconds after which a portal says again that it is there, and after which one that did not is gone.
 const SEEN: i64 = 5_000;
 const GONE: i64 = 15_000;
@@ -71,36 +73,38 @@ pub(crate) fn seen_since() -> i64 {
     clock::now() - GONE
 }
 
-/// Writes down what hosts say, and who of them listens, for as long as it is polled.
-pub(crate) async fn note(
-    store: Store,
-    portal: i64,
-    connected: Arc<Connected>,
-    reports: Arc<Reports>,
-) {
+/// Writes down who listens, and that this portal is there, for as long as it is polled.
+pub(crate) async fn attend(store: Store, portal: i64, connected: Arc<Connected>) {
     let mut turn = tokio::time::interval(NOTED);
     turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut seen = 0;
     loop {
         turn.tick().await;
-        let presence = connected.take_presence();
-        let now = clock::now();
-        if !presence.is_empty() || now - seen > SEEN {
-            match store.note_presence(portal, &presence, now).await {
-                Ok(()) => seen = now,
-                Err(error) => {
-                    tracing::warn!(%error, hosts = presence.len(), "which hosts listen could not be written down");
-                    connected.give_back(presence);
-                }
-            }
-        }
-        let taken = reports.take();
-        if taken.is_empty() {
+        let (presence, now) = (connected.take_presence(), clock::now());
+        if presence.is_empty() && now - seen < SEEN {
             continue;
         }
-        if let Err(error) = store.note_reports(&taken).await {
-            tracing::warn!(%error, hosts = taken.len(), "what hosts say could not be written down");
-            reports.give_back(taken);
+        match store.note_presence(portal, &presence, now).await {
+            Ok(()) => seen = now,
+            Err(error) => {
+                tracing::warn!(%error, hosts = presence.len(), "which hosts listen could not be written down");
+                connected.give_back(presence);
+            }
         }
+    }
+}
+
+/// Writes down what hosts say, for as long as it is polled. What comes while something is written waits for the next turn.
+pub(crate) async fn note(store: Store, statements: Arc<Statements>) {
+    loop {
+        let taken = statements.take().await;
+        let noted = store.note_statements(&taken, clock::now()).await;
+        if let Err(error) = &noted {
+            tracing::warn!(%error, hosts = taken.len(), "what hosts say could not be written down: they say it again");
+        }
+        for statement in taken {
+            statement.answer(noted.is_ok());
+        }
+        tokio::time::sleep(GATHERING).await;
     }
 }

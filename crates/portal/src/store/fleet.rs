@@ -1,12 +1,16 @@
 //! The hosts of a fleet, in groups that have a policy, and who vouches for them.
 
+use std::collections::BTreeMap;
+
 use geofilter_core::change::Change;
+use geofilter_core::series::Slot;
 use geofilter_fleet::{HostId, Mark, Report};
 use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::Store;
 use super::database::{CHANNEL, Writing, on, run};
+use crate::fleet::Statement;
 
 /// Milliseconds after which a portal that was not seen is forgotten.
 const FORGOTTEN: i64 = 86_400_000;
@@ -304,26 +308,36 @@ impl Store {
         all.commit().await
     }
 
-    /// What hosts said last, of which each is named once.
-    pub(crate) async fn note_reports(
+    /// What hosts said, in the order in which it came, at this time.
+    pub(crate) async fn note_statements(
         &self,
-        reports: &[(HostId, Report, i64)],
+        statements: &[Statement],
+        now: i64,
     ) -> Result<(), sqlx::Error> {
-        let mut all = self.begin().await?;
+        // A server changes no row twice by one query: of each host the last one counts.
+        let last: BTreeMap<HostId, &Statement> =
+            statements.iter().map(|statement| (statement.host, statement)).collect();
+        let counted = statements.iter().flat_map(|statement| {
+            statement.said.counted.iter().map(|slot| (statement.host.0.to_string(), slot))
+        });
+        let counted: Vec<(String, &Slot)> = counted.collect();
+        let mut all = self.begin_counting(&counted, now).await?;
         match &mut all {
             Writing::Sqlite(all) => {
-                for (host, report, at) in reports {
+                for (host, Statement { said, at, .. }) in last {
                     let query = sqlx::query(
                         "UPDATE member SET report = $1, reported = $2
                          WHERE id = $3 AND (reported IS NULL OR reported <= $2)",
                     );
-                    query.bind(Json(report)).bind(at).bind(host.0).execute(&mut **all).await?;
+                    let query = query.bind(Json(&said.report)).bind(at).bind(host.0);
+                    query.execute(&mut **all).await?;
                 }
             }
             Writing::Postgres(all) => {
-                let hosts: Vec<i64> = reports.iter().map(|(host, ..)| host.0).collect();
-                let said: Vec<_> = reports.iter().map(|(_, report, _)| Json(report)).collect();
-                let times: Vec<i64> = reports.iter().map(|(.., at)| *at).collect();
+                let hosts: Vec<i64> = last.keys().map(|host| host.0).collect();
+                let said: Vec<_> =
+                    last.values().map(|statement| Json(&statement.said.report)).collect();
+                let times: Vec<i64> = last.values().map(|statement| statement.at).collect();
                 sqlx::query(
                     "UPDATE member SET report = said.report, reported = said.at
                      FROM unnest($1::bigint[], $2::jsonb[], $3::bigint[]) AS said (host, report, at)

@@ -295,20 +295,45 @@ async fn end(
 
 #[cfg(test)]
 mod tests {
+    use geofilter_core::apply::nothing_selected;
+    use geofilter_core::counters::Counters;
     use geofilter_core::country::CountryCode;
     use geofilter_core::desired::Generation;
+    use geofilter_core::wire::{Counts, Data, Tally};
 
     use super::*;
-    use crate::series::tests::status;
     use crate::store::tests::both;
 
     /// A host in this state, with these countries chosen by the change of this number.
     fn chosen(state: State, generation: u64, countries: &[&str]) -> Status {
+        let Policy { mode, scope, hosting, unknown, disputed, time_boxes, .. } = nothing_selected();
         let code = |code: &&str| CountryCode::parse(code).unwrap().id();
+        let counters = Counters::default();
+        let nothing = Tally::of(&counters, |outcomes| outcomes.dropped);
         Status {
-            generation: Generation(generation),
+            state,
+            mode,
             countries: countries.iter().map(code).collect(),
-            ..status(state, &[])
+            unknown,
+            hosting,
+            disputed,
+            scope,
+            time_boxes,
+            generation: Generation(generation),
+            remaining: None,
+            backend: None,
+            interfaces: Vec::new(),
+            attachments: Vec::new(),
+            data: Data::default(),
+            dropped: nothing.clone(),
+            would_drop: nothing.clone(),
+            passed: nothing,
+            skipped_events: 0,
+            sampled: false,
+            counts: Counts::default(),
+            pbx: None,
+            fleet: None,
+            warnings: Vec::new(),
         }
     }
 

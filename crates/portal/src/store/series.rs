@@ -2,13 +2,17 @@
 //! longer ones too, and what is older than is kept goes out with it, so the database never grows beyond the steps that
 //! there is room for, however long it lives and whatever its clock says.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
 use geofilter_core::counters::Reason;
 use geofilter_core::country::CountryCode;
+
+use sqlx::PgConnection;
 
 use super::Store;
 use super::database::{Writing, on, run};
 use super::parts::Parts;
-use crate::series::{Counts, Packets, STEP, Slot};
+use geofilter_core::series::{Counts, Packets, STEP, Slot};
 
 /// How long a step is, and how many are kept of each host: on a server, all that is in so many parts.
 struct Kept {
@@ -23,6 +27,8 @@ impl Kept {
     }
 }
 
+/// Milliseconds that the clock of a host may be ahead.
+const AHEAD: i64 = 600_000;
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
@@ -56,6 +62,52 @@ impl Store {
             }
         }
         all.commit().await
+    }
+
+    /// Queries that hold together with the adding of steps of the shortest kind, each with its host, at this time. One that is known
+    /// already counts once; one whose time can't be is left out.
+    pub(super) async fn begin_counting(
+        &self,
+        counted: &[(String, &Slot)],
+        now: i64,
+    ) -> Result<Writing, sqlx::Error> {
+        let begun = self.try_to_count(counted, now).await;
+        if begun.is_err() {
+            self.forget_parts();
+        }
+        begun
+    }
+
+    async fn try_to_count(
+        &self,
+        counted: &[(String, &Slot)],
+        now: i64,
+    ) -> Result<Writing, sqlx::Error> {
+        let may_be = |slot: &Slot| {
+            slot.time % STEP == 0
+                && (0..=STEP).contains(&slot.watched)
+                && (now - KEPT[0].slots * STEP..now + AHEAD).contains(&slot.time)
+        };
+        let counted: Vec<_> = counted.iter().filter(|(_, slot)| may_be(slot)).collect();
+        let times: BTreeSet<i64> = counted.iter().map(|(_, slot)| slot.time).collect();
+        for time in times {
+            for kept in &KEPT {
+                self.make_room(kept.parts, time).await?;
+            }
+        }
+        let mut all = self.begin_alone("counting").await?;
+        if counted.is_empty() {
+            return Ok(all);
+        }
+        match &mut all {
+            Writing::Sqlite(_) => {
+                for (host, slot) in counted {
+                    count(&mut all, host, slot).await?;
+                }
+            }
+            Writing::Postgres(on) => count_together(on, &counted).await?,
+        }
+        Ok(all)
     }
 
     /// What is known of a host in steps of so many seconds, from one time until before another; steps in which nobody
@@ -121,6 +173,122 @@ async fn add(all: &mut Writing, host: &str, kept: &Kept, slot: &Slot) -> Result<
     match all {
         Writing::Sqlite(_) if is_new => forget(all, host, kept).await,
         Writing::Sqlite(_) | Writing::Postgres(_) => Ok(()),
+    }
+}
+
+/// Adds a step unless it is known.
+async fn count(all: &mut Writing, host: &str, slot: &Slot) -> Result<(), sqlx::Error> {
+    let [shortest, longer @ ..] = &KEPT;
+    let is_new = run!(
+        all,
+        sqlx::query(
+            "INSERT INTO series (host, step, time, watched, counts) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT DO NOTHING"
+        )
+        .bind(host)
+        .bind(shortest.seconds)
+        .bind(slot.time)
+        .bind(slot.watched)
+        .bind(written(&slot.counts)?)
+    )?;
+    if is_new == 0 {
+        return Ok(());
+    }
+    forget(all, host, shortest).await?;
+    for kept in longer {
+        add(all, host, kept, slot).await?;
+    }
+    Ok(())
+}
+
+/// The same for many, by a few queries.
+async fn count_together(
+    on: &mut PgConnection,
+    counted: &[&(String, &Slot)],
+) -> Result<(), sqlx::Error> {
+    let [shortest, longer @ ..] = &KEPT;
+    let all = counted.iter().map(|(host, slot)| ((host.as_str(), slot.time), (*slot).clone()));
+    let columns = Columns::of(all.clone())?;
+    let new: Vec<(String, i64)> = sqlx::query_as(
+        "INSERT INTO series (host, step, time, watched, counts)
+         SELECT host, $1, time, watched, counts
+         FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bytea[]) AS new (host, time, watched, counts)
+         ON CONFLICT DO NOTHING RETURNING host, time",
+    )
+    .bind(shortest.seconds)
+    .bind(&columns.hosts)
+    .bind(&columns.times)
+    .bind(&columns.watched)
+    .bind(&columns.counts)
+    .fetch_all(&mut *on)
+    .await?;
+    let new: HashSet<(&str, i64)> = new.iter().map(|(host, time)| (host.as_str(), *time)).collect();
+    // Of one that came twice at once the first counts.
+    let mut slots: BTreeMap<(&str, i64), Slot> = BTreeMap::new();
+    for (key, slot) in all.filter(|(key, _)| new.contains(key)) {
+        slots.entry(key).or_insert(slot);
+    }
+    for kept in longer {
+        let mut sums: BTreeMap<(&str, i64), Slot> = BTreeMap::new();
+        for ((host, time), slot) in &slots {
+            let time = begins(*time, kept.seconds);
+            sums.entry((host, time))
+                .or_insert_with(|| Slot { time, ..Slot::default() })
+                .add(slot.clone());
+        }
+        let keys = Columns::of(sums.iter().map(|(key, slot)| (*key, slot.clone())))?;
+        let known: Vec<(String, i64, i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT series.host, series.time, watched, counts
+             FROM unnest($2::text[], $3::bigint[]) AS key (host, time)
+             JOIN series ON step = $1 AND series.host = key.host AND series.time = key.time",
+        )
+        .bind(kept.seconds)
+        .bind(&keys.hosts)
+        .bind(&keys.times)
+        .fetch_all(&mut *on)
+        .await?;
+        for (host, time, watched, counts) in &known {
+            if let Some(sum) = sums.get_mut(&(host.as_str(), *time)) {
+                sum.add(Slot { time: *time, watched: *watched, counts: read(counts)? });
+            }
+        }
+        let columns = Columns::of(sums.into_iter())?;
+        sqlx::query(
+            "INSERT INTO series (host, step, time, watched, counts)
+             SELECT host, $1, time, watched, counts
+             FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bytea[]) AS new (host, time, watched, counts)
+             ON CONFLICT (host, step, time) DO UPDATE SET watched = excluded.watched, counts = excluded.counts",
+        )
+        .bind(kept.seconds)
+        .bind(&columns.hosts)
+        .bind(&columns.times)
+        .bind(&columns.watched)
+        .bind(&columns.counts)
+        .execute(&mut *on)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Steps as a server takes many at a time.
+#[derive(Default)]
+struct Columns {
+    hosts: Vec<String>,
+    times: Vec<i64>,
+    watched: Vec<i64>,
+    counts: Vec<Vec<u8>>,
+}
+
+impl Columns {
+    fn of<'a>(slots: impl Iterator<Item = ((&'a str, i64), Slot)>) -> Result<Self, sqlx::Error> {
+        let mut columns = Self::default();
+        for ((host, time), slot) in slots {
+            columns.hosts.push(host.to_owned());
+            columns.times.push(time);
+            columns.watched.push(slot.watched);
+            columns.counts.push(written(&slot.counts)?);
+        }
+        Ok(columns)
     }
 }
 

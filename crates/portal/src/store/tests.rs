@@ -5,15 +5,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use geofilter_cluster::Cluster;
 use geofilter_core::change::{Change, Edit};
+use geofilter_core::counters::Reason;
 use geofilter_core::country::CountryCode;
 use geofilter_core::policy::Mode;
-use geofilter_fleet::{HostId, Mark, Report};
+use geofilter_core::series::{Counts, Packets, STEP, Slot};
+use geofilter_fleet::{HostId, Mark, Report, Said};
 use serde_json::json;
 use sqlx::types::Json;
 use tempfile::TempDir;
 
 use super::*;
 use crate::courier::Target;
+use crate::fleet::Statement;
 use crate::notices::Occasion;
 
 /// An empty store.
@@ -312,9 +315,12 @@ async fn a_ticket_is_good_once_and_what_a_group_wants_is_numbered() {
         assert_eq!(store.all_wanted().await.unwrap()[0].mark, mark(70, 51));
 
         let report = |version: &str| Report { version: version.to_owned(), ..Report::default() };
-        let said = [(host, report("1"), 5), (HostId(7), report("2"), 6)];
-        store.note_reports(&said).await.unwrap();
-        store.note_reports(&[(host, report("0"), 4)]).await.unwrap();
+        let said = |host, version, at| {
+            Statement::of(host, Said { report: report(version), ..Said::default() }, at)
+        };
+        let both = [said(host, "0", 4), said(host, "1", 5), said(HostId(7), "2", 6)];
+        store.note_statements(&both, 6).await.unwrap();
+        store.note_statements(&[said(host, "0", 4)], 7).await.unwrap();
         let members = store.members(100).await.unwrap();
         assert_eq!((members.len(), members[0].reported), (1, Some(5)));
         assert_eq!(members[0].report.as_ref().unwrap().0, report("1"));
@@ -336,5 +342,47 @@ async fn a_ticket_is_good_once_and_what_a_group_wants_is_numbered() {
         assert!(store.wanted(host).await.unwrap().is_none());
         assert!(store.members(0).await.unwrap().is_empty());
         assert!(store.member_name(host).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn what_a_host_counted_is_kept_once_however_often_it_says_it() {
+    const NOW: i64 = 1_000_000_000_000;
+    for store in both().await {
+        let slot = |time: i64, dropped| {
+            let packets = Packets { dropped, ..Packets::default() };
+            let counts =
+                Counts { reasons: [(Reason::Country, packets)].into(), ..Counts::default() };
+            Slot { time, watched: STEP, counts }
+        };
+        let say = async |host, counted: Vec<Slot>| {
+            let said = Said { counted, ..Said::default() };
+            let twice = [
+                Statement::of(HostId(host), said.clone(), 1),
+                Statement::of(HostId(host), said, 2),
+            ];
+            store.note_statements(&twice, NOW).await.unwrap();
+        };
+        let kept = async |host: &str, step| {
+            let slots = store.slots(host, step, 0, i64::MAX).await.unwrap();
+            let dropped = |slot: &Slot| slot.counts.reasons[&Reason::Country].dropped;
+            slots
+                .iter()
+                .map(|slot| (slot.time - NOW, slot.watched, dropped(slot)))
+                .collect::<Vec<_>>()
+        };
+        say(7, vec![slot(NOW, 1), slot(NOW + STEP, 2)]).await;
+        say(7, vec![slot(NOW + STEP, 2), slot(NOW + 2 * STEP, 4)]).await;
+        say(8, vec![slot(NOW, 100)]).await;
+        assert_eq!(kept("7", 10).await, [(0, STEP, 1), (STEP, STEP, 2), (2 * STEP, STEP, 4)]);
+        let whole: i64 = kept("7", 60).await.iter().map(|(_, watched, _)| watched).sum();
+        assert_eq!(whole, 3 * STEP);
+        let hour = kept("7", 3600).await;
+        assert_eq!((hour.len(), hour[0].1, hour[0].2), (1, 3 * STEP, 7));
+        assert_eq!(kept("8", 10).await, [(0, STEP, 100)]);
+        // Of a clock that is far off, and of a host that makes it up, nothing is kept.
+        say(9, vec![slot(NOW + 3_600_000, 1), slot(0, 1), slot(NOW - 100 * 3_600_000, 1)]).await;
+        say(9, vec![Slot { watched: 20_000, ..slot(NOW, 1) }, slot(NOW + 5, 1)]).await;
+        assert!(kept("9", 10).await.is_empty());
     }
 }

@@ -4,28 +4,32 @@
 
 use std::collections::BTreeMap;
 
-use geofilter_core::counters::{Reason, Traffic};
-use geofilter_core::country::CountryCode;
-use geofilter_core::desired::State;
-use geofilter_core::wire::{Status, Tally};
+use crate::counters::{Counters, Reason, Traffic};
+use crate::country::CountryCode;
+use crate::desired::State;
+use crate::wire::{Status, Tally};
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds of the shortest step.
-pub(crate) const STEP: i64 = 10_000;
+pub const STEP: i64 = 10_000;
 /// Milliseconds between two looks, beyond which nobody knows when things happened.
 const LONGEST: i64 = 30_000;
 
 /// Packets, by what became of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Packets {
-    pub(crate) dropped: u64,
-    pub(crate) would_drop: u64,
-    pub(crate) passed: u64,
+#[serde(deny_unknown_fields)]
+pub struct Packets {
+    /// Dropped.
+    pub dropped: u64,
+    /// Passed while observing, would have been dropped.
+    pub would_drop: u64,
+    /// Judged and passed.
+    pub passed: u64,
 }
 
 impl Packets {
     /// All of them.
-    pub(crate) fn sum(&self) -> u64 {
+    pub fn sum(&self) -> u64 {
         self.dropped + self.would_drop + self.passed
     }
 
@@ -54,18 +58,19 @@ impl std::ops::AddAssign for Packets {
 
 /// Packets by reason, which are all, and by country, which are those that the world table judged.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct Counts {
-    pub(crate) reasons: BTreeMap<Reason, Packets>,
-    pub(crate) countries: BTreeMap<CountryCode, Packets>,
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// By reason.
+    pub reasons: BTreeMap<Reason, Packets>,
+    /// By country.
+    pub countries: BTreeMap<CountryCode, Packets>,
 }
 
 impl Counts {
-    fn of(status: &Status) -> Self {
-        let Status { dropped, would_drop, passed, .. } = status;
-        let tallies = [dropped, would_drop, passed];
+    fn of(tallies: [&Tally; 3]) -> Self {
         Self {
-            reasons: by(tallies.map(|tally: &Tally| &tally.by_reason)),
-            countries: by(tallies.map(|tally: &Tally| &tally.by_country)),
+            reasons: by(tallies.map(|tally| &tally.by_reason)),
+            countries: by(tallies.map(|tally| &tally.by_country)),
         }
     }
 
@@ -141,56 +146,76 @@ fn each<K: Ord + Copy>(
 }
 
 /// One step.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Slot {
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slot {
     /// When it begins, in milliseconds since 1970.
-    pub(crate) time: i64,
+    pub time: i64,
     /// For how many milliseconds of it the host was looked at.
-    pub(crate) watched: i64,
-    pub(crate) counts: Counts,
+    pub watched: i64,
+    /// What was counted.
+    pub counts: Counts,
 }
 
 impl Slot {
     /// What is known of it from elsewhere as well.
-    pub(crate) fn add(&mut self, more: Self) {
+    pub fn add(&mut self, more: Self) {
         self.watched += more.watched;
         self.counts += more.counts;
     }
 }
 
-/// What was seen at one time.
-#[derive(Debug)]
-struct Seen {
-    time: i64,
+/// What is seen at one time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
     /// Whether anything is judged.
-    judging: bool,
-    counts: Counts,
+    pub judging: bool,
+    /// What was counted since the filter was attached.
+    pub counts: Counts,
+}
+
+impl Look {
+    /// What a status says.
+    pub fn of(status: &Status) -> Self {
+        let Status { state, dropped, would_drop, passed, .. } = status;
+        Self { judging: judges(*state), counts: Counts::of([dropped, would_drop, passed]) }
+    }
+
+    /// What the counters of a host in this state say.
+    pub fn at(state: State, counters: &Counters) -> Self {
+        let [dropped, would_drop, passed] = [
+            Tally::of(counters, |outcomes| outcomes.dropped),
+            Tally::of(counters, |outcomes| outcomes.would_drop),
+            Tally::of(counters, |outcomes| outcomes.passed),
+        ];
+        Self { judging: judges(state), counts: Counts::of([&dropped, &would_drop, &passed]) }
+    }
+}
+
+fn judges(state: State) -> bool {
+    !matches!(state, State::Off | State::Paused)
 }
 
 /// Makes steps of looks.
 #[derive(Debug, Default)]
-pub(crate) struct Sampler {
-    last: Option<Seen>,
+pub struct Sampler {
+    last: Option<(i64, Look)>,
     /// Those that go on, by their time.
     open: BTreeMap<i64, Slot>,
 }
 
 impl Sampler {
     /// Takes a look, and returns the steps that are over by then.
-    pub(crate) fn take(&mut self, time: i64, status: Option<&Status>) -> Vec<Slot> {
-        let seen = status.map(|status| Seen {
-            time,
-            judging: !matches!(status.state, State::Off | State::Paused),
-            counts: Counts::of(status),
-        });
-        if let (Some(before), Some(now)) = (&self.last, &seen)
+    pub fn take(&mut self, time: i64, look: Option<Look>) -> Vec<Slot> {
+        let now = look.map(|look| (time, look));
+        if let (Some((from, before)), Some((to, now))) = (&self.last, &now)
             && (before.judging || now.judging)
-            && (1..=LONGEST).contains(&(now.time - before.time))
+            && (1..=LONGEST).contains(&(to - from))
         {
             let grown = now.counts.since(&before.counts);
-            self.spread(&grown, before.time, now.time);
+            self.spread(&grown, *from, *to);
         }
-        self.last = seen;
+        self.last = now;
         let over = self.open.extract_if(.., |begins, _| begins + STEP <= time);
         over.map(|(_, slot)| slot).collect()
     }
@@ -210,62 +235,26 @@ impl Sampler {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use geofilter_core::apply::nothing_selected;
-    use geofilter_core::counters::{Counters, Outcomes};
-    use geofilter_core::country::CountryId;
-    use geofilter_core::desired::Generation;
-    use geofilter_core::policy::Policy;
-    use geofilter_core::wire::{Counts as Records, Data};
-
+mod tests {
     use super::*;
 
-    /// A host in this state that dropped so many packets of each country, all for it.
-    pub(crate) fn status(state: State, drops: &[(CountryId, u64)]) -> Status {
-        let Policy { mode, countries, scope, hosting, unknown, disputed, time_boxes } =
-            nothing_selected();
-        let mut counters = Counters::default();
-        for (country, packets) in drops {
-            let dropped = Traffic { packets: *packets, bytes: 0 };
-            counters.by_country[country.index()] = Outcomes { dropped, ..Outcomes::default() };
-            counters.by_reason[Reason::Country as usize].dropped += dropped;
+    /// A host that dropped so many packets of China.
+    fn china(packets: u64) -> Look {
+        let dropped = Packets { dropped: packets, ..Packets::default() };
+        let china = CountryCode::parse("CN").unwrap();
+        Look {
+            judging: true,
+            counts: Counts {
+                reasons: [(Reason::Country, dropped)].into(),
+                countries: [(china, dropped)].into(),
+            },
         }
-        Status {
-            state,
-            mode,
-            countries,
-            unknown,
-            hosting,
-            disputed,
-            scope,
-            time_boxes,
-            generation: Generation(1),
-            remaining: None,
-            backend: None,
-            interfaces: Vec::new(),
-            attachments: Vec::new(),
-            data: Data::default(),
-            dropped: Tally::of(&counters, |outcomes| outcomes.dropped),
-            would_drop: Tally::of(&counters, |outcomes| outcomes.would_drop),
-            passed: Tally::of(&counters, |outcomes| outcomes.passed),
-            skipped_events: 0,
-            sampled: false,
-            counts: Records::default(),
-            pbx: None,
-            fleet: None,
-            warnings: Vec::new(),
-        }
-    }
-
-    fn china(packets: u64) -> Status {
-        let china = CountryCode::parse("CN").unwrap().id();
-        status(State::Enforcing, &[(china, packets)])
     }
 
     /// What came of looks at these times: `(begins, watched, dropped)`.
-    fn sampled(looks: &[(i64, Option<&Status>)]) -> Vec<(i64, i64, u64)> {
+    fn sampled(looks: &[(i64, Option<&Look>)]) -> Vec<(i64, i64, u64)> {
         let mut sampler = Sampler::default();
-        let slots = looks.iter().flat_map(|(time, status)| sampler.take(*time, *status));
+        let slots = looks.iter().flat_map(|(time, look)| sampler.take(*time, look.cloned()));
         let told = slots.map(|slot| {
             let dropped = slot.counts.reasons.values().map(|packets| packets.dropped).sum();
             let countries: u64 = slot.counts.countries.values().map(Packets::sum).sum();
@@ -311,7 +300,7 @@ pub(crate) mod tests {
 
     #[test]
     fn where_nothing_is_judged_there_is_no_zero() {
-        let off = status(State::Off, &[]);
+        let off = Look { judging: false, counts: Counts::default() };
         let looks = [(0, Some(&off)), (10_000, Some(&off)), (20_000, Some(&china(4)))];
         assert_eq!(sampled(&looks), [(10_000, 10_000, 4)], "what is counted first counts");
     }
