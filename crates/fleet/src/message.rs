@@ -129,6 +129,33 @@ pub struct Said {
     pub counted: Vec<Slot>,
 }
 
+/// Of what a host says no more is kept than an agent has to say: a version, a reason, a digest, and every risk once.
+const VERSION: usize = 32;
+const REASON: usize = 1000;
+const DIGEST: usize = 64;
+const RISKS: usize = 16;
+
+impl Report {
+    /// What of it is kept, whatever the host may be up to. It can be written down anywhere.
+    #[must_use]
+    pub fn tidy(mut self) -> Self {
+        self.version = cut(&self.version, VERSION);
+        if let Some(refused) = &mut self.refused {
+            refused.why = cut(&refused.why, REASON);
+            refused.risks.truncate(RISKS);
+        }
+        if let Some(standing) = &mut self.standing {
+            standing.policy = cut(&standing.policy, DIGEST);
+        }
+        self
+    }
+}
+
+/// So many characters of a line.
+fn cut(text: &str, most: usize) -> String {
+    text.chars().filter(|it| !it.is_control()).take(most).collect()
+}
+
 /// Why a snapshot was not put in force. What was before still is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {

@@ -11,7 +11,8 @@
 //! with a real one, during a [`flood`] ([`load`]) or [`changes`] of the filter; [`intruders`] are inside already. [`gun`]
 //! and [`generator`] fire for benchmarks, [`rivals`] are other filters to compare with, [`verdicts`] asks any filter about
 //! thousands of sources. [`receivers`] take what the portal tells others. Of a [`fleet`] there are many [`sites`] on one internet, and a
-//! [`leader`]. An [`interrupt`] takes a demonstration down, whose [`style`] is that of a terminal.
+//! [`leader`], or a [`crowd`] in memory; a [`forwarder`] stands before portals or fails between, and a [`pooler`] before their database. An
+//! [`interrupt`] takes a demonstration down, whose [`style`] is that of a terminal.
 
 pub mod addresses;
 pub mod asterisk;
@@ -33,6 +34,7 @@ pub mod fileserver;
 pub mod firewalls;
 pub mod fleet;
 pub mod flood;
+pub mod forwarder;
 pub mod generator;
 pub mod guarded;
 pub mod gun;
@@ -50,6 +52,7 @@ pub mod ordeal;
 pub mod pbx;
 pub mod phones;
 pub mod plane;
+pub mod pooler;
 pub mod portal;
 pub mod process;
 pub mod processors;

@@ -228,7 +228,7 @@ impl<'a> Portal<'a> {
     /// If it does not serve.
     pub fn start_in(namespace: &'a Namespace, agent: &Agent<'_>, state_dir: &Path) -> Result<Self> {
         let socket = agent.runtime_dir().join("portal.sock");
-        Self::run(namespace, &socket, state_dir, &[], None)
+        Self::run(namespace, &socket, state_dir, &[], None, None)
     }
 
     /// One that leads a fleet and has no host of its own: hosts connect to it there, and its database is on this server.
@@ -240,7 +240,7 @@ impl<'a> Portal<'a> {
         let (socket, state_dir) = (folder.path().join("no.sock"), folder.path().join("state"));
         let further = ["--fleet", &fleet.to_string(), "--database", database];
         let log = folder.path().join("log");
-        let mut portal = Self::run(namespace, &socket, &state_dir, &further, Some(log))?;
+        let mut portal = Self::run(namespace, &socket, &state_dir, &further, None, Some(log))?;
         portal.folder = Some(folder);
         Ok(portal)
     }
@@ -250,6 +250,7 @@ impl<'a> Portal<'a> {
         socket: &Path,
         state_dir: &Path,
         further: &[&str],
+        host_name: Option<&str>,
         log: Option<PathBuf>,
     ) -> Result<Self> {
         let (socket, folder) = (socket.to_string_lossy(), state_dir.to_string_lossy());
@@ -257,10 +258,24 @@ impl<'a> Portal<'a> {
         let places = ["--agent", &socket, "--state-dir", &folder];
         let words = words.iter().chain(&places).chain(further);
         let words: Vec<String> = words.map(|&word| word.to_owned()).collect();
-        let (child, url, first) = serve(namespace, &words, None, log.as_deref())?;
+        let (child, url, first) = serve(namespace, &words, host_name, log.as_deref())?;
         let state_dir = state_dir.to_owned();
-        let (folder, host_name) = (None, None);
+        let (folder, host_name) = (None, host_name.map(str::to_owned));
         Ok(Self { namespace, state_dir, words, child, url, first, folder, host_name, log })
+    }
+
+    /// Another one beside the same agent, on a host that is called so, with these further words.
+    ///
+    /// # Errors
+    /// If it does not serve.
+    pub fn beside(&self, host_name: &str, words: &[&str]) -> Result<Self> {
+        let folder = folder()?;
+        let at = self.words.iter().position(|word| word == "--agent").context("its agent")?;
+        let (socket, state_dir) = (PathBuf::from(&self.words[at + 1]), folder.path().join("state"));
+        let name = Some(host_name);
+        let mut portal = Self::run(self.namespace, &socket, &state_dir, words, name, None)?;
+        portal.folder = Some(folder);
+        Ok(portal)
     }
 
     /// Ends it and starts it again at the same place.

@@ -12,6 +12,8 @@ use serde::Serialize;
 use utoipa::openapi::{Content, Ref, RefOr, Response as Described, ResponseBuilder};
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::store::is_away;
+
 /// What kind it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = ProblemKind)]
@@ -132,6 +134,8 @@ impl From<Failure> for Problem {
     }
 }
 
+/// Seconds after which a database that was away may be back.
+const SOON: u64 = 5;
 /// What SQLite calls a disk without room.
 const FULL: &str = "13";
 
@@ -139,6 +143,15 @@ impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         let is_full =
             |error: &dyn sqlx::error::DatabaseError| error.code().is_some_and(|code| code == FULL);
+        if is_away(&error) {
+            tracing::debug!(%error, "the database does not answer");
+            let away = "the portal's database does not answer: every host goes on with what it does; try again soon";
+            return Self {
+                status: StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+                retry_after: Some(SOON),
+                ..Self::new(Kind::Failed, away)
+            };
+        }
         let mut problem = Self::internal("the portal's database failed", &error);
         if error.as_database_error().is_some_and(is_full) {
             problem.status = StatusCode::INSUFFICIENT_STORAGE.as_u16();

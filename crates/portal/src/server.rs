@@ -162,10 +162,12 @@ pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> 
         tokio::spawn(notices::mind(Arc::clone(&shared)));
         let fleet = match hosts {
             Some(hosts) => Some(lead(hosts, &shared, &settings).await?),
-            None => {
+            None if settings.database.is_none() => {
                 shared.store.set_fleet_address("").await.map_err(fleet::Error::from)?;
                 None
             }
+            // Another one that shares the database may hear hosts.
+            None => None,
         };
         let url = url(at, &settings, tls.is_some());
         let first = first.map(|token| format!("{url}first#{}", token.as_str()));

@@ -124,7 +124,8 @@ fn line(buffer: &mut Vec<u8>) -> io::Result<Option<Said>> {
             _ => Err(io::Error::other(format!("a line of more than {LONGEST} bytes"))),
         };
     };
-    let said: Said = serde_json::from_slice(&buffer[..end])?;
+    let mut said: Said = serde_json::from_slice(&buffer[..end])?;
+    said.report = said.report.tidy();
     buffer.drain(..=end);
     buffer.shrink_to(AT_A_TIME);
     match said.counted.len() {

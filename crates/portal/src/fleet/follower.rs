@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Connected;
 use crate::store::{News, Store};
 
 /// How often it looks by itself: a pooler may keep from it what the database announces.
 const EVERY: Duration = Duration::from_millis(500);
+
+/// How long it waits for the database at a time.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(crate) struct Follower {
@@ -35,6 +38,11 @@ impl Follower {
     /// # Errors
     /// If the database can't be read. It is told the next time.
     pub(crate) async fn catch_up(&self) -> Result<(), sqlx::Error> {
+        // A connection may be dead and not say so.
+        timeout(PATIENCE, self.look()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    }
+
+    async fn look(&self) -> Result<(), sqlx::Error> {
         let mut told = self.told.lock().await;
         let Some(changed) = self.store.changed().await?.filter(|changed| changed != &*told) else {
             return Ok(());

@@ -29,7 +29,7 @@ use super::{Connected, Error, Statements};
 use crate::clock;
 use crate::connections::Taken;
 use crate::passwords::check_name;
-use crate::store::{Store, Wanted};
+use crate::store::{Store, Wanted, is_away};
 
 /// Those at a time who are greeted or have shown no certificate, and of one network: behind a load balancer all have one address.
 const STRANGERS: u32 = 2048;
@@ -101,6 +101,14 @@ impl Refusal {
 
 impl From<sqlx::Error> for Refusal {
     fn from(error: sqlx::Error) -> Self {
+        // The follower says so once, for all hosts.
+        if is_away(&error) {
+            tracing::debug!(%error, "the database does not answer");
+            return Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the portal's database does not answer, which passes",
+            );
+        }
         tracing::error!(%error, "the portal's database failed a host");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -304,13 +312,15 @@ impl Listener {
     }
 
     async fn known(&self, host: HostId) -> Result<Wanted, Refusal> {
-        self.store.wanted(host).await?.ok_or_else(|| {
-            Refusal::new(
-                StatusCode::FORBIDDEN,
-                "this host was revoked: enrol it again with another token, or let it go with `geofilter leave`",
-            )
-        })
+        self.store.wanted(host).await?.ok_or_else(revoked)
     }
+}
+
+fn revoked() -> Refusal {
+    Refusal::new(
+        StatusCode::FORBIDDEN,
+        "this host was revoked: enrol it again with another token, or let it go with `geofilter leave`",
+    )
 }
 
 fn not_asked(error: impl std::fmt::Display) -> Refusal {

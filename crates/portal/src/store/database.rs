@@ -23,6 +23,9 @@ const WRITE: &str = "BEGIN IMMEDIATE";
 const CONNECTIONS: u32 = 8;
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often it is asked whether there is a pooler, which may give the same connection again by chance.
+const TRIES: u32 = 5;
+
 /// By what portals announce that hosts are to do something else.
 pub(super) const CHANNEL: &str = "geofilter";
 
@@ -74,7 +77,9 @@ impl FromStr for Server {
             ["sslrootcert", "sslcert", "sslkey"].contains(&name).then(|| file.to_owned())
         });
         let files = files.collect();
-        Ok(Self { options: options.application_name("geofilter portal"), files })
+        // Nothing is kept with a fraction, and a pooler refuses to be asked for more digits of it.
+        let options = options.application_name("geofilter portal").extra_float_digits(None);
+        Ok(Self { options, files })
     }
 }
 
@@ -144,8 +149,13 @@ impl Database {
     pub(super) async fn server(server: &Server) -> Result<Self, sqlx::Error> {
         let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
         let pool = pool.connect_with(server.options.clone()).await?;
-        // Portals that start together wait for each other.
-        sqlx::migrate!("migrations/postgres").run(&pool).await?;
+        // Portals that start together wait for each other. A lock of more than a transaction would stay behind in a pooler.
+        let mut upgrade = sqlx::migrate!("migrations/postgres");
+        upgrade.set_locking(false);
+        let mut all = pool.begin().await?;
+        lock(&mut all, "upgrade").await?;
+        upgrade.run(&mut *all).await?;
+        all.commit().await?;
         Ok(Self::Postgres(pool, Known::default()))
     }
 
@@ -160,7 +170,16 @@ impl Database {
     /// What is announced from now on.
     pub(super) async fn news(&self) -> Result<News, sqlx::Error> {
         let Self::Postgres(pool, _) = self else { return Ok(News::Never) };
+        // What is announced would come to whoever has that connection by then, amid an answer.
+        if is_pooled(pool).await? {
+            tracing::info!(
+                "there is a pooler before the database: this portal looks by itself what others change"
+            );
+            return Ok(News::Never);
+        }
         let mut listener = PgListener::connect_with(pool).await?;
+        // Who was cut off asks again what is in between.
+        listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;
         Ok(News::Server(Box::new(listener)))
     }
@@ -177,20 +196,54 @@ impl Database {
     pub(super) async fn begin_alone(&self, name: &str) -> Result<Writing, sqlx::Error> {
         let mut all = self.begin().await?;
         if let Writing::Postgres(all) = &mut all {
-            sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
-                .bind(name)
-                .execute(&mut **all)
-                .await?;
+            lock(all, name).await?;
         }
         Ok(all)
     }
 }
 
+/// Waits until no other transaction has this lock, and has it to its end.
+async fn lock(all: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
+    let query = sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(name);
+    query.execute(all).await.map(drop)
+}
+
+/// Whether another transaction has the connection of this one before it or after it, as a pooler gives them.
+async fn is_pooled(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    let mut one = pool.acquire().await?;
+    for _ in 0..TRIES {
+        let before = backend(&mut one).await?;
+        let mut other = pool.begin().await?;
+        // With one connection in all nothing else could be asked now.
+        let is_shared = backend(&mut other).await? == before || backend(&mut one).await? != before;
+        other.rollback().await?;
+        if is_shared {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn backend(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(connection).await
+}
+
+/// What a server says that ends, has ended or only begins.
+const AWAY: &str = "57P";
+
+/// Whether the database does not answer, which passes by itself, rather than that it answers with a failure.
+pub(crate) fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with(AWAY)),
+        _ => false,
+    }
+}
+
 /// What other portals announce, if the server tells it.
 pub(crate) enum News {
-    /// Nobody else writes to a file.
+    /// Nobody else writes to a file, and by a pooler nothing comes.
     Never,
-    /// A pooler may be in between, by which nothing comes.
     Server(Box<PgListener>),
 }
 
@@ -199,7 +252,10 @@ impl News {
     pub(crate) async fn next(&mut self) -> Result<(), sqlx::Error> {
         match self {
             Self::Never => std::future::pending().await,
-            Self::Server(listener) => listener.recv().await.map(drop),
+            Self::Server(listener) => match listener.try_recv().await? {
+                Some(_) => Ok(()),
+                None => Err(sqlx::Error::PoolClosed),
+            },
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) use audit::{Deed, Entry};
 
 pub(crate) use choices::{Choice, Draft, Profile};
 
-pub(crate) use database::News;
+pub(crate) use database::{News, is_away};
 
 pub use database::Server;
 
