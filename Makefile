@@ -23,7 +23,7 @@ endif
 
 GEOFILTER := target/release/geofilter
 
-.PHONY: help up demo demo-fleet test booted upgrade bench benches lab soak audience kernels update build deb deps data lint fuzz
+.PHONY: help up demo demo-fleet test booted upgrade bench benches lab soak audience fleet kernels update build deb deps data lint fuzz
 .NOTPARALLEL:
 
 help:
@@ -39,6 +39,7 @@ help:
 	@echo 'make lab                attacks on a real PBX during calls, with filters and without, into bench/LAB.md;'
 	@echo '                        PART=floods measures that alone anew'
 	@echo 'make soak HOURS=1       attacks, calls and changes for hours: what grows, into bench/SOAK.md'
+	@echo 'make fleet              ten thousand hosts at one portal for a quarter of an hour, into bench/FLEET.md'
 	@echo 'make audience           200 operators at the web page during a flood, into bench/AUDIENCE.md'
 	@echo 'make update             what an update of the country data costs, into bench/UPDATE.md'
 	@echo 'make kernels            boot kernels of Debian from 5.10 on, for two architectures, and filter on each, into docs/kernels.md;'
@@ -128,6 +129,10 @@ upgrade: require-root
 audience: require-root build
 	@scripts/deps lab
 	@target/release/audience
+
+fleet: require-root build
+	@scripts/deps lab
+	@target/release/fleet
 
 update: require-root build
 	@scripts/deps lab

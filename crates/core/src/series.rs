@@ -17,7 +17,6 @@ const LONGEST: i64 = 30_000;
 
 /// Packets, by what became of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Packets {
     /// Dropped.
     pub dropped: u64,
@@ -30,7 +29,7 @@ pub struct Packets {
 impl Packets {
     /// All of them.
     pub fn sum(&self) -> u64 {
-        self.dropped + self.would_drop + self.passed
+        self.dropped.saturating_add(self.would_drop).saturating_add(self.passed)
     }
 
     fn each(&self, with: impl Fn(u64) -> u64) -> Self {
@@ -48,17 +47,17 @@ impl Packets {
     }
 }
 
+/// A host may say what it wants: it ends at the most that can be said.
 impl std::ops::AddAssign for Packets {
     fn add_assign(&mut self, more: Self) {
-        self.dropped += more.dropped;
-        self.would_drop += more.would_drop;
-        self.passed += more.passed;
+        self.dropped = self.dropped.saturating_add(more.dropped);
+        self.would_drop = self.would_drop.saturating_add(more.would_drop);
+        self.passed = self.passed.saturating_add(more.passed);
     }
 }
 
 /// Packets by reason, which are all, and by country, which are those that the world table judged.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Counts {
     /// By reason.
     pub reasons: BTreeMap<Reason, Packets>,
@@ -147,7 +146,6 @@ fn each<K: Ord + Copy>(
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Slot {
     /// When it begins, in milliseconds since 1970.
     pub time: i64,

@@ -16,6 +16,7 @@ mod fleet;
 mod host;
 mod hub;
 mod keeper;
+mod memory;
 mod names;
 mod notices;
 mod page;

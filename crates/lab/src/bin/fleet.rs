@@ -87,6 +87,12 @@ impl Portal {
         status.vmrss.context("how much memory the portal takes")
     }
 
+    /// The most that it ever took.
+    fn most_memory(&self) -> Result<u64> {
+        let status = self.process()?.status()?;
+        status.vmhwm.context("how much memory the portal took")
+    }
+
     /// What it has had of a processor.
     fn cpu(&self) -> Result<Duration> {
         let stat = self.process()?.stat()?;
@@ -161,6 +167,7 @@ struct Measured {
     greeting: Duration,
     empty: u64,
     memory: u64,
+    most: u64,
     idle: f64,
     pushes: Vec<(Spread, Duration, Duration)>,
     reconnected: Duration,
@@ -198,11 +205,11 @@ impl Measured {
         let noted = |count: usize| move |crowd: &Crowd| crowd.noted() >= count as u64;
         crowd.wait(PATIENCE, "all was noted", noted(hosts))?;
         let greeting = portal.cpu()? - before;
-        let memory = portal.memory()?;
 
         let before = portal.cpu()?;
         std::thread::sleep(IDLE);
         let idle = (portal.cpu()? - before).as_secs_f64() / IDLE.as_secs_f64();
+        let (memory, most) = (portal.memory()?, portal.most_memory()?);
 
         let mut pushes = Vec::new();
         for push in 0..PUSHES {
@@ -233,7 +240,7 @@ impl Measured {
         let began = Instant::now();
         crowd.count(true);
         std::thread::sleep(Duration::from_secs(60 * minutes as u64));
-        let counted = crowd.count(false);
+        crowd.count(false);
         let took = began.elapsed().as_secs_f64();
         let telemetry = (portal.cpu()? - before.0).as_secs_f64() / took;
         let database = (of_the_database(&cluster)? - before.1).as_secs_f64() / took;
@@ -241,7 +248,8 @@ impl Measured {
             || -> Result<i64> { Ok(sql("SELECT count(*) FROM series WHERE step = 10")?.parse()?) };
         // What is on its way when they stop is said until it is noted.
         let began = Instant::now();
-        let counted = counted.max(crowd.count(false));
+        std::thread::sleep(Duration::from_secs(1));
+        let counted = crowd.count(false);
         while kept()? < i64::try_from(counted)? && began.elapsed() < Duration::from_secs(60) {
             std::thread::sleep(Duration::from_millis(200));
         }
@@ -256,6 +264,7 @@ impl Measured {
             greeting,
             empty,
             memory,
+            most,
             idle,
             pushes,
             reconnected,
@@ -268,7 +277,7 @@ impl Measured {
     }
 
     fn text(&self) -> String {
-        let Self { hosts, minutes, gathered, greeting, empty, memory, idle, .. } = self;
+        let Self { hosts, minutes, gathered, greeting, empty, memory, most, idle, .. } = self;
         let each = |kib: u64| (kib.saturating_sub(*empty)) as f64 / *hosts as f64;
         let micros = |cpu: Duration| cpu.as_secs_f64() * 1e6 / *hosts as f64;
         let mut sorted = self.pushes.clone();
@@ -288,10 +297,11 @@ impl Measured {
         row(
             "memory of the portal for each host",
             format!(
-                "{:.1} KiB ({} MiB in all, {} MiB without hosts)",
+                "{:.1} KiB ({} MiB in all, {} MiB without hosts; {} MiB at most, while all connect at once)",
                 each(*memory),
                 memory / 1024,
-                empty / 1024
+                empty / 1024,
+                most / 1024
             ),
             "25 KiB",
             "20 KiB",

@@ -194,7 +194,8 @@ fn most<K: Ord + Copy + Serialize>(
 ) -> Vec<Part> {
     let mut totals: BTreeMap<K, u64> = BTreeMap::new();
     for (key, packets) in slots.iter().flatten().flat_map(|slot| of(&slot.counts)) {
-        *totals.entry(*key).or_default() += packets.sum();
+        let total = totals.entry(*key).or_default();
+        *total = total.saturating_add(packets.sum());
     }
     let mut totals: Vec<(K, u64)> = totals.into_iter().collect();
     totals.sort_by_key(|(_, packets)| std::cmp::Reverse(*packets));

@@ -118,12 +118,11 @@ async fn written(pending: &mut Option<(u64, oneshot::Receiver<bool>)>) -> bool {
 
 /// Takes the first line that is whole.
 fn line(buffer: &mut Vec<u8>) -> io::Result<Option<Said>> {
-    let Some(end) = buffer.iter().position(|byte| *byte == b'\n') else {
-        return match buffer.len() {
-            0..=LONGEST => Ok(None),
-            _ => Err(io::Error::other(format!("a line of more than {LONGEST} bytes"))),
-        };
-    };
+    let end = buffer.iter().position(|byte| *byte == b'\n');
+    if end.unwrap_or(buffer.len()) > LONGEST {
+        return Err(io::Error::other(format!("a line of more than {LONGEST} bytes")));
+    }
+    let Some(end) = end else { return Ok(None) };
     let mut said: Said = serde_json::from_slice(&buffer[..end])?;
     said.report = said.report.tidy();
     buffer.drain(..=end);

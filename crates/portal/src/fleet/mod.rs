@@ -12,12 +12,15 @@ use std::time::{Duration, SystemTime};
 use geofilter_fleet::{Authority, HostId, TICKET_LIFETIME, Ticket};
 
 use crate::clock;
+use crate::memory;
 use crate::store::{KeptAuthority, Store};
 
 pub(crate) use connected::{Connected, Statement, Statements};
 pub(crate) use follower::Follower;
 pub(crate) use listener::{Listener, address};
 
+/// Hosts that come or go in one wave, after which there is memory to give back.
+const MANY: usize = 256;
 /// How often who listens is written down.
 const NOTED: Duration = Duration::from_secs(1);
 /// For how long what hosts say is gathered, to be written down together.
@@ -77,17 +80,25 @@ pub(crate) fn seen_since() -> i64 {
 pub(crate) async fn attend(store: Store, portal: i64, connected: Arc<Connected>) {
     let mut turn = tokio::time::interval(NOTED);
     turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut seen = 0;
+    let (mut seen, mut wave, mut fails) = (0, 0, false);
     loop {
         turn.tick().await;
         let (presence, now) = (connected.take_presence(), clock::now());
+        wave += presence.len();
+        if presence.is_empty() && wave >= MANY {
+            wave = 0;
+            // It takes a while, and whoever connects meanwhile should not wait for it.
+            let _ = tokio::task::spawn_blocking(memory::give_back).await;
+        }
         if presence.is_empty() && now - seen < SEEN {
             continue;
         }
         match store.note_presence(portal, &presence, now).await {
-            Ok(()) => seen = now,
+            Ok(()) => (seen, fails) = (now, false),
             Err(error) => {
-                tracing::warn!(%error, hosts = presence.len(), "which hosts listen could not be written down");
+                if !std::mem::replace(&mut fails, true) {
+                    tracing::warn!(%error, "which hosts listen can't be written down: it is as soon as the database can be used");
+                }
                 connected.give_back(presence);
             }
         }
@@ -96,11 +107,16 @@ pub(crate) async fn attend(store: Store, portal: i64, connected: Arc<Connected>)
 
 /// Writes down what hosts say, for as long as it is polled. What comes while something is written waits for the next turn.
 pub(crate) async fn note(store: Store, statements: Arc<Statements>) {
+    let mut fails = false;
     loop {
         let taken = statements.take().await;
         let noted = store.note_statements(&taken, clock::now()).await;
-        if let Err(error) = &noted {
-            tracing::warn!(%error, hosts = taken.len(), "what hosts say could not be written down: they say it again");
+        match &noted {
+            Ok(()) => fails = false,
+            Err(error) if !std::mem::replace(&mut fails, true) => {
+                tracing::warn!(%error, "what hosts say can't be written down: they say it again until the database can be used");
+            }
+            Err(_) => {}
         }
         for statement in taken {
             statement.answer(noted.is_ok());

@@ -380,8 +380,20 @@ async fn what_a_host_counted_is_kept_once_however_often_it_says_it() {
         let hour = kept("7", 3600).await;
         assert_eq!((hour.len(), hour[0].1, hour[0].2), (1, 3 * STEP, 7));
         assert_eq!(kept("8", 10).await, [(0, STEP, 100)]);
+        // One that makes it up keeps nobody else's from being kept.
+        say(6, vec![slot(NOW, u64::MAX), slot(NOW + STEP, u64::MAX)]).await;
+        assert_eq!(kept("6", 3600).await[0].2, u64::MAX);
         // Of a clock that is far off, and of a host that makes it up, nothing is kept.
-        say(9, vec![slot(NOW + 3_600_000, 1), slot(0, 1), slot(NOW - 100 * 3_600_000, 1)]).await;
+        say(
+            9,
+            vec![
+                slot(NOW + 3_600_000, 1),
+                slot(i64::MIN, 1),
+                slot(0, 1),
+                slot(NOW - 100 * 3_600_000, 1),
+            ],
+        )
+        .await;
         say(9, vec![Slot { watched: 20_000, ..slot(NOW, 1) }, slot(NOW + 5, 1)]).await;
         assert!(kept("9", 10).await.is_empty());
     }
