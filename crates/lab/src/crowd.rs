@@ -126,6 +126,12 @@ impl Crowd {
     }
 }
 
+/// Milliseconds since 1970.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(0)
+}
+
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -200,8 +206,7 @@ impl Host {
 
     /// A step more, of a host that is attacked from six countries.
     fn count(&mut self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_millis()).unwrap_or(0).div_euclid(STEP) * STEP;
+        let now = now().div_euclid(STEP) * STEP;
         self.next = now.max(self.next);
         let some = |dropped| Packets { dropped, would_drop: 0, passed: 7 };
         let countries = ["CN", "RU", "BR", "VN", "US", "ES"];
@@ -234,7 +239,7 @@ impl Host {
                 applied: mark,
                 refused: None,
                 standing,
-                time: 0,
+                time: now(),
             },
             counted,
         }

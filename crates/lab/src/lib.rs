@@ -12,13 +12,14 @@
 //! and [`generator`] fire for benchmarks, [`rivals`] are other filters to compare with, [`verdicts`] asks any filter about
 //! thousands of sources. [`receivers`] take what the portal tells others. Of a [`fleet`] there are many [`sites`] on one internet, and a
 //! [`leader`], or a [`crowd`] in memory; a [`forwarder`] stands before portals or fails between, and a [`pooler`] before their database. An
-//! [`interrupt`] takes a demonstration down, whose [`style`] is that of a terminal.
+//! [`interrupt`] takes a demonstration down, whose [`style`] is that of a terminal. A [`board`] is Grafana's.
 
 pub mod addresses;
 pub mod asterisk;
 pub mod attack;
 pub mod authenticator;
 pub mod awaited;
+pub mod board;
 pub mod booted;
 pub mod botnet;
 pub mod browser;

@@ -7,6 +7,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use geofilter_lab::awaited::within;
+use geofilter_lab::board::asked;
 use geofilter_lab::browser::Browser;
 use geofilter_lab::portal::{Client, Scene};
 use rustix::process::{Pid, Signal, kill_process};
@@ -307,5 +308,41 @@ fn groups_are_made_hosts_invited_told_and_revoked_on_the_page() {
         let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
         does("click", &["Revoke pbx-1"]);
         says(scene, |it| it["connected"] == false);
+    });
+}
+
+#[test]
+fn what_a_host_counts_its_portal_shows_and_monitoring_counts_hosts() {
+    fleet(|scene, ana, group| {
+        enrol(scene, PORTAL, &token(&ana, group)).unwrap();
+        choose(&ana, group, &allow(&["ES"]));
+        comes_to(&ana, "confirmed");
+        assert!(!scene.reached());
+        let path = |id: i64| format!("{FLEET}/hosts/{id}/series?by=country");
+        let own = path(host(&ana)["id"].as_i64().unwrap());
+        let dropped = || {
+            let series = ana.read(&own).unwrap();
+            let china = series["parts"].as_array().unwrap().iter().find(|part| part["key"] == "CN");
+            let steps = china.map(|china| china["packets"]["dropped"].as_array().unwrap().clone());
+            steps.unwrap_or_default().iter().filter_map(Value::as_u64).sum::<u64>()
+        };
+        let series = || ana.read(&own).unwrap().to_string();
+        within(Duration::from_secs(40), Instant::now(), || dropped() > 0, series);
+        assert_eq!(ana.get(&path(1)).unwrap().status, 404);
+
+        let told = ana.get(&format!("{FLEET}/metrics")).unwrap().text;
+        let line = "geofilter_fleet_hosts{group=\"Spain\",progress=\"confirmed\"} 1\n";
+        assert!(told.contains(line) && told.ends_with("# EOF\n"), "{told}");
+        for name in asked("geofilter-fleet.json").unwrap() {
+            assert!(told.contains(&format!("# TYPE {name} ")), "{name}: {told}");
+        }
+
+        assert_eq!(host(&ana)["clock"], Value::Null);
+        scene.agent.kill().unwrap();
+        scene.agent.restart(Some("wall-clock-ahead=7200")).unwrap();
+        let is_seen =
+            || host(&ana)["clock"].as_i64().is_some_and(|ahead| (7_190..7_210).contains(&ahead));
+        within(MOMENT, Instant::now(), is_seen, || host(&ana).to_string());
+        comes_to(&ana, "confirmed");
     });
 }

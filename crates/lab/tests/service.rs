@@ -2,20 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use geofilter_lab::board::asked;
 use geofilter_lab::guarded::Guarded;
 use geofilter_lab::process::Agent;
 use geofilter_lab::site::{PBX_V4, SIP, Site, WAN, next};
 use rustix::process::Signal;
-use serde_json::Value;
 use tempfile::TempDir;
 
 /// Of Spain.
@@ -215,18 +214,7 @@ fn every_figure_of_the_grafana_board_is_there() {
     let site = Site::new().unwrap();
     let agent = Agent::start(&site.host, &["--interface", WAN]).unwrap();
     let text = metrics(&agent);
-    let board =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/grafana/geofilter.json");
-    let board: Value = serde_json::from_str(&fs::read_to_string(board).unwrap()).unwrap();
-    let panels = board["panels"].as_array().unwrap();
-    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
-    let mut asked = BTreeSet::new();
-    for target in targets {
-        let letters = |letter: char| letter.is_ascii_lowercase() || letter == '_';
-        let words = target["expr"].as_str().unwrap().split(|letter| !letters(letter));
-        let ours = |word: &&str| word.starts_with("geofilter_") || word.starts_with("process_");
-        asked.extend(words.filter(ours).map(str::to_owned));
-    }
+    let asked = asked("geofilter.json").unwrap();
     assert!(asked.len() > 12, "{asked:?}");
     // Of what has no value yet there is at least the name.
     let there = |name: &str| {

@@ -17,6 +17,7 @@ mod host;
 mod hub;
 mod keeper;
 mod memory;
+mod metrics;
 mod names;
 mod notices;
 mod page;

@@ -109,6 +109,9 @@ function Table({ hosts, leading }: { hosts: Host[]; leading: Leading | undefined
               {!host.connected && host.reported && (
                 <p className="quiet">{words.fleet.last(moment(host.reported))}</p>
               )}
+              {typeof host.clock === "number" && (
+                <p className="doubt">{words.fleet.clock(number(Math.abs(host.clock)), host.clock > 0)}</p>
+              )}
             </td>
             <td>
               {leading && (

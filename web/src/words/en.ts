@@ -310,6 +310,7 @@ export const en = {
     connected: "connected",
     away: "away, and goes on",
     last: (time: string) => `last heard ${time}`,
+    clock: (seconds: string, ahead: boolean) => `its clock is ${seconds} s ${ahead ? "ahead" : "behind"}`,
     revoke: "Revoke",
     revokeOne: (host: string) => `Revoke ${host}`,
   },

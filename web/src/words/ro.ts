@@ -317,6 +317,7 @@ export const ro: Words = {
     connected: "conectată",
     away: "plecată, și merge mai departe",
     last: (time) => `auzită ultima dată ${time}`,
+    clock: (seconds, ahead) => `ceasul ei este cu ${seconds} s ${ahead ? "înainte" : "în urmă"}`,
     revoke: "Revocă",
     revokeOne: (host) => `Revocă ${host}`,
   },

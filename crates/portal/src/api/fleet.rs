@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
 use geofilter_core::apply::nothing_selected;
 use geofilter_core::change::{Change, Edit, Risk};
 use geofilter_core::country::CountrySet;
@@ -14,14 +15,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::series::word;
 use super::{Body, Path};
 use crate::clock;
 use crate::fleet;
+use crate::metrics::{self, Counted};
 use crate::passwords::check_name;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
 use crate::session::{Administering, By, Changing, Proved, Seeing, Signed};
 use crate::store::Deed;
+
+/// Seconds that a host's clock may be off and nobody is told.
+const CLOCK: u64 = 60;
 
 /// The fleet.
 #[derive(Debug, Serialize, ToSchema)]
@@ -82,6 +88,8 @@ pub(crate) struct MemberReport {
     progress: Progress,
     /// When it said last how it stands, in RFC 3339.
     reported: Option<String>,
+    /// Seconds that its clock is ahead of the portal's, or behind if below zero, where that is a minute or more.
+    clock: Option<i64>,
     /// The version that it runs.
     version: Option<String>,
     /// What it does.
@@ -162,6 +170,37 @@ pub(super) async fn fleet(
     State(shared): State<Arc<Shared>>,
     _by: By<Seeing>,
 ) -> Result<Body<Fleet>, Problem> {
+    let groups = groups(&shared).await?;
+    Ok(Body(Fleet { address: shared.store.fleet_address().await?, groups }))
+}
+
+/// How many hosts there are, how far they are, and which listen, as OpenMetrics text, for whoever shows a token.
+#[utoipa::path(
+    get, path = "/api/v1/fleet/metrics", tag = "fleet",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text"), Problem)
+)]
+pub(super) async fn metrics(
+    State(shared): State<Arc<Shared>>,
+    _by: By<Seeing>,
+) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+    let hosts: Vec<Counted> = groups(&shared).await?.into_iter().flat_map(counted).collect();
+    let text = metrics::text(&hosts);
+    let text = text.map_err(|error| Problem::internal("no metrics could be written", &error))?;
+    Ok(([(CONTENT_TYPE, metrics::OPEN_METRICS)], text))
+}
+
+fn counted(group: GroupReport) -> impl Iterator<Item = Counted> {
+    let name = group.name;
+    group.hosts.into_iter().map(move |host| Counted {
+        group: name.clone(),
+        progress: word(host.progress),
+        connected: host.connected,
+        clock: host.clock.is_some(),
+    })
+}
+
+/// All groups with their hosts.
+async fn groups(shared: &Shared) -> Result<Vec<GroupReport>, Problem> {
     let mut groups: Vec<GroupReport> = Vec::new();
     for group in shared.store.groups().await? {
         let policy = group.policy.map(|policy| policy.0);
@@ -183,6 +222,11 @@ pub(super) async fn fleet(
             enrolled: clock::written(member.enrolled),
             connected: member.connected,
             progress,
+            clock: report
+                .as_ref()
+                .zip(member.reported)
+                .map(|(report, at)| report.time.saturating_sub(at) / 1000)
+                .filter(|seconds| seconds.unsigned_abs() >= CLOCK),
             reported: member.reported.map(clock::written),
             state: standing.map(|standing| standing.state),
             dropped: standing.map(|standing| standing.dropped),
@@ -193,7 +237,7 @@ pub(super) async fn fleet(
             version: report.map(|report| report.version),
         });
     }
-    Ok(Body(Fleet { address: shared.store.fleet_address().await?, groups }))
+    Ok(groups)
 }
 
 /// By what the host's kernel holds, not by what the host believes it did.

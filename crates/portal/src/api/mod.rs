@@ -137,6 +137,8 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(fleet::set_group_policy))
         .routes(routes!(fleet::add_ticket))
         .routes(routes!(fleet::revoke_host))
+        .routes(routes!(fleet::metrics))
+        .routes(routes!(series::fleet_series))
         .routes(routes!(audit::audit))
         .routes(routes!(recipients::recipients, recipients::add_recipient))
         .routes(routes!(recipients::set_wants, recipients::remove_recipient))

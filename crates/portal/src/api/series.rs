@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
+use geofilter_fleet::HostId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Body, Query};
+use super::{Body, Path, Query};
 use crate::clock;
 use crate::host::Host;
 use crate::problem::{Kind, Problem};
@@ -101,8 +102,32 @@ pub(super) async fn series(
     _host: Host,
     Query(which): Query<Which>,
 ) -> Result<Body<Series>, Problem> {
+    tell(&shared, &shared.here, &which).await
+}
+
+/// What was counted at a host of the fleet, step by step, as it said.
+///
+/// At most 2000 steps at a time.
+#[utoipa::path(
+    get, path = "/api/v1/fleet/hosts/{id}/series", tag = "fleet",
+    params(("id" = i64, Path, description = "The host's number."), Which),
+    responses((status = 200, body = Series), Problem)
+)]
+pub(super) async fn fleet_series(
+    State(shared): State<Arc<Shared>>,
+    _by: By<Seeing>,
+    Path(id): Path<i64>,
+    Query(which): Query<Which>,
+) -> Result<Body<Series>, Problem> {
+    let missing = || Problem::new(Kind::Missing, "there is no such host: it was revoked");
+    shared.store.member_name(HostId(id)).await?.ok_or_else(missing)?;
+    tell(&shared, &id.to_string(), &which).await
+}
+
+/// What is kept of a host.
+async fn tell(shared: &Shared, host: &str, which: &Which) -> Result<Body<Series>, Problem> {
     let Span { from, to, step } = which.span(clock::now())?;
-    let slots = shared.store.slots(&shared.here, step, from, to).await?;
+    let slots = shared.store.slots(host, step, from, to).await?;
     let mut found: BTreeMap<i64, Slot> = slots.into_iter().map(|slot| (slot.time, slot)).collect();
     let times = (from..to).step_by(usize::try_from(step * 1000).unwrap_or(usize::MAX));
     let slots: Vec<Option<Slot>> = times.map(|time| found.remove(&time)).collect();
@@ -207,8 +232,8 @@ fn most<K: Ord + Copy + Serialize>(
     totals.into_iter().map(part).collect()
 }
 
-/// A country or a reason as it is written everywhere.
-fn word(key: impl Serialize) -> String {
+/// A word as it is written everywhere.
+pub(super) fn word(key: impl Serialize) -> String {
     let word = serde_json::to_value(key).ok();
     word.and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
