@@ -132,7 +132,7 @@ audience: require-root build
 
 fleet: require-root build
 	@scripts/deps lab
-	@target/release/fleet
+	@target/release/crowd
 
 update: require-root build
 	@scripts/deps lab

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use geofilter_core::change::{Change, Edit};
+use geofilter_core::counters::Counters;
 use geofilter_core::series::{Look, Sampler, Slot};
 use geofilter_core::wire::{Failure, FailureKind, FleetReport, Membership, Reply};
 use geofilter_fleet::{Mark, Refused, Report, SLOTS, Said, Snapshot, Standing, digest};
@@ -393,7 +394,12 @@ impl Engine {
     fn count_for_fleet(&mut self) {
         let look = self.backend.observe().ok().and_then(|observed| {
             let state = geofilter_core::apply::state(observed.as_ref(), clock::boot());
-            Some(Look::at(state, &self.backend.counters().ok()?))
+            // What is off has counted nothing. What can't be read has, and nobody knows what.
+            let counters = match observed {
+                None => Counters::default(),
+                Some(_) => self.backend.counters().ok()?,
+            };
+            Some(Look::at(state, &counters))
         });
         self.fleet.telemetry.take(now(), look);
     }

@@ -189,3 +189,26 @@ impl Link {
         Ok(client)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use geofilter_core::counters::Reason;
+    use geofilter_core::country::CountryCode;
+    use geofilter_core::series::{Counts, Packets, Slot};
+
+    use super::*;
+
+    #[test]
+    fn what_was_counted_comes_through_to_who_says_it() {
+        let packets = Packets { dropped: u64::MAX, would_drop: 1, passed: 2 };
+        let counts = Counts {
+            reasons: [(Reason::Country, packets)].into(),
+            countries: [(CountryCode::parse("CN").unwrap(), packets)].into(),
+        };
+        let counted = vec![Slot { time: 1_795_400_000_000, watched: 10_000, counts }];
+        let said = Said { number: 7, counted, ..Said::default() };
+        let line = serde_json::to_string(&Tell::Report { said: Box::new(said.clone()) }).unwrap();
+        let Tell::Report { said: heard } = serde_json::from_str(&line).unwrap();
+        assert_eq!(*heard, said);
+    }
+}
