@@ -304,8 +304,7 @@ pub(super) async fn set_group_policy(
         None => Problem::new(Kind::Invalid, objection.to_string()),
     })?;
     address(&shared).await?;
-    let group = shared.store.groups().await?.into_iter().find(|group| group.id == id);
-    let group = group.ok_or_else(missing)?;
+    let group = shared.store.group(id).await?.ok_or_else(missing)?;
     let before = group.policy.map(|policy| json!({ "group": group.name, "policy": policy.0 }));
     let after = Some(json!({ "group": group.name, "policy": policy }));
     shared
@@ -346,8 +345,7 @@ pub(super) async fn add_ticket(
     Path(id): Path<i64>,
 ) -> Result<(StatusCode, Body<MadeTicket>), Problem> {
     let address = address(&shared).await?;
-    let group = shared.store.groups().await?.into_iter().find(|group| group.id == id);
-    let group = group.ok_or_else(missing)?;
+    let group = shared.store.group(id).await?.ok_or_else(missing)?;
     let after = Some(json!({ "group": group.name }));
     shared.store.write_down(&Deed { after, ..by.deed("invite host") }, clock::now()).await?;
     let ticket = fleet::ticket(&shared.store, id).await;
@@ -371,8 +369,7 @@ pub(super) async fn revoke_host(
     by: By<Changing>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode, Problem> {
-    let gone = || Problem::new(Kind::Missing, "there is no such host: it was revoked");
-    let name = shared.store.member_name(HostId(id)).await?.ok_or_else(gone)?;
+    let name = shared.member_name(HostId(id)).await?;
     let before = Some(json!({ "id": id, "name": name }));
     shared.store.write_down(&Deed { before, ..by.deed("revoke host") }, clock::now()).await?;
     shared.store.revoke(HostId(id), clock::now()).await?;
@@ -381,6 +378,12 @@ pub(super) async fn revoke_host(
 }
 
 impl Shared {
+    /// The name of a host that was not revoked.
+    pub(super) async fn member_name(&self, host: HostId) -> Result<String, Problem> {
+        let gone = || Problem::new(Kind::Missing, "there is no such host: it was revoked");
+        self.store.member_name(host).await?.ok_or_else(gone)
+    }
+
     /// Has the hosts that listen here do what is chosen now. If the database is gone by now, they do as soon as it is back.
     async fn tell_hosts(&self) {
         if let Err(error) = self.follower.catch_up().await {

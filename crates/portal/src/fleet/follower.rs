@@ -61,16 +61,15 @@ impl Follower {
     pub(crate) async fn follow(self: Arc<Self>) {
         let mut turn = interval(EVERY);
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut news = News::Never;
-        let (mut hears, mut fails) = (false, false);
+        let (mut news, mut fails) = (None, false);
         loop {
-            if !hears && let Ok(new) = self.store.news().await {
-                (news, hears) = (new, true);
+            if news.is_none() {
+                news = self.store.news().await.ok();
             }
             tokio::select! {
                 _ = turn.tick() => {}
-                heard = news.next() => if heard.is_err() {
-                    (news, hears) = (News::Never, false);
+                heard = hear(&mut news) => if heard.is_err() {
+                    news = None;
                     continue;
                 },
             }
@@ -83,5 +82,13 @@ impl Follower {
                 Err(_) => {}
             }
         }
+    }
+}
+
+/// Comes true when there is something new, or nothing can be heard any more.
+async fn hear(news: &mut Option<News>) -> Result<(), sqlx::Error> {
+    match news {
+        Some(news) => news.next().await,
+        None => std::future::pending().await,
     }
 }

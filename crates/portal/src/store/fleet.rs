@@ -103,6 +103,15 @@ impl Store {
         .fetch_all(db))
     }
 
+    /// The one of this number, if there is one.
+    pub(crate) async fn group(&self, id: i64) -> Result<Option<Group>, sqlx::Error> {
+        on!(self, |db| sqlx::query_as(
+            "SELECT id, name, policy, revision FROM host_group WHERE id = $1"
+        )
+        .bind(id)
+        .fetch_optional(db))
+    }
+
     /// The group of this name, if there is one.
     pub(crate) async fn group_named(&self, name: &str) -> Result<Option<i64>, sqlx::Error> {
         on!(self, |db| sqlx::query_scalar("SELECT id FROM host_group WHERE name = $1")

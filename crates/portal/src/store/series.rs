@@ -207,7 +207,7 @@ async fn count_together(
     counted: &[&(String, &Slot)],
 ) -> Result<(), sqlx::Error> {
     let [shortest, longer @ ..] = &KEPT;
-    let all = counted.iter().map(|(host, slot)| ((host.as_str(), slot.time), (*slot).clone()));
+    let all = counted.iter().map(|(host, slot)| ((host.as_str(), slot.time), *slot));
     let columns = Columns::of(all.clone())?;
     let new: Vec<(String, i64)> = sqlx::query_as(
         "INSERT INTO series (host, step, time, watched, counts)
@@ -224,7 +224,7 @@ async fn count_together(
     .await?;
     let new: HashSet<(&str, i64)> = new.iter().map(|(host, time)| (host.as_str(), *time)).collect();
     // Of one that came twice at once the first counts.
-    let mut slots: BTreeMap<(&str, i64), Slot> = BTreeMap::new();
+    let mut slots: BTreeMap<(&str, i64), &Slot> = BTreeMap::new();
     for (key, slot) in all.filter(|(key, _)| new.contains(key)) {
         slots.entry(key).or_insert(slot);
     }
@@ -234,17 +234,17 @@ async fn count_together(
             let time = begins(*time, kept.seconds);
             sums.entry((host, time))
                 .or_insert_with(|| Slot { time, ..Slot::default() })
-                .add(slot.clone());
+                .add((*slot).clone());
         }
-        let keys = Columns::of(sums.iter().map(|(key, slot)| (*key, slot.clone())))?;
+        let (hosts, times): (Vec<&str>, Vec<i64>) = sums.keys().copied().unzip();
         let known: Vec<(String, i64, i64, Vec<u8>)> = sqlx::query_as(
             "SELECT series.host, series.time, watched, counts
              FROM unnest($2::text[], $3::bigint[]) AS key (host, time)
              JOIN series ON step = $1 AND series.host = key.host AND series.time = key.time",
         )
         .bind(kept.seconds)
-        .bind(&keys.hosts)
-        .bind(&keys.times)
+        .bind(hosts)
+        .bind(times)
         .fetch_all(&mut *on)
         .await?;
         for (host, time, watched, counts) in &known {
@@ -252,7 +252,7 @@ async fn count_together(
                 sum.add(Slot { time: *time, watched: *watched, counts: read(counts)? });
             }
         }
-        let columns = Columns::of(sums.into_iter())?;
+        let columns = Columns::of(sums.iter().map(|(key, slot)| (*key, slot)))?;
         sqlx::query(
             "INSERT INTO series (host, step, time, watched, counts)
              SELECT host, $1, time, watched, counts
@@ -272,18 +272,20 @@ async fn count_together(
 
 /// Steps as a server takes many at a time.
 #[derive(Default)]
-struct Columns {
-    hosts: Vec<String>,
+struct Columns<'a> {
+    hosts: Vec<&'a str>,
     times: Vec<i64>,
     watched: Vec<i64>,
     counts: Vec<Vec<u8>>,
 }
 
-impl Columns {
-    fn of<'a>(slots: impl Iterator<Item = ((&'a str, i64), Slot)>) -> Result<Self, sqlx::Error> {
+impl<'a> Columns<'a> {
+    fn of<'s>(
+        slots: impl Iterator<Item = ((&'a str, i64), &'s Slot)>,
+    ) -> Result<Self, sqlx::Error> {
         let mut columns = Self::default();
         for ((host, time), slot) in slots {
-            columns.hosts.push(host.to_owned());
+            columns.hosts.push(host);
             columns.times.push(time);
             columns.watched.push(slot.watched);
             columns.counts.push(written(&slot.counts)?);

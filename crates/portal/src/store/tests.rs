@@ -309,6 +309,9 @@ async fn a_ticket_is_good_once_and_what_a_group_wants_is_numbered() {
         assert_eq!(store.set_group_policy(group, &policy, 50).await.unwrap(), Some(51));
         let mark = |epoch, revision| Mark { epoch, revision };
         assert!(store.set_group_policy(group + 1, &policy, 50).await.unwrap().is_none());
+        let group = store.group(group).await.unwrap().unwrap();
+        assert_eq!((&*group.name, group.revision), ("Office", 51));
+        assert!(store.group(group.id + 1).await.unwrap().is_none());
         let wanted = store.wanted(host).await.unwrap().unwrap();
         assert_eq!((wanted.mark, wanted.policy), (mark(1, 51), Some(policy)));
         store.begin_epoch(70).await.unwrap();
