@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -33,6 +34,26 @@ impl Day {
         Self(time.0.div_euclid(DAY))
     }
 }
+
+impl FromStr for Day {
+    type Err = NoDay;
+
+    /// As it is [written](Self::fmt).
+    fn from_str(text: &str) -> Result<Self, NoDay> {
+        let number = |digits: &str| digits.parse().map_err(|_| NoDay);
+        let mut parts = text.splitn(3, '-');
+        let mut part = || parts.next().ok_or(NoDay).and_then(number);
+        let date = (part()?, part()?, part()?);
+        let day = Stamp::new(date, (0, 0, 0), 0).map(Self::of).ok_or(NoDay)?;
+        // There is one way to write it.
+        if day.to_string() == text { Ok(day) } else { Err(NoDay) }
+    }
+}
+
+/// This is no day, as `2026-11-23` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is no day, as 2026-11-23 is")]
+pub struct NoDay;
 
 impl fmt::Display for Day {
     /// As ISO 8601 writes it: `2026-11-23`.
@@ -104,6 +125,12 @@ pub struct Evidence {
     days: BTreeMap<Day, OfDay>,
 }
 
+impl FromIterator<(Day, OfDay)> for Evidence {
+    fn from_iter<T: IntoIterator<Item = (Day, OfDay)>>(days: T) -> Self {
+        Self { days: days.into_iter().collect() }
+    }
+}
+
 impl Evidence {
     /// The days of which anything is known, in their order.
     pub fn days(&self) -> impl DoubleEndedIterator<Item = (Day, &OfDay)> {
@@ -131,7 +158,7 @@ impl Evidence {
         day.enforced = day.enforced.saturating_add(if enforced { seconds } else { 0 });
     }
 
-    /// Sets days without a policy against those with one. Today is not over, and the first day may have begun before
+    /// Sets days without a policy against those with one. Today, which this time is of, is not over, and the first day may have begun before
     /// the log: both are left out. So are days on which nobody looked most of the time, since what was in force then is
     /// not known; until an agent looked for the first time there was none.
     pub fn compare(&self, now: Stamp) -> Comparison {

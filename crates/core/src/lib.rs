@@ -30,6 +30,7 @@ pub mod evidence;
 pub mod fail2ban;
 pub mod geodata;
 pub mod impact;
+pub mod limits;
 pub mod logs;
 pub mod overrides;
 pub mod packet;

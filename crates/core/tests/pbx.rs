@@ -29,7 +29,7 @@ fn by_command_line() -> Pbx {
     let mut trunks = asterisk::identifies(sample!("asterisk-pjsip-show-identifies.txt"));
     trunks.push(asterisk::static_contacts("trunk", aor, &uris));
     let registration = sample!("asterisk-pjsip-show-registration.txt");
-    trunks.push(asterisk::registration("reg", registration));
+    trunks.push(asterisk::registration("reg", true, registration));
     let devices = registered.into_iter().filter_map(|one| one.device).collect();
     Pbx { trunks, devices, ..Pbx::new(Kind::Asterisk) }
 }
@@ -254,7 +254,7 @@ fn read_everything(text: &str) {
     let registered = asterisk::registered(text);
     let _ = (asterisk::version(text), asterisk::transports(text), asterisk::rtp(text));
     let _ = (asterisk::websockets(text), asterisk::identifies(text), asterisk::is_static(text));
-    let _ = (asterisk::registration_names(text), asterisk::registration(text, text));
+    let _ = (asterisk::registrations(text), asterisk::registration(text, false, text));
     let _ = asterisk::aors_with_static_contacts(text, &registered);
     let others = asterisk::other_contacts(text, text, &registered);
     let _ = asterisk::static_contacts(text, text, &others);

@@ -117,12 +117,13 @@ pub fn asterisk(data: &[u8]) {
     assert_trunks(&asterisk::identifies(&answer));
     let registered = asterisk::registered(&answer);
     assert_devices(registered.iter().filter_map(|one| one.device.as_ref()));
-    let names = asterisk::registration_names(&answer);
+    let known = asterisk::registrations(&answer);
     let aors = asterisk::aors_with_static_contacts(&answer, &registered);
-    for name in names.iter().chain(&aors).take(8) {
+    let names = known.iter().map(|(name, _)| name);
+    for name in names.chain(&aors).take(8) {
         let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte);
         assert!(!name.is_empty() && name.bytes().all(plain), "{name:?}");
-        assert_trunks(&[asterisk::registration(name, &answer)]);
+        assert_trunks(&[asterisk::registration(name, true, &answer)]);
         let uris = asterisk::other_contacts(name, &answer, &registered);
         assert!(uris.iter().all(|uri| uri.bytes().all(plain)), "{uris:?}");
         assert_trunks(&[asterisk::static_contacts(name, &answer, &uris)]);

@@ -84,3 +84,22 @@ fn it_is_read_as_it_was_written() {
     let text = serde_json::to_string(&evidence).unwrap();
     assert_eq!(serde_json::from_str::<Evidence>(&text).unwrap(), evidence);
 }
+
+#[test]
+fn a_day_is_read_as_it_is_written_and_nothing_else_is() {
+    for day in ["1970-01-01", "2026-11-23", "2028-02-29"] {
+        assert_eq!(day.parse::<Day>().unwrap().to_string(), day);
+    }
+    for odd in [
+        "",
+        "2026",
+        "2026-11",
+        "2026-11-3",
+        "2026-13-01",
+        "2026-02-30",
+        "+026-11-23",
+        "2026-11-23 ",
+    ] {
+        assert_eq!(odd.parse::<Day>(), Err(NoDay), "{odd}");
+    }
+}

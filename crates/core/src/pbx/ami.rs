@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::asterisk::REGISTERED;
 use super::{Device, How, MOST, Trunk};
 
 /// One event, by the names of its fields.
@@ -11,7 +12,7 @@ pub struct Event(BTreeMap<String, String>);
 
 /// The fields that are of use. Whatever else an event holds, such as the password of a registration, is
 /// not kept.
-const KEPT: [&str; 9] = [
+const KEPT: [&str; 10] = [
     "Event",
     "ObjectName",
     "Endpoint",
@@ -21,6 +22,7 @@ const KEPT: [&str; 9] = [
     "ServerUri",
     "OutboundProxy",
     "Response",
+    "Status",
 ];
 
 impl Event {
@@ -98,6 +100,7 @@ pub fn registrations(events: &[Event]) -> Vec<Trunk> {
     let events = events.iter().filter(|event| event.field("Event") == "OutboundRegistrationDetail");
     let trunk = |event: &Event| {
         let mut trunk = Trunk::new(event.field("ObjectName"), How::Registration);
+        trunk.registered = Some(event.field("Status") == REGISTERED);
         trunk.lead(event.field("ServerUri"));
         trunk.lead(event.field("OutboundProxy"));
         trunk

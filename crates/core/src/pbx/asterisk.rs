@@ -145,19 +145,24 @@ fn prefix(text: &str) -> Option<IpNet> {
     prefix.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).map(|prefix| prefix.trunc())
 }
 
-/// `pjsip show registrations`: the names, to be asked one by one.
-pub fn registration_names(answer: &str) -> Vec<String> {
-    let name = |line: &str| {
+/// What Asterisk says of a registration that holds.
+pub(super) const REGISTERED: &str = "Registered";
+
+/// `pjsip show registrations`: the names, to be asked one by one, and whether Asterisk is registered there.
+pub fn registrations(answer: &str) -> Vec<(String, bool)> {
+    let one = |line: &str| {
         let row = line.strip_prefix(' ').filter(|row| !row.starts_with([' ', '<', '=']))?;
         let end = row.find("/sip:").or_else(|| row.find("/sips:"))?;
-        sayable(&row[..end])
+        let holds = row[end..].split_whitespace().any(|word| word == REGISTERED);
+        Some((sayable(&row[..end])?, holds))
     };
-    answer.lines().filter_map(name).take(MOST).collect()
+    answer.lines().filter_map(one).take(MOST).collect()
 }
 
 /// `pjsip show registration NAME`.
-pub fn registration(name: &str, answer: &str) -> Trunk {
+pub fn registration(name: &str, holds: bool, answer: &str) -> Trunk {
     let mut trunk = Trunk::new(name, How::Registration);
+    trunk.registered = Some(holds);
     for uri in parameters(answer, &["server_uri", "outbound_proxy"]) {
         trunk.lead(uri);
     }
@@ -277,9 +282,11 @@ mod tests {
 
     #[test]
     fn a_name_that_could_end_the_command_is_not_asked_for() {
-        let answer = " good/sip:192.0.2.1    auth  Registered\n \
+        let answer = " good/sip:192.0.2.1    auth  Registered        (exp. 27s)\n \
+                      other/sip:192.0.2.2    auth  Unregistered\n \
                       bad name/sip:192.0.2.1    auth  Registered\n \
                       b\"d/sip:192.0.2.1   auth   Registered\n";
-        assert_eq!(registration_names(answer), ["good"]);
+        let known = [("good".to_owned(), true), ("other".to_owned(), false)];
+        assert_eq!(registrations(answer), known);
     }
 }

@@ -194,6 +194,9 @@ pub struct Trunk {
     /// Where its calls come from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<IpNet>,
+    /// Whether the PBX is registered there, where it registers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registered: Option<bool>,
 }
 
 impl Trunk {
@@ -201,7 +204,7 @@ impl Trunk {
     pub fn new(name: &str, how: How) -> Self {
         let name = printable(name);
         let (addresses, by_tcp, hosts, prefixes) = Default::default();
-        Self { name, how, addresses, by_tcp, hosts, prefixes }
+        Self { name, how, addresses, by_tcp, hosts, prefixes, registered: None }
     }
 
     /// Adds where a SIP URI leads, if it leads anywhere.

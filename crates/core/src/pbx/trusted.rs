@@ -21,6 +21,8 @@ pub struct Trusted {
     pub devices: Vec<Device>,
     /// How many devices are registered with a private address: they are at home, or behind NAT elsewhere.
     pub private: usize,
+    /// At how many trunks the PBX is registered.
+    pub registrations: usize,
 }
 
 impl Trusted {
@@ -38,6 +40,8 @@ impl Trusted {
             trusted.registered.extend(registered.filter(|address| is_global(*address)));
             let devices = pbx.devices.iter().filter(|device| is_global(device.address.ip()));
             trusted.devices.extend(devices.cloned());
+            let registrations = pbx.trunks.iter().filter(|trunk| trunk.registered == Some(true));
+            trusted.registrations += registrations.count();
             private.extend(pbx.devices.iter().filter_map(|device| {
                 is_private(device.address.ip()).then_some((&device.endpoint, device.address))
             }));
@@ -56,6 +60,7 @@ impl Trusted {
         self.registered.extend(before.registered);
         self.devices.extend(before.devices);
         self.private = self.private.max(before.private);
+        self.registrations = self.registrations.max(before.registrations);
         self.devices.sort_by(by_endpoint);
         self.devices.dedup();
         self

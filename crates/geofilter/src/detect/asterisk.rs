@@ -169,12 +169,12 @@ fn by_command_line(console: &mut Console<'_>, pbx: &mut Pbx) -> Result<(), Troub
 }
 
 fn registrations(console: &mut Console<'_>) -> Result<Vec<Trunk>, Trouble> {
-    let names = asterisk::registration_names(&console.command("pjsip show registrations")?);
-    let ask = |name: &String| {
+    let known = asterisk::registrations(&console.command("pjsip show registrations")?);
+    let ask = |(name, holds): &(String, bool)| {
         let answer = console.command(&format!("pjsip show registration {name}"))?;
-        Ok(asterisk::registration(name, &answer))
+        Ok(asterisk::registration(name, *holds, &answer))
     };
-    names.iter().take(MANY).map(ask).collect()
+    known.iter().take(MANY).map(ask).collect()
 }
 
 fn freepbx(found: &Found) -> Option<Distribution> {
