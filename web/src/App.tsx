@@ -13,6 +13,7 @@ import { Live } from "./pages/Live";
 import { Log } from "./pages/Log";
 import { Policy } from "./pages/Policy";
 import { Bans, Exemptions } from "./pages/Records";
+import { Report } from "./pages/Report";
 import { Settings } from "./pages/Settings";
 import { SignIn } from "./pages/SignIn";
 import { Travel } from "./pages/Travel";
@@ -48,6 +49,23 @@ export function App() {
         <Proof />
       </>
     );
+  // An operator of one organisation sees its hosts, and nothing of the portal's own.
+  if (session.data.tenant)
+    return (
+      <>
+        <Frame own>
+          <Switch>
+            <Route path="/hosts" component={Hosts} />
+            <Route path="/report" component={Report} />
+            <Route path="/settings" component={Settings} />
+            <Route>
+              <Redirect to="/hosts" replace />
+            </Route>
+          </Switch>
+        </Frame>
+        <Proof />
+      </>
+    );
   return (
     <LiveProvider>
       <Frame>
@@ -60,6 +78,7 @@ export function App() {
           <Route path="/bans" component={Bans} />
           <Route path="/evidence" component={Evidence} />
           <Route path="/hosts" component={Hosts} />
+          <Route path="/report" component={Report} />
           <Route path="/settings" component={Settings} />
           <Route>
             <Redirect to="/" replace />

@@ -17,8 +17,8 @@ pub use authority::{Authority, Issued};
 pub use client::{Client, Error, Stream, heard};
 pub use membership::Request;
 pub use message::{
-    Enrol, Enrolled, Heard, HostId, Mark, Refused, Renew, Renewed, Report, Said, Snapshot,
-    Standing, digest,
+    CUTS, Enrol, Enrolled, Heard, HostId, Mark, Previewed, Question, Refused, Renew, Renewed,
+    Report, Said, Served, Snapshot, Standing, digest,
 };
 pub use pause::{LATEST, pause};
 pub use ticket::{NoTicket, Pin, Ticket};
@@ -33,6 +33,8 @@ pub const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(45);
 
 /// Steps that a host says at a time at most.
 pub const SLOTS: usize = 60;
+/// Days that it says at a time at most.
+pub const DAYS: usize = 8;
 
 /// Where a host enrols, without a certificate.
 pub const ENROL: &str = "/fleet/v1/enrol";

@@ -5,8 +5,10 @@ use std::fmt;
 use data_encoding::HEXLOWER;
 use geofilter_core::change::{Change, Risk};
 use geofilter_core::desired::State;
+use geofilter_core::limits::Limits;
 use geofilter_core::policy::Policy;
 use geofilter_core::series::Slot;
+use geofilter_core::wire::{Cut, EvidenceDay};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -96,6 +98,12 @@ pub struct Snapshot {
     pub mark: Mark,
     /// The policy, with every setting; none while nobody has chosen one.
     pub policy: Option<Change>,
+    /// Seconds in which the host must hear that it stays so, by another snapshot: or it goes back by itself. For good without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<u64>,
+    /// What may be done at the host at most.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// What a host says of itself.
@@ -114,6 +122,25 @@ pub struct Report {
     /// What the host's clock says, in milliseconds since 1970.
     #[serde(default)]
     pub time: i64,
+    /// The policy in force where that is not what the portal asked: somebody chose it at the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead: Option<Box<Change>>,
+    /// Whom the host serves; none if it has no PBX that answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Served>,
+}
+
+/// Whom a host serves, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Served {
+    /// Devices that are registered at its PBX.
+    pub phones: u32,
+    /// Trunks that its PBX knows.
+    pub trunks: u32,
+    /// Trunks at which its PBX is registered.
+    pub registrations: u32,
+    /// Those that the PBX has sent a request to, not long ago.
+    pub peers: u32,
 }
 
 /// What a host says at one time: a line of what it says while it listens.
@@ -127,6 +154,54 @@ pub struct Said {
     /// What was counted there, step by step, that the portal has not acknowledged yet: at most [`SLOTS`](crate::SLOTS).
     #[serde(default)]
     pub counted: Vec<Slot>,
+    /// What it was asked, and says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previewed: Option<Box<Previewed>>,
+    /// What its logs told of some days, at most [`DAYS`](crate::DAYS), of which the portal has not acknowledged that yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub days: Vec<EvidenceDay>,
+}
+
+/// What a host is asked before it is told: whom this would cut there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// Its number.
+    pub number: i64,
+    /// What the host would be to do; none if nothing was chosen for it then.
+    pub policy: Option<Change>,
+}
+
+/// What a host says to that.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Previewed {
+    /// To which question.
+    pub number: i64,
+    /// Trunks, phones and others that it would cut, and that are not cut already: at most [`CUTS`].
+    pub would_cut: Vec<Cut>,
+    /// How many more.
+    pub more: u32,
+    /// What would have to be accepted.
+    pub risks: Vec<Risk>,
+    /// Why it could not be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+/// See [`Previewed`].
+pub const CUTS: usize = 50;
+
+impl Previewed {
+    /// What of it is kept, as of a [`Report`].
+    #[must_use]
+    pub fn tidy(mut self) -> Self {
+        self.would_cut.truncate(CUTS);
+        for who in &mut self.would_cut {
+            who.what = cut(&who.what, NAME);
+        }
+        self.risks.truncate(RISKS);
+        self.failed = self.failed.map(|why| cut(&why, REASON));
+        self
+    }
 }
 
 /// Of what a host says no more is kept than an agent has to say: a version, a reason, a digest, and every risk once.
@@ -134,6 +209,8 @@ const VERSION: usize = 32;
 const REASON: usize = 1000;
 const DIGEST: usize = 64;
 const RISKS: usize = 16;
+/// And of those who would be cut: a few words.
+const NAME: usize = 100;
 
 impl Report {
     /// What of it is kept, whatever the host may be up to. It can be written down anywhere.
@@ -146,6 +223,11 @@ impl Report {
         }
         if let Some(standing) = &mut self.standing {
             standing.policy = cut(&standing.policy, DIGEST);
+        }
+        if let Some(instead) = &mut self.instead {
+            // Its ports are the host's own.
+            instead.scope = None;
+            instead.accept.truncate(RISKS);
         }
         self
     }
@@ -176,6 +258,8 @@ pub enum Heard {
     Snapshot(Box<Snapshot>),
     /// What it said by this number is written down.
     Noted(u64),
+    /// What it is asked.
+    Preview(Box<Question>),
 }
 
 impl Heard {

@@ -13,6 +13,7 @@ use crate::{agent, backup, detect, fleet};
 pub fn link(line: &[u8]) -> Option<Change> {
     match serde_json::from_slice(line).ok()? {
         fleet::Heard::Snapshot { snapshot } => snapshot.policy,
+        fleet::Heard::Preview { question } => question.policy,
         fleet::Heard::Enrolled { .. }
         | fleet::Heard::Connected
         | fleet::Heard::Sent

@@ -73,9 +73,10 @@ pub(crate) fn reset(reset: &PortalReset, json: bool) -> Result<(), Failure> {
 
 /// Makes a token for a host of a group.
 pub(crate) fn token(token: &PortalToken, json: bool) -> Result<(), Failure> {
-    let PortalToken { group, state_dir, database } = token;
+    let PortalToken { group, organisation, state_dir, database } = token;
     become_the_portal(state_dir, database.as_ref())?;
-    let invitation = geofilter_portal::invite(state_dir, database.as_ref(), group);
+    let invitation =
+        geofilter_portal::invite(state_dir, database.as_ref(), organisation.as_deref(), group);
     let Invitation { ticket, portal, is_new } =
         invitation.map_err(|error| failed(error.to_string()))?;
     if json {

@@ -13,8 +13,8 @@ use geofilter_core::desired::State;
 use geofilter_core::series::{Counts, Packets, STEP, Slot};
 use geofilter_core::wire::Membership;
 use geofilter_fleet::{
-    Authority, Client, Enrolled, Heard, HostId, Mark, Report, Request, SLOTS, Said, Standing,
-    digest, pause,
+    Authority, Client, Enrolled, Heard, HostId, Mark, Report, Request, SLOTS, Said, Served,
+    Standing, digest, pause,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -195,6 +195,8 @@ impl Host {
                         return true;
                     }
                 }
+                // Nobody asks here.
+                Ok(Heard::Preview(_)) => {}
                 Ok(Heard::Noted(number)) => {
                     self.shared.noted.fetch_add(1, Ordering::Relaxed);
                     self.unsent.retain(|slot| slot.time.unsigned_abs() > number);
@@ -240,8 +242,12 @@ impl Host {
                 refused: None,
                 standing,
                 time: now(),
+                served: Some(Served { phones: 20, trunks: 1, registrations: 1, peers: 2 }),
+                instead: None,
             },
             counted,
+            previewed: None,
+            days: Vec::new(),
         }
     }
 }

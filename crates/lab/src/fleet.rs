@@ -78,6 +78,14 @@ impl<'a> Host<'a> {
         Ok(Self { number, name, agent, namespace, address: *address, pbx, before })
     }
 
+    /// Does something there, which is told its address.
+    ///
+    /// # Errors
+    /// If its namespace is gone.
+    pub fn inside<R: Send>(&self, act: impl FnOnce(Ipv4Addr) -> R + Send) -> Result<R> {
+        self.namespace.inside(|| act(self.address))
+    }
+
     /// What it says of itself.
     ///
     /// # Errors

@@ -97,7 +97,11 @@ impl<'a> Leader<'a> {
         seen.collect()
     }
 
-    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+    /// What it answers about its fleet.
+    ///
+    /// # Errors
+    /// If it refuses.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
         let answer = self.ana.must(method, &format!("{FLEET}{path}"), body);
         answer.with_context(|| format!("ask the portal, {method} {FLEET}{path}"))
     }

@@ -375,7 +375,21 @@ impl<'a> Portal<'a> {
     /// # Errors
     /// If that is refused.
     pub fn operator(&self, admin: &Client<'_>, name: &str, role: &str) -> Result<Client<'a>> {
-        let body = json!({ "name": name, "password": GIVEN, "role": role });
+        self.operator_of(admin, name, role, None)
+    }
+
+    /// The same, of one organisation.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub fn operator_of(
+        &self,
+        admin: &Client<'_>,
+        name: &str,
+        role: &str,
+        tenant: Option<i64>,
+    ) -> Result<Client<'a>> {
+        let body = json!({ "name": name, "password": GIVEN, "role": role, "tenant": tenant });
         admin.must("POST", "/api/v1/operators", Some(&body))?;
         let mut client = self.stranger();
         client.sign_in_as(name, GIVEN)?;

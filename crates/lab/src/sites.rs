@@ -77,6 +77,15 @@ route add default via {GATEWAY}"
         Ok(Attached { namespace, address })
     }
 
+    /// Cuts a host off from the internet, or attaches it again.
+    ///
+    /// # Errors
+    /// If the wire can't be set.
+    pub fn wire(&self, number: u8, is_up: bool) -> Result<()> {
+        let state = if is_up { "up" } else { "down" };
+        batch(&self.internet, &format!("link set to{number} {state}"))
+    }
+
     /// A phone anywhere on the internet.
     ///
     /// # Errors

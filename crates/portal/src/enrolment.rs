@@ -22,13 +22,19 @@ pub struct Invitation {
     pub is_new: bool,
 }
 
-/// Makes a ticket for a host of this group, which is made if there is none. The portal may serve meanwhile. Who calls is the
-/// portal's user.
+/// Makes a ticket for a host of this group, which is made if there is none, as is its organisation where one is named. The portal may
+/// serve meanwhile. Who calls is the portal's user.
 ///
 /// # Errors
-/// If that is no name, or the database can't be used.
-pub fn invite(state_dir: &Path, server: Option<&Server>, group: &str) -> Result<Invitation, Error> {
-    let group = check_name(group).map_err(|problem| Error::Name(problem.detail))?;
+/// If that is no name, several organisations have such a group and none is named, or the database can't be used.
+pub fn invite(
+    state_dir: &Path,
+    server: Option<&Server>,
+    tenant: Option<&str>,
+    group: &str,
+) -> Result<Invitation, Error> {
+    let name = |name| check_name(name).map_err(|problem| Error::Name(problem.detail));
+    let (tenant, group) = (tenant.map(name).transpose()?, name(group)?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -36,14 +42,24 @@ pub fn invite(state_dir: &Path, server: Option<&Server>, group: &str) -> Result<
     runtime.block_on(async {
         let store = Store::open(state_dir, server).await?;
         let database = |source| Error::Database { at: store.at().to_owned(), source };
-        let (id, is_new) = match store.group_named(group).await.map_err(database)? {
-            Some(id) => (id, false),
-            None => match store.add_group(group).await.map_err(database)? {
-                Some(id) => (id, true),
-                None => return Err(database(sqlx::Error::RowNotFound)),
-            },
+        let of = match tenant {
+            Some(name) => Some(tenant_of(&store, name).await.map_err(database)?),
+            None => None,
         };
-        let after = Some(serde_json::json!({ "group": group }));
+        let found = store.groups_named(of, group).await.map_err(database)?;
+        let (id, is_new) = match found.as_slice() {
+            [id] => (*id, false),
+            [] => {
+                let of = match of {
+                    Some(of) => of,
+                    None => store.first_tenant().await.map_err(database)?,
+                };
+                let made = store.add_group(of, group).await.map_err(database)?;
+                (made.ok_or_else(|| database(sqlx::Error::RowNotFound))?, true)
+            }
+            [_, ..] => return Err(Error::Ambiguous(group.to_owned())),
+        };
+        let after = Some(serde_json::json!({ "group": group, "organisation": tenant }));
         let action = "invite host";
         let deed = Deed { operator: WHO, source: WHERE, host: None, action, before: None, after };
         store.write_down(&deed, clock::now()).await.map_err(database)?;
@@ -51,4 +67,12 @@ pub fn invite(state_dir: &Path, server: Option<&Server>, group: &str) -> Result<
         let portal = store.fleet_address().await.map_err(database)?;
         Ok(Invitation { ticket, portal, is_new })
     })
+}
+
+/// The organisation of this name, which is made if there is none.
+async fn tenant_of(store: &Store, name: &str) -> Result<i64, sqlx::Error> {
+    if let Some(known) = store.tenant_named(name).await? {
+        return Ok(known);
+    }
+    store.add_tenant(name).await?.ok_or(sqlx::Error::RowNotFound)
 }

@@ -42,8 +42,11 @@ pub enum Error {
     #[error(transparent)]
     Fleet(#[from] crate::fleet::Error),
     /// It can't be called so.
-    #[error("that is no name of a group: {0}")]
+    #[error("that is no name of a group or an organisation: {0}")]
     Name(String),
+    /// Several organisations have a group of that name.
+    #[error("several organisations have a group {0}: name one with --organisation")]
+    Ambiguous(String),
     /// Nobody has that name.
     #[error("there is no operator {name}; there are: {there}")]
     NoOperator {

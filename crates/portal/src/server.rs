@@ -228,6 +228,7 @@ async fn lead(
     tokio::spawn(Arc::clone(follower).follow());
     tokio::spawn(Arc::new(listener).serve(hosts));
     tokio::spawn(fleet::attend(store.clone(), portal, Arc::clone(connected)));
+    tokio::spawn(fleet::conduct(store.clone(), Arc::clone(follower)));
     tokio::spawn(fleet::note(store, statements));
     Ok(address)
 }

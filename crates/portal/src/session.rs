@@ -35,6 +35,8 @@ pub(crate) trait Needs: Send {
     const PROVED: bool = false;
     /// Whether a password that somebody else gave is enough.
     const GIVEN: bool = false;
+    /// Whether an operator of one organisation may do it, with what is of that organisation.
+    const OWN: bool = false;
 }
 
 /// To be here at all: to choose a password, or to go.
@@ -46,12 +48,16 @@ pub(crate) struct Changing;
 /// To see and say who did and may do what.
 pub(crate) struct Administering;
 
+/// The same, for what is somebody's own: operators of one organisation may do it with what is of that, those of the portal with all.
+pub(crate) struct Own<N>(PhantomData<N>);
+
 /// The same, from somebody who proved not long ago who it is: a session alone may have been left open, or stolen.
 pub(crate) struct Proved<N>(PhantomData<N>);
 
 impl Needs for Entering {
     const ROLE: Role = Role::Viewer;
     const GIVEN: bool = true;
+    const OWN: bool = true;
 }
 
 impl Needs for Seeing {
@@ -66,10 +72,18 @@ impl Needs for Administering {
     const ROLE: Role = Role::Admin;
 }
 
+impl<N: Needs> Needs for Own<N> {
+    const ROLE: Role = N::ROLE;
+    const PROVED: bool = N::PROVED;
+    const GIVEN: bool = N::GIVEN;
+    const OWN: bool = true;
+}
+
 impl<N: Needs> Needs for Proved<N> {
     const ROLE: Role = N::ROLE;
     const PROVED: bool = true;
     const GIVEN: bool = N::GIVEN;
+    const OWN: bool = N::OWN;
 }
 
 /// An operator who may do what is needed, by a session or by a token.
@@ -77,6 +91,8 @@ pub(crate) struct By<N> {
     /// Who it is, for the audit: the operator, and the token if it is by one.
     pub(crate) name: String,
     pub(crate) pass: Pass,
+    /// The organisation whose operator it is; the whole portal's if none.
+    pub(crate) tenant: Option<i64>,
     /// The address that asks.
     source: String,
     needs: PhantomData<N>,
@@ -112,15 +128,16 @@ impl<N: Needs> FromRequestParts<Arc<Shared>> for By<N> {
             let Signed { session, source, needs } =
                 Signed::from_request_parts(parts, shared).await?;
             let pass = Pass::Session { id: session.id, proved: session.proved };
-            return Ok(Self { pass, name: session.name, source, needs });
+            return Ok(Self { pass, tenant: session.tenant, name: session.name, source, needs });
         };
         let found = shared.store.token(&digest(token), clock::now()).await?;
         let over =
             || Problem::new(Kind::Session, "this token was never made, has ended, or was revoked");
         let token = found.ok_or_else(over)?;
-        allow::<N>(token.role())?;
+        allow::<N>(token.role(), token.tenant)?;
         let name = format!("{}{BY_TOKEN}{})", token.operator, token.name);
-        Ok(Self { name, pass: Pass::Token(token.id), source: source(parts), needs: PhantomData })
+        let (pass, tenant) = (Pass::Token(token.id), token.tenant);
+        Ok(Self { name, pass, tenant, source: source(parts), needs: PhantomData })
     }
 }
 
@@ -149,7 +166,7 @@ impl<N: Needs> FromRequestParts<Arc<Shared>> for Signed<N> {
             let detail = "somebody else gave you your password: choose one that nobody else knows";
             return Err(Problem::new(Kind::Password, detail));
         }
-        allow::<N>(session.role)?;
+        allow::<N>(session.role, session.tenant)?;
         if N::PROVED {
             check_proof(session.proved)?;
         }
@@ -157,7 +174,11 @@ impl<N: Needs> FromRequestParts<Arc<Shared>> for Signed<N> {
     }
 }
 
-fn allow<N: Needs>(role: Role) -> Result<(), Problem> {
+fn allow<N: Needs>(role: Role, tenant: Option<i64>) -> Result<(), Problem> {
+    if tenant.is_some() && !N::OWN {
+        let detail = "this is for operators of the whole portal, and you are one of an organisation: ask an admin of this portal";
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
     match role >= N::ROLE {
         true => Ok(()),
         false => {
@@ -193,6 +214,11 @@ impl<N> By<N> {
     /// What the operator does.
     pub(crate) fn deed<'a>(&'a self, action: &'a str) -> Deed<'a> {
         deed(&self.name, &self.source, action)
+    }
+
+    /// Whether what is of this organisation is the operator's to see.
+    pub(crate) fn sees(&self, tenant: i64) -> bool {
+        self.tenant.is_none_or(|own| own == tenant)
     }
 }
 

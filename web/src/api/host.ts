@@ -14,8 +14,9 @@ export const keys = {
 
 export type Kind = "exemptions" | "bans";
 
-export function useStatus(host: string = HOST) {
+export function useStatus(host: string = HOST, enabled = true) {
   return useQuery({
+    enabled,
     queryKey: keys.statusOf(host),
     queryFn: () => done(api.GET("/api/v1/hosts/{host}/status", { params: { path: { host } } })),
   });

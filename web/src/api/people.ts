@@ -13,7 +13,7 @@ export function useOperator() {
   const at = (name: string) => ({ params: { path: { name } } });
   return {
     add: useMutation({
-      mutationFn: (body: { name: string; password: string; role: Role }) =>
+      mutationFn: (body: { name: string; password: string; role: Role; tenant: number | null }) =>
         done(api.POST("/api/v1/operators", { body })),
       onSettled,
     }),

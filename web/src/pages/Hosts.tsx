@@ -4,6 +4,7 @@ import { Link } from "wouter";
 import { old } from "../age";
 import type { Status } from "../api/client";
 import { useReachable, useStatus } from "../api/host";
+import { useSession } from "../api/session";
 import { Fleet } from "../parts/Fleet";
 import { Loaded } from "../parts/Notice";
 import { Sentence } from "../parts/Sentence";
@@ -11,10 +12,29 @@ import { useWords } from "../words";
 
 export function Hosts() {
   const { words } = useWords();
-  const hosts = useReachable();
+  // Who is of one organisation has nothing to do with the portal's own host.
+  if (useSession().data?.tenant)
+    return (
+      <section className="stack">
+        <h1>{words.hosts.title}</h1>
+        <Fleet />
+      </section>
+    );
   return (
     <section className="stack">
       <h1>{words.hosts.title}</h1>
+      <Here />
+      <Fleet />
+    </section>
+  );
+}
+
+/** The host that the portal runs on. */
+function Here() {
+  const { words } = useWords();
+  const hosts = useReachable();
+  return (
+    <>
       <p className="quiet">{words.hosts.about}</p>
       <Loaded query={hosts}>
         {({ hosts }) => (
@@ -36,8 +56,7 @@ export function Hosts() {
           </table>
         )}
       </Loaded>
-      <Fleet />
-    </section>
+    </>
   );
 }
 

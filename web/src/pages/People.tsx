@@ -2,6 +2,7 @@
 
 import { type FormEvent, useId } from "react";
 import type { Role } from "../api/client";
+import { useFleet } from "../api/fleet";
 import { useOperator, useOperators, useToken, useTokens } from "../api/people";
 import { useSession } from "../api/session";
 import { Copied } from "../parts/Copied";
@@ -24,11 +25,12 @@ export function Operators() {
       <Loaded query={operators}>
         {({ operators }) => (
           <ul className="plain-list">
-            {operators.map(({ name, role, created, totp }) => (
+            {operators.map(({ name, role, created, totp, tenant }) => (
               <li key={name}>
                 <strong>{name}</strong> ·{" "}
                 <span className="quiet">
                   {words.people.since(moment(created))}
+                  {tenant && ` · ${tenant}`}
                   {totp && ` · ${words.factor.with}`}
                 </span>{" "}
                 {name === session.data?.operator ? (
@@ -73,13 +75,20 @@ function Roles() {
 
 function NewOperator({ add }: { add: ReturnType<typeof useOperator>["add"] }) {
   const { words } = useWords();
-  const [name, password, role] = [useId(), useId(), useId()];
+  const [name, password, role, whose] = [useId(), useId(), useId(), useId()];
+  const { data: fleet } = useFleet();
+  const tenants = fleet?.tenants ?? [];
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = event.currentTarget;
     const data = new FormData(form);
     const text = (field: string) => String(data.get(field));
-    const body = { name: text("name").trim(), password: text("password"), role: text("role") as Role };
+    const body = {
+      name: text("name").trim(),
+      password: text("password"),
+      role: text("role") as Role,
+      tenant: Number(data.get("tenant")) || null,
+    };
     add.mutate(body, { onSuccess: () => form.reset() });
   };
   return (
@@ -105,6 +114,19 @@ function NewOperator({ add }: { add: ReturnType<typeof useOperator>["add"] }) {
           <Roles />
         </select>
       </div>
+      {tenants.length > 1 && (
+        <div>
+          <label htmlFor={whose}>{words.tenants.whose}</label>
+          <select id={whose} name="tenant" defaultValue="">
+            <option value="">{words.tenants.whole}</option>
+            {tenants.map(({ id, name }) => (
+              <option key={id} value={id}>
+                {name}
+              </option>
+            ))}
+          </select>
+        </div>
+      )}
       <button type="submit" disabled={add.isPending}>
         {words.people.add}
       </button>

@@ -16,7 +16,7 @@ export function Settings() {
     <div className="stack">
       <h1>{words.settings.title}</h1>
       <Appearance />
-      <WorldData />
+      {session.data && !session.data.tenant && <WorldData />}
       <section className="card stack">
         <h2>{words.settings.you}</h2>
         <p>

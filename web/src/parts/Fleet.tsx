@@ -1,18 +1,18 @@
-// The fleet: groups of hosts that one choice is for, and how far each host is with it.
+// The fleet: organisations with groups of hosts that one choice is for, and how far each host is with it.
 
-import { type FormEvent, useId, useState } from "react";
-import { useProfiles } from "../api/choices";
-import type { Fleet as FleetReport, Risk } from "../api/client";
+import { type FormEvent, useId } from "react";
+import { Link } from "wouter";
+import type { Fleet as FleetReport, Risk, TenantReport } from "../api/client";
 import { useFleet, useLeading } from "../api/fleet";
-import { useStatus } from "../api/host";
 import { useMayChange, useSession } from "../api/session";
-import { choice, drafted, inForce } from "../policy";
 import { useWords } from "../words";
+import { Choosing } from "./Choosing";
 import { Copied } from "./Copied";
+import { FleetHosts } from "./FleetHosts";
 import { Failure, Note } from "./Notice";
+import { Rollouts } from "./Rollouts";
 
 type Group = FleetReport["groups"][number];
-type Host = Group["hosts"][number];
 type Leading = ReturnType<typeof useLeading>;
 
 export function Fleet() {
@@ -23,14 +23,25 @@ export function Fleet() {
   const isAdmin = useSession().data?.role === "admin";
   // Where the portal hears no hosts, and never did, there is nothing to say.
   if (!fleet.data?.address) return null;
+  const { tenants, groups, address } = fleet.data;
+  const leads = mayChange ? leading : undefined;
+  const failed = [
+    leading.choose,
+    leading.invite,
+    leading.rebase,
+    leading.revoke,
+    leading.settle,
+    leading.move,
+  ];
   return (
     <section className="stack">
-      <h2>{words.fleet.title}</h2>
-      <p className="quiet">{words.fleet.about(fleet.data.address)}</p>
-      <Failure
-        error={leading.choose.error ?? leading.invite.error ?? leading.rebase.error ?? leading.revoke.error}
-      />
-      {fleet.data.groups.some((group) => group.hosts.some((host) => host.ahead)) && (
+      <div className="filters">
+        <h2>{words.fleet.title}</h2>
+        <Link href="/report">{words.report.link}</Link>
+      </div>
+      <p className="quiet">{words.fleet.about(address)}</p>
+      <Failure error={failed.find(({ error }) => error)?.error} />
+      {groups.some((group) => group.hosts.some((host) => host.ahead)) && (
         <Note kind="warn">
           <p>{words.fleet.ahead}</p>
           {isAdmin && (
@@ -46,170 +57,205 @@ export function Fleet() {
           <Copied text={leading.invite.data.command} />
         </Note>
       )}
-      {fleet.data.groups.map((group) => (
-        <One key={group.id} group={group} leading={mayChange ? leading : undefined} />
+      <Rollouts fleet={fleet.data} />
+      {tenants.map((tenant) => (
+        <section key={tenant.id} className="stack">
+          {(tenants.length > 1 || Object.keys(tenant.own).length > 0) && (
+            <Tenant tenant={tenant} leading={leads} isAdmin={isAdmin} />
+          )}
+          {groups
+            .filter((group) => group.tenant === tenant.id)
+            .map((group) => (
+              <One key={group.id} group={group} groups={groups} leading={leads} />
+            ))}
+          {leads && (
+            <Named
+              label={words.fleet.group}
+              submit={words.fleet.add}
+              add={(name, onSuccess) => leads.add.mutate({ name, tenant: tenant.id }, { onSuccess })}
+              error={leads.add.error}
+            />
+          )}
+        </section>
       ))}
-      {mayChange && <NewGroup add={leading.add} />}
+      {isAdmin && (
+        <details className="groups">
+          <summary>{words.tenants.title}</summary>
+          <div className="stack">
+            <p className="quiet">{words.tenants.about}</p>
+            <Named
+              label={words.tenants.name}
+              submit={words.tenants.add}
+              add={(name, onSuccess) => leading.addTenant.mutate(name, { onSuccess })}
+              error={leading.addTenant.error}
+            />
+          </div>
+        </details>
+      )}
     </section>
   );
 }
 
-function One({ group, leading }: { group: Group; leading: Leading | undefined }) {
+interface OfTenant {
+  tenant: TenantReport;
+  leading: Leading | undefined;
+  isAdmin: boolean;
+}
+
+function Tenant({ tenant, leading, isAdmin }: OfTenant) {
+  const { words } = useWords();
+  const { mode, countries } = tenant.own;
+  return (
+    <section className="card stack">
+      <h3>{tenant.name}</h3>
+      {mode && countries && <p>{words.fleet.chosen(mode, countries.join(" "))}</p>}
+      {leading && (
+        <Choosing
+          target={{ tenant: tenant.id }}
+          name={tenant.name}
+          own={Object.keys(tenant.own).length > 0}
+          leading={leading}
+        />
+      )}
+      {leading && isAdmin && <Limits tenant={tenant} set={leading.setTenant} />}
+    </section>
+  );
+}
+
+/** What an organisation may do at most, and who chooses for it. */
+function Limits({ tenant, set }: { tenant: TenantReport; set: Leading["setTenant"] }) {
+  const { words } = useWords();
+  const id = useId();
+  const fields = ["exemptions", "profiles", "smallest_v4", "smallest_v6"] as const;
+  const submit = (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const said = new FormData(event.currentTarget);
+    const limits = Object.fromEntries(
+      fields.flatMap((field) => (said.get(field) ? [[field, Number(said.get(field))]] : [])),
+    );
+    const editing = said.get("editing") ? "tenant" : "portal";
+    set.mutate({ ...tenant, name: String(said.get("name")).trim(), limits, editing });
+  };
+  return (
+    <details className="groups">
+      <summary>{words.tenants.limits}</summary>
+      <form className="adding" onSubmit={submit}>
+        <div>
+          <label htmlFor={`${id}-name`}>{words.tenants.name}</label>
+          <input id={`${id}-name`} name="name" required maxLength={64} defaultValue={tenant.name} />
+        </div>
+        {fields.map((field) => (
+          <div key={field}>
+            <label htmlFor={`${id}-${field}`}>{words.tenants[field]}</label>
+            <input
+              id={`${id}-${field}`}
+              name={field}
+              type="number"
+              min={0}
+              max={{ smallest_v4: 32, smallest_v6: 128 }[field as string] ?? 100_000}
+              defaultValue={tenant.limits[field] ?? ""}
+            />
+          </div>
+        ))}
+        <label>
+          <input type="checkbox" name="editing" defaultChecked={tenant.editing === "tenant"} />
+          {words.tenants.editing}
+        </label>
+        <button type="submit" disabled={set.isPending}>
+          {words.tenants.set}
+        </button>
+        <Failure error={set.error} />
+      </form>
+    </details>
+  );
+}
+
+interface OfGroup {
+  group: Group;
+  groups: Group[];
+  leading: Leading | undefined;
+}
+
+function One({ group, groups, leading }: OfGroup) {
   const { words, moment } = useWords();
-  const { policy } = group;
+  const { policy, from } = group;
   const since = new Date(group.revision * 1000).toISOString();
   const risks = new Set(group.hosts.flatMap((host) => host.risks));
+  const others = groups.filter(({ id, tenant }) => tenant === group.tenant && id !== group.id);
   return (
     <section className="card stack">
       <h3>{group.name}</h3>
       <p>
         {policy ? words.fleet.chosen(policy.mode, policy.countries.join(" ")) : words.fleet.free}{" "}
+        {policy?.hosting === "drop" && words.fleet.hosting}{" "}
         <span className="quiet">{policy && words.fleet.since(moment(since))}</span>
       </p>
-      {group.hosts.length > 0 && <Table hosts={group.hosts} leading={leading} />}
-      {leading && policy && risks.size > 0 && (
-        <Accept group={group} policy={policy} risks={[...risks]} leading={leading} />
+      {policy && (from.countries === "tenant" || from.hosting === "tenant") && (
+        <p className="quiet">
+          {words.fleet.from(from.countries === "tenant", policy.hosting != null && from.hosting === "tenant")}
+        </p>
       )}
-      {leading && <Choosing group={group} leading={leading} />}
+      {group.hosts.length > 0 && <FleetHosts hosts={group.hosts} others={others} leading={leading} />}
+      {leading && policy && risks.size > 0 && <Accept group={group} risks={[...risks]} leading={leading} />}
+      {leading && (
+        <>
+          <Choosing
+            target={{ group: group.id }}
+            name={group.name}
+            own={Object.keys(group.own).length > 0}
+            leading={leading}
+          />
+          <button
+            type="button"
+            aria-label={words.fleet.inviteTo(group.name)}
+            disabled={leading.invite.isPending}
+            onClick={() => leading.invite.mutate(group.id)}
+          >
+            {words.fleet.invite}
+          </button>
+        </>
+      )}
     </section>
   );
 }
 
-function Table({ hosts, leading }: { hosts: Host[]; leading: Leading | undefined }) {
-  const { words, number, moment } = useWords();
-  return (
-    <table className="hosts">
-      <thead>
-        <tr>
-          <th scope="col">{words.hosts.host}</th>
-          <th scope="col">{words.fleet.progress}</th>
-          <th scope="col">{words.fleet.dropped}</th>
-          <th scope="col">{words.fleet.heard}</th>
-          <th scope="col">
-            <span className="unseen">{words.fleet.revoke}</span>
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {hosts.map((host) => (
-          <tr key={host.id}>
-            <th scope="row">{host.name}</th>
-            <td>
-              <small>{words.fleet.progress}</small>
-              {words.fleet.far[host.progress]}
-              {host.refused && <p className="doubt">{host.refused}</p>}
-            </td>
-            <td>
-              <small>{words.fleet.dropped}</small>
-              {typeof host.dropped === "number" ? number(host.dropped) : "–"}
-            </td>
-            <td>
-              <small>{words.fleet.heard}</small>
-              {host.connected ? words.fleet.connected : words.fleet.away}
-              {!host.connected && host.reported && (
-                <p className="quiet">{words.fleet.last(moment(host.reported))}</p>
-              )}
-              {typeof host.clock === "number" && (
-                <p className="doubt">{words.fleet.clock(number(Math.abs(host.clock)), host.clock > 0)}</p>
-              )}
-            </td>
-            <td>
-              {leading && (
-                <button
-                  type="button"
-                  aria-label={words.fleet.revokeOne(host.name)}
-                  onClick={() => leading.revoke.mutate(host.id)}
-                >
-                  {words.fleet.revoke}
-                </button>
-              )}
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  );
-}
-
-interface Accepted {
-  group: Group;
-  policy: NonNullable<Group["policy"]>;
-  risks: Risk[];
-  leading: Leading;
-}
-
 /** Hosts refused: they name what would have to be accepted, and all hosts of the group are then taken to accept it. */
-function Accept({ group, policy, risks, leading }: Accepted) {
+function Accept({ group, risks, leading }: { group: Group; risks: Risk[]; leading: Leading }) {
   const { words } = useWords();
-  const same = choice(drafted(policy));
-  const accept = [...new Set([...(policy.accept ?? []), ...risks])];
+  const accept = [...new Set([...(group.own.accept ?? []), ...risks])];
+  const target = { group: group.id };
   return (
-    <button type="button" onClick={() => leading.choose.mutate({ id: group.id, choice: same, accept })}>
+    <button
+      type="button"
+      onClick={() => leading.choose.mutate({ target, settings: { ...group.own, accept } })}
+    >
       {words.fleet.accept(risks.join(", "))}
     </button>
   );
 }
 
-/** What hosts are to do is what this host does, or a profile. */
-function Choosing({ group, leading }: { group: Group; leading: Leading }) {
-  const { words } = useWords();
-  const { data: status } = useStatus();
-  const { data } = useProfiles();
-  const [from, setFrom] = useState("");
-  const of = useId();
-  const profile = data?.profiles.find(({ id }) => String(id) === from);
-  const own = status && choice(inForce(status));
-  const chosen = from === "own" ? own : profile?.choice;
-  return (
-    <div className="buttons">
-      <label htmlFor={of}>{words.fleet.choose(group.name)}</label>
-      <select id={of} value={from} onChange={(event) => setFrom(event.target.value)}>
-        <option value="">{words.fleet.nothing}</option>
-        {own && own.countries.length > 0 && <option value="own">{words.fleet.own}</option>}
-        {data?.profiles.map(({ id, name }) => (
-          <option key={id} value={id}>
-            {name}
-          </option>
-        ))}
-      </select>
-      <button
-        type="button"
-        className="main"
-        disabled={!chosen || leading.choose.isPending}
-        onClick={() => chosen && leading.choose.mutate({ id: group.id, choice: chosen, accept: [] })}
-      >
-        {words.fleet.tell}
-      </button>
-      <button
-        type="button"
-        aria-label={words.fleet.inviteTo(group.name)}
-        disabled={leading.invite.isPending}
-        onClick={() => leading.invite.mutate(group.id)}
-      >
-        {words.fleet.invite}
-      </button>
-    </div>
-  );
+interface Naming {
+  label: string;
+  submit: string;
+  add: (name: string, done: () => void) => void;
+  error: unknown;
 }
 
-function NewGroup({ add }: { add: Leading["add"] }) {
-  const { words } = useWords();
+function Named({ label, submit, add, error }: Naming) {
   const name = useId();
-  const submit = (event: FormEvent<HTMLFormElement>) => {
+  const send = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = event.currentTarget;
-    add.mutate(String(new FormData(form).get("name")).trim(), { onSuccess: () => form.reset() });
+    add(String(new FormData(form).get("name")).trim(), () => form.reset());
   };
   return (
-    <form className="adding" onSubmit={submit}>
+    <form className="adding" onSubmit={send}>
       <div>
-        <label htmlFor={name}>{words.fleet.group}</label>
+        <label htmlFor={name}>{label}</label>
         <input id={name} name="name" required maxLength={64} autoComplete="off" />
       </div>
-      <button type="submit" disabled={add.isPending}>
-        {words.fleet.add}
-      </button>
-      <Failure error={add.error} />
+      <button type="submit">{submit}</button>
+      <Failure error={error} />
     </form>
   );
 }

@@ -19,16 +19,20 @@ const pages = [
   ["/settings", "settings"],
 ] as const;
 
+/** What there is for an operator of one organisation. */
+const OWN: ReadonlySet<string> = new Set(["/hosts", "/settings"]);
+
 /** So many have a place of their own on a phone; there the others are behind a button. */
 const FIRST = 4;
 
-export function Frame({ children }: { children: ReactNode }) {
+export function Frame({ own = false, children }: { own?: boolean; children: ReactNode }) {
   const { words } = useWords();
   const [more, show] = useState(false);
   const [here] = useLocation();
   const signOut = useSignOut();
   // biome-ignore lint/correctness/useExhaustiveDependencies: it closes when one goes somewhere
   useEffect(() => show(false), [here]);
+  const shown = own ? pages.filter(([path]) => OWN.has(path)) : pages;
   const entry = ([path, name]: (typeof pages)[number]) => (
     <Entry key={path} path={path}>
       {words.nav[name]}
@@ -39,21 +43,21 @@ export function Frame({ children }: { children: ReactNode }) {
       <a className="skip" href="#content">
         {words.nav.skip}
       </a>
-      <StatusBar />
+      {!own && <StatusBar />}
       <nav className="rail" aria-label={words.nav.label}>
-        {pages.slice(0, FIRST).map(entry)}
+        {shown.slice(0, FIRST).map(entry)}
         <button type="button" className="more" aria-expanded={more} onClick={() => show(!more)}>
           {words.nav.more}
         </button>
         <span className={more ? "rest shown" : "rest"}>
-          {pages.slice(FIRST).map(entry)}
+          {shown.slice(FIRST).map(entry)}
           <button type="button" className="leave" onClick={() => signOut.mutate()}>
             {words.nav.signOut}
           </button>
         </span>
       </nav>
       <main id="content" className="content">
-        <Useless />
+        {!own && <Useless />}
         {children}
       </main>
     </div>

@@ -154,6 +154,16 @@ impl Drop for Watch {
     }
 }
 
+impl Watch {
+    /// What is known of each day, the newest first.
+    pub(super) fn days(&self) -> Vec<EvidenceDay> {
+        let told = self.shared.told();
+        let days = told.evidence.days().rev();
+        days.map(|(day, of_day)| EvidenceDay { day: day.to_string(), of_day: of_day.clone() })
+            .collect()
+    }
+}
+
 impl Engine {
     pub(super) fn evidence(&self) -> Reply {
         Reply::Evidence(Box::new(self.watch.report(calendar(SystemTime::now()).now)))

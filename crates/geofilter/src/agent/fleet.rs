@@ -1,7 +1,7 @@
 //! [`Fleet`]: what the agent of a host does for the portal of a fleet. It takes what the [`link`](crate::fleet) brings, puts it in force as it
 //! would for an operator of this host, and says what the kernel holds.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -9,11 +9,18 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use geofilter_core::apply::Command;
 use geofilter_core::change::{Change, Edit};
 use geofilter_core::counters::Counters;
+use geofilter_core::evidence::OfDay;
+use geofilter_core::limits::Limits;
+use geofilter_core::policy::Policy;
 use geofilter_core::series::{Look, Sampler, Slot};
-use geofilter_core::wire::{Failure, FailureKind, FleetReport, Membership, Reply};
-use geofilter_fleet::{Mark, Refused, Report, SLOTS, Said, Snapshot, Standing, digest};
+use geofilter_core::wire::{EvidenceDay, Failure, FailureKind, FleetReport, Membership, Reply};
+use geofilter_fleet::{
+    CUTS, DAYS, Mark, Previewed, Question, Refused, Report, SLOTS, Said, Served, Snapshot,
+    Standing, digest,
+};
 use serde::{Deserialize, Serialize};
 
 use super::change::is_unselected;
@@ -37,6 +44,8 @@ const SILENCE: Duration = Duration::from_secs(90);
 const UNSENT: usize = 720;
 /// Figures that are said at a time, each of less than a hundred bytes: more than those of one step from all countries.
 const FIGURES: usize = 500;
+/// How often it is looked whether the logs tell more of a day.
+const DIARY: Duration = Duration::from_secs(300);
 /// How soon what was refused is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How soon a link is started again that ended.
@@ -54,6 +63,12 @@ struct Marks {
     schema: u32,
     received: Option<Mark>,
     applied: Option<Mark>,
+    /// Of the policy that was put in force for it.
+    #[serde(default)]
+    digest: Option<String>,
+    /// What may be done here at most.
+    #[serde(default)]
+    limits: Limits,
 }
 
 /// See the module.
@@ -76,6 +91,49 @@ pub(super) struct Fleet {
     /// When it is counted next what the kernel did.
     look: Option<Instant>,
     telemetry: Telemetry,
+    /// What it was asked, and says next.
+    previewed: Option<Previewed>,
+    diary: Diary,
+}
+
+/// What the logs told, day by day, until the portal has it.
+#[derive(Default)]
+struct Diary {
+    /// What the portal has.
+    known: BTreeMap<String, OfDay>,
+    /// What was said last, and by which number.
+    said: Option<(u64, Vec<EvidenceDay>)>,
+    /// When it is looked at next.
+    due: Option<Instant>,
+}
+
+impl Diary {
+    /// Some days of which the portal does not know what is known here, by that number.
+    fn next(&mut self, days: impl FnOnce() -> Vec<EvidenceDay>, number: u64) -> Vec<EvidenceDay> {
+        if self.due.is_some_and(|due| due > Instant::now()) {
+            return Vec::new();
+        }
+        let is_new = |day: &EvidenceDay| self.known.get(&day.day) != Some(&day.of_day);
+        let new: Vec<EvidenceDay> = days().into_iter().filter(is_new).take(DAYS).collect();
+        // Where there are more they are said with the next words.
+        if new.len() < DAYS {
+            self.due = Some(Instant::now() + DIARY);
+        }
+        self.said = Some((number, new.clone()));
+        new
+    }
+
+    /// The portal has what was said by this number.
+    fn acknowledge(&mut self, number: u64) {
+        if let Some((_, days)) = self.said.take_if(|(said, _)| *said == number) {
+            self.known.extend(days.into_iter().map(|day| (day.day, day.of_day)));
+        }
+    }
+
+    /// What was on its way may be lost.
+    fn begin_anew(&mut self) {
+        (self.said, self.due) = (None, None);
+    }
 }
 
 /// What is counted for the portal until it has it.
@@ -150,6 +208,8 @@ impl Fleet {
             heard: Instant::now(),
             look: None,
             telemetry: Telemetry::default(),
+            previewed: None,
+            diary: Diary::default(),
         }
     }
 
@@ -175,6 +235,11 @@ impl Fleet {
     /// Whether it has a portal.
     pub(super) fn is_member(&self) -> bool {
         self.membership.is_some()
+    }
+
+    /// What may be done here at most.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.marks.limits
     }
 
     /// How it stands with it.
@@ -305,6 +370,7 @@ impl Engine {
                 Heard::Connected => {
                     (self.fleet.is_connected, self.fleet.trouble) = (true, None);
                     self.fleet.due = Some(Instant::now());
+                    self.fleet.diary.begin_anew();
                     tracing::info!("the portal of the fleet is heard");
                 }
                 Heard::Snapshot { snapshot } => self.take_snapshot(*snapshot),
@@ -314,10 +380,12 @@ impl Engine {
                     }
                     self.fleet.membership = Some(membership);
                 }
+                Heard::Preview { question } => self.answer_fleet(*question),
                 Heard::Lost { why } => self.fleet.be_without(why),
                 Heard::Sent => {}
                 Heard::Noted { number } => {
                     self.fleet.telemetry.acknowledge(number);
+                    self.fleet.diary.acknowledge(number);
                     // What was kept while it was away is said without waiting.
                     if self.fleet.telemetry.unsent.len() > SLOTS / 2 {
                         self.fleet.due = Some(Instant::now());
@@ -341,7 +409,9 @@ impl Engine {
             self.fleet.due = Some(Instant::now() + TOLD);
             let counted = self.fleet.telemetry.next();
             let number = Telemetry::number(&counted);
-            let said = Box::new(Said { number, report, counted });
+            let previewed = self.fleet.previewed.take().map(Box::new);
+            let days = self.fleet.diary.next(|| self.watch.days(), number);
+            let said = Box::new(Said { number, report, counted, previewed, days });
             let told = self.fleet.link.as_mut().map(|link| link.tell(&Tell::Report { said }));
             if let Some(Err(error)) = told {
                 self.fleet.link = None;
@@ -352,7 +422,7 @@ impl Engine {
 
     /// Puts in force what the portal asks, unless it is older than what it asked before.
     fn take_snapshot(&mut self, snapshot: Snapshot) {
-        let Snapshot { mark, policy } = snapshot.clone();
+        let Snapshot { mark, policy, within, limits } = snapshot.clone();
         self.fleet.waiting = None;
         let marks = self.fleet.marks.clone();
         self.fleet.due = Some(Instant::now());
@@ -365,7 +435,8 @@ impl Engine {
             self.fleet.refused = Some(Refused { mark, why, risks: Vec::new() });
             return;
         }
-        self.fleet.mark(Marks { received: Some(mark), ..marks.clone() });
+        let marks = Marks { received: Some(mark), limits, ..marks };
+        self.fleet.mark(marks.clone());
         // A host that lost its policy is given it again.
         let is_lost = is_unselected(&self.machine.current(clock::boot()).policy);
         if marks.applied == Some(mark) && !is_lost {
@@ -375,11 +446,12 @@ impl Engine {
         let Some(policy) = policy else { return };
         // Its ports are this host's own.
         let change = Change { edit: Edit::Replace, scope: None, ..policy };
-        match self.enforce(change, None, None) {
-            Ok(_) => {
+        match self.enforce_for_fleet(change, within) {
+            Ok(()) => {
                 tracing::info!(%mark, "what the portal of the fleet asked is in force");
                 self.fleet.refused = None;
-                self.fleet.mark(Marks { received: Some(mark), applied: Some(mark), ..marks });
+                let digest = Some(digest(&self.machine.current(clock::boot()).policy));
+                self.fleet.mark(Marks { applied: Some(mark), digest, ..marks });
             }
             Err(Failure { message: why, risks, .. }) => {
                 if self.fleet.refused.as_ref().is_none_or(|known| known.why != why) {
@@ -389,6 +461,48 @@ impl Engine {
                 self.fleet.waiting = Some((snapshot, Instant::now() + PATIENCE));
             }
         }
+    }
+
+    /// Puts a change in force, or keeps it if it is in force until a deadline.
+    fn enforce_for_fleet(&mut self, change: Change, within: Option<u64>) -> Result<(), Failure> {
+        let now = clock::boot();
+        let is_pending = self.remaining(now).is_some();
+        if is_pending && within.is_none() {
+            let same = self.plan(change.clone())? == self.machine.current(now).policy;
+            if same {
+                return match self.command(Command::Confirm) {
+                    Reply::Error(failure) => Err(failure),
+                    _ => Ok(()),
+                };
+            }
+        }
+        self.enforce(change, within, None).map(drop)
+    }
+
+    /// Looks whom it would cut to do this.
+    fn answer_fleet(&mut self, question: Question) {
+        let Question { number, policy } = question;
+        let change = policy.map(|policy| Change { edit: Edit::Replace, scope: None, ..policy });
+        let mut previewed = Previewed { number, ..Previewed::default() };
+        // What is chosen for nobody changes nothing.
+        if let Some(change) = change {
+            match self.preview(Some(change), None) {
+                Ok(Reply::Preview(preview)) => {
+                    let mut cut = preview.would_cut;
+                    cut.retain(|cut| !cut.already);
+                    previewed.more =
+                        u32::try_from(cut.len().saturating_sub(CUTS)).unwrap_or(u32::MAX);
+                    cut.truncate(CUTS);
+                    (previewed.would_cut, previewed.risks) = (cut, preview.risks);
+                }
+                Ok(_) => {}
+                Err(failure) => {
+                    (previewed.failed, previewed.risks) = (Some(failure.message), failure.risks);
+                }
+            }
+        }
+        self.fleet.previewed = Some(previewed);
+        self.fleet.due = Some(Instant::now());
     }
 
     fn count_for_fleet(&mut self) {
@@ -412,7 +526,31 @@ impl Engine {
             applied: self.fleet.marks.applied,
             refused: self.fleet.refused.clone(),
             standing: self.standing(),
+            instead: self.instead(),
+            served: self.served(),
         }
+    }
+
+    /// The policy in force, if somebody chose it here after the portal asked for another.
+    fn instead(&self) -> Option<Box<Change>> {
+        let asked = self.fleet.marks.digest.as_ref()?;
+        let policy = &self.machine.current(clock::boot()).policy;
+        let is_another = digest(policy) != *asked && !is_unselected(policy);
+        is_another.then(|| Box::new(whole(policy)))
+    }
+
+    /// Whom the PBX serves, as it said last.
+    fn served(&mut self) -> Option<Served> {
+        let trusted = self.ear.trusted()?;
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let served = Served {
+            phones: count(trusted.devices.len()),
+            trunks: count(trusted.trunks.len()),
+            registrations: count(trusted.registrations),
+            peers: 0,
+        };
+        let peers = self.live_peers(&mut Vec::new()).len();
+        Some(Served { peers: count(peers), ..served })
     }
 
     /// What the kernel holds, as it is read back.
@@ -433,6 +571,16 @@ impl Engine {
             dropped: total.dropped.packets,
             passed: total.passed.packets,
         })
+    }
+}
+
+/// A change that makes this policy, whatever was before. Its ports, and countries that hold for a while, are the host's own.
+fn whole(policy: &Policy) -> Change {
+    Change {
+        unknown: Some(policy.unknown),
+        hosting: Some(policy.hosting),
+        disputed: Some(policy.disputed),
+        ..Change::new(policy.mode, policy.countries)
     }
 }
 

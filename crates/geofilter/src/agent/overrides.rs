@@ -1,5 +1,6 @@
 //! What the engine does about exemptions, bans and peers: the requests, and what comes due by itself.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use geofilter_core::counters::Reason;
 use geofilter_core::decide::{Timed, is_global};
 use geofilter_core::desired::Desired;
 use geofilter_core::wire::{
-    Because, Failure, Noted, PeerReport, Peers, Protected, RecordReport, Records, Reply,
+    Because, Failure, FailureKind, Noted, PeerReport, Peers, Protected, RecordReport, Records,
+    Reply,
 };
 
 use super::engine::{Engine, describe};
@@ -58,6 +60,9 @@ impl Engine {
             note: note.clone(),
             added,
         };
+        if (kind, origin) == (Kind::Exemption, Origin::Operator) {
+            self.check_limits(&targets)?;
+        }
         let put = |target| Edit::Put { kind, record: record(target) };
         self.change(targets.iter().map(put).collect())?;
         for name in targets.iter().flat_map(Target::names) {
@@ -71,6 +76,26 @@ impl Engine {
         warnings.extend(self.not_in_force());
         let added = targets.iter().map(ToString::to_string).collect();
         Ok(Reply::Noted(Noted { added, removed: Vec::new(), warnings }))
+    }
+
+    /// Whether the portal of this host lets its operators exempt these too.
+    fn check_limits(&self, targets: &[Target]) -> Result<(), Failure> {
+        let limits = self.fleet.limits();
+        let exempt: BTreeSet<&Target> = self
+            .ledger
+            .book
+            .records(Kind::Exemption)
+            .filter(|record| record.origin == Origin::Operator)
+            .map(|record| &record.target)
+            .collect();
+        let new = targets.iter().filter(|target| !exempt.contains(target));
+        for (more, target) in new.enumerate() {
+            let allowed = limits.check(target, exempt.len() + more);
+            allowed.map_err(|exceeded| {
+                Failure::new(FailureKind::Unfit, format!("{target} is not exempt: {exceeded}"))
+            })?;
+        }
+        Ok(())
     }
 
     pub(super) fn remove(

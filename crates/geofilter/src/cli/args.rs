@@ -302,6 +302,9 @@ pub(crate) enum FleetCommand {
 pub(crate) struct PortalToken {
     /// The group that the host joins, which is made if there is none.
     pub(crate) group: String,
+    /// The organisation whose group that is, which is made if there is none; without it the one that has such a group, or the first.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) organisation: Option<String>,
     /// The portal's folder.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/geofilter/portal")]
     pub(crate) state_dir: PathBuf,

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use geofilter_core::wire::{Failure, Membership};
 use geofilter_fleet::{
-    self as fleet, Client, Enrol, Error, LATEST, LIFETIME, Renew, Said, Snapshot, Ticket, pause,
+    self as fleet, Client, Enrol, Error, LATEST, LIFETIME, Question, Renew, Said, Snapshot, Ticket,
+    pause,
 };
 use geofilter_portal::sandbox;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,8 @@ pub(crate) enum Heard {
     Connected,
     /// What the host is to do.
     Snapshot { snapshot: Box<Snapshot> },
+    /// What the host is asked.
+    Preview { question: Box<Question> },
     /// The certificate is another one.
     Renewed { membership: Membership },
     /// What it was told is on its way.
@@ -151,6 +154,7 @@ impl Link {
                 next = stream.next() => child::tell(&match next {
                     Ok(fleet::Heard::Snapshot(snapshot)) => Heard::Snapshot { snapshot },
                     Ok(fleet::Heard::Noted(number)) => Heard::Noted { number },
+                    Ok(fleet::Heard::Preview(question)) => Heard::Preview { question },
                     Err(error) => return Some(error),
                 }),
                 heard = told.recv() => match heard? {

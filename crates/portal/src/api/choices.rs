@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::passwords::check_name;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
-use crate::session::{By, Changing, Seeing};
+use crate::session::{By, Changing, Own, Seeing};
 use crate::store::{Choice, Deed, Draft, Profile};
 
 /// Profiles that there may be.
@@ -53,6 +53,8 @@ pub(crate) struct ProfileReport {
     id: i64,
     /// Its name.
     name: String,
+    /// Whether it is everybody's, and not one of your organisation.
+    shared: bool,
     /// It.
     choice: Choice,
     /// Who wrote it last.
@@ -73,8 +75,9 @@ pub(crate) struct NewProfile {
 
 impl From<Profile> for ProfileReport {
     fn from(profile: Profile) -> Self {
-        let Profile { id, name, operator, time, choice } = profile;
-        Self { id, name, choice: choice.0, operator, time: clock::written(time) }
+        let Profile { id, tenant, name, operator, time, choice } = profile;
+        let shared = tenant.is_none();
+        Self { id, name, shared, choice: choice.0, operator, time: clock::written(time) }
     }
 }
 
@@ -123,16 +126,16 @@ pub(super) async fn remove_draft(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The profiles: choices that have a name.
+/// The profiles: choices that have a name. An operator of an organisation sees those of it, and everybody's.
 #[utoipa::path(
     get, path = "/api/v1/profiles", tag = "choices",
     responses((status = 200, body = Profiles), Problem)
 )]
 pub(super) async fn profiles(
     State(shared): State<Arc<Shared>>,
-    _by: By<Seeing>,
+    by: By<Own<Seeing>>,
 ) -> Result<Body<Profiles>, Problem> {
-    let profiles = shared.store.profiles().await?.into_iter().map(ProfileReport::from);
+    let profiles = shared.store.profiles(by.tenant).await?.into_iter().map(ProfileReport::from);
     Ok(Body(Profiles { profiles: profiles.collect() }))
 }
 
@@ -143,13 +146,14 @@ pub(super) async fn profiles(
 )]
 pub(super) async fn add_profile(
     State(shared): State<Arc<Shared>>,
-    by: By<Changing>,
+    by: By<Own<Changing>>,
     Body(NewProfile { name, choice }): Body<NewProfile>,
 ) -> Result<(StatusCode, Body<ProfileReport>), Problem> {
     let name = check_name(&name)?;
     let after = json!({ "name": name, "choice": choice });
-    let profile = shared.store.add_profile(name, &by.draft(choice), MOST).await?;
-    let profile = profile.ok_or_else(|| taken(name))?;
+    let most = shared.most_profiles(by.tenant).await?;
+    let profile = shared.store.add_profile(by.tenant, name, &by.draft(choice), most).await?;
+    let profile = profile.ok_or_else(|| taken(name, most))?;
     let deed = Deed { after: Some(after), ..by.deed("add profile") };
     shared.store.write_down(&deed, clock::now()).await?;
     Ok((StatusCode::CREATED, Body(profile.into())))
@@ -163,15 +167,15 @@ pub(super) async fn add_profile(
 )]
 pub(super) async fn set_profile(
     State(shared): State<Arc<Shared>>,
-    by: By<Changing>,
+    by: By<Own<Changing>>,
     Path(id): Path<i64>,
     Body(NewProfile { name, choice }): Body<NewProfile>,
 ) -> Result<StatusCode, Problem> {
     let name = check_name(&name)?;
-    let before = shared.profile(id).await?;
+    let before = shared.profile(id, by.tenant).await?;
     let after = json!({ "name": name, "choice": choice });
     if !shared.store.set_profile(id, name, &by.draft(choice)).await? {
-        return Err(taken(name));
+        return Err(taken(name, shared.most_profiles(by.tenant).await?));
     }
     let before = json!({ "name": before.name, "choice": before.choice });
     let deed = Deed { before: Some(before), after: Some(after), ..by.deed("set profile") };
@@ -187,10 +191,10 @@ pub(super) async fn set_profile(
 )]
 pub(super) async fn remove_profile(
     State(shared): State<Arc<Shared>>,
-    by: By<Changing>,
+    by: By<Own<Changing>>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode, Problem> {
-    let before = shared.profile(id).await?;
+    let before = shared.profile(id, by.tenant).await?;
     shared.store.remove_profile(id).await?;
     let before = json!({ "name": before.name, "choice": before.choice });
     let deed = Deed { before: Some(before), ..by.deed("remove profile") };
@@ -198,7 +202,7 @@ pub(super) async fn remove_profile(
     Ok(StatusCode::NO_CONTENT)
 }
 
-impl By<Changing> {
+impl<N> By<N> {
     /// A choice of this operator's, now.
     pub(super) fn draft(&self, choice: Choice) -> Draft {
         Draft { operator: self.name.clone(), time: clock::now(), choice: choice.into() }
@@ -206,15 +210,25 @@ impl By<Changing> {
 }
 
 impl Shared {
-    async fn profile(&self, id: i64) -> Result<Profile, Problem> {
-        let missing = || Problem::new(Kind::Missing, format!("there is no profile {id}"));
-        self.store.profile(id).await?.ok_or_else(missing)
+    /// One that an operator of this organisation, or of the whole portal, may change.
+    async fn profile(&self, id: i64, tenant: Option<i64>) -> Result<Profile, Problem> {
+        let missing = || Problem::new(Kind::Missing, format!("there is no profile {id} of yours"));
+        let profile = self.store.profile(id).await?;
+        profile.filter(|profile| profile.tenant == tenant).ok_or_else(missing)
+    }
+
+    /// Profiles that an organisation may have, or that everybody may share.
+    async fn most_profiles(&self, tenant: Option<i64>) -> Result<i64, Problem> {
+        let Some(tenant) = tenant else { return Ok(MOST) };
+        let tenant = self.store.tenant(tenant).await?;
+        let limit = tenant.and_then(|tenant| tenant.limits.0.profiles);
+        Ok(limit.map_or(MOST, |limit| i64::from(limit).min(MOST)))
     }
 }
 
-fn taken(name: &str) -> Problem {
+fn taken(name: &str, most: i64) -> Problem {
     let detail = format!(
-        "there is a profile `{name}` already, or there are {MOST}: choose another name, or remove one"
+        "there is a profile `{name}` already, or there are {most}, and that is the most: choose another name, or remove one"
     );
     Problem::new(Kind::Invalid, detail)
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::Body;
 use crate::problem::Problem;
-use crate::session::{By, Seeing};
+use crate::session::{By, Own, Seeing};
 
 /// The countries and their groups.
 #[derive(Debug, Serialize, ToSchema)]
@@ -42,7 +42,7 @@ pub(crate) struct Group {
     get, path = "/api/v1/countries", tag = "countries",
     responses((status = 200, body = Countries), Problem)
 )]
-pub(super) async fn countries(_by: By<Seeing>) -> Body<Countries> {
+pub(super) async fn countries(_by: By<Own<Seeing>>) -> Body<Countries> {
     let country = |id: CountryId| Country { code: id.code(), name: id.name() };
     let group = |group: geofilter_core::country::Group| Group {
         name: group.name,

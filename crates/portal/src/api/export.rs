@@ -47,7 +47,7 @@ pub(crate) struct Imported {
     replaced: Vec<String>,
 }
 
-/// The policy in force and all profiles, as a file.
+/// The policy in force and the profiles that are everybody's, as a file.
 #[utoipa::path(
     get, path = "/api/v1/hosts/{host}/export", tag = "choices", params(Host),
     responses((status = 200, body = File), Problem)
@@ -57,7 +57,7 @@ pub(super) async fn export(
     _by: By<Seeing>,
     _host: Host,
 ) -> Result<Body<File>, Problem> {
-    let profiles = shared.store.profiles().await?;
+    let profiles = shared.store.profiles(None).await?;
     let profile = |profile: crate::store::Profile| NewProfile {
         name: profile.name,
         choice: profile.choice.0,
@@ -101,7 +101,7 @@ pub(super) async fn import(
     for profile in &profiles {
         check_name(&profile.name)?;
     }
-    let known = shared.store.profiles().await?;
+    let known = shared.store.profiles(None).await?;
     let is_new = |one: &&NewProfile| !known.iter().any(|it| is_same(&it.name, one.name.trim()));
     let room = usize::try_from(MOST).unwrap_or_default().saturating_sub(known.len());
     if profiles.iter().filter(is_new).count() > room {
@@ -112,14 +112,14 @@ pub(super) async fn import(
     for NewProfile { name, choice } in profiles {
         let name = check_name(&name)?;
         let draft = by.draft(choice);
-        let known = shared.store.profiles().await?;
+        let known = shared.store.profiles(None).await?;
         match known.iter().find(|profile| is_same(&profile.name, name)) {
             Some(profile) => {
                 shared.store.set_profile(profile.id, name, &draft).await?;
                 imported.replaced.push(name.to_owned());
             }
             None => {
-                let added = shared.store.add_profile(name, &draft, MOST).await?;
+                let added = shared.store.add_profile(None, name, &draft, MOST).await?;
                 added.ok_or_else(full)?;
                 imported.added.push(name.to_owned());
             }

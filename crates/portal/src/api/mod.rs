@@ -1,6 +1,6 @@
 //! The HTTP API, `/api/v1`: [`session`] is who asks, [`sessions`] and [`operators`] say where and who may, [`hosts`] what hosts do, [`records`] their exemptions, bans and peers,
 //! [`live`] what happens there now, [`series`] and [`history`] what did before; [`choices`] are what operators did not apply yet, and an
-//! [`export`] takes them elsewhere; [`countries`] are what there is to select, [`audit`] what was changed, [`recipients`] whom to tell, [`travellers`] links that let in; [`fleet`] is other hosts, in groups. A document of
+//! [`export`] takes them elsewhere; [`countries`] are what there is to select, [`audit`] what was changed, [`recipients`] whom to tell, [`travellers`] links that let in; [`fleet`] is other hosts, in groups, [`leading`] what those are told, [`rollouts`] some before the others, and a [`report`] what came of it. A document of
 //! `geofilter_core::wire` goes through as it is. The description is generated from this code ([`document`]).
 
 mod audit;
@@ -11,10 +11,13 @@ mod fleet;
 mod geodata;
 mod history;
 mod hosts;
+mod leading;
 mod live;
 mod operators;
 mod recipients;
 mod records;
+mod report;
+mod rollouts;
 mod series;
 mod session;
 mod sessions;
@@ -132,12 +135,24 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(export::export))
         .routes(routes!(export::import))
         .routes(routes!(fleet::fleet))
-        .routes(routes!(fleet::add_group))
-        .routes(routes!(fleet::rebase))
-        .routes(routes!(fleet::set_group_policy))
-        .routes(routes!(fleet::add_ticket))
-        .routes(routes!(fleet::revoke_host))
         .routes(routes!(fleet::metrics))
+        .routes(routes!(report::fleet_report))
+        .routes(routes!(leading::add_tenant))
+        .routes(routes!(leading::set_tenant, leading::remove_tenant))
+        .routes(routes!(leading::set_tenant_policy))
+        .routes(routes!(leading::add_group))
+        .routes(routes!(leading::remove_group))
+        .routes(routes!(leading::set_group_policy))
+        .routes(routes!(leading::add_ticket))
+        .routes(routes!(leading::revoke_host))
+        .routes(routes!(leading::set_host_policy))
+        .routes(routes!(leading::move_host))
+        .routes(routes!(leading::settle_drift))
+        .routes(routes!(leading::rebase))
+        .routes(routes!(rollouts::rollouts, rollouts::begin_rollout))
+        .routes(routes!(rollouts::steer_rollout))
+        .routes(routes!(rollouts::ask_fleet_preview))
+        .routes(routes!(rollouts::fleet_preview))
         .routes(routes!(series::fleet_series))
         .routes(routes!(audit::audit))
         .routes(routes!(recipients::recipients, recipients::add_recipient))

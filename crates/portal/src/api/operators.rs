@@ -34,6 +34,8 @@ pub(crate) struct OperatorReport {
     created: String,
     /// Whether codes are asked for besides the password.
     totp: bool,
+    /// The name of the organisation whose operator this is; the whole portal's if none.
+    tenant: Option<String>,
 }
 
 /// Another operator.
@@ -46,6 +48,9 @@ pub(crate) struct NewOperator {
     password: String,
     /// What the operator may do.
     role: Role,
+    /// The number of the organisation whose operator this is, who then sees nothing else; the whole portal's without.
+    #[serde(default)]
+    tenant: Option<i64>,
 }
 
 /// What an operator may do from now on.
@@ -70,6 +75,7 @@ pub(super) async fn operators(
         role: operator.role,
         created: clock::written(operator.created),
         totp: operator.totp,
+        tenant: operator.tenant,
     });
     Ok(Body(Operators { operators: operators.collect() }))
 }
@@ -82,18 +88,24 @@ pub(super) async fn operators(
 pub(super) async fn add_operator(
     State(shared): State<Arc<Shared>>,
     by: Signed<Proved<Administering>>,
-    Body(NewOperator { name, password, role }): Body<NewOperator>,
+    Body(NewOperator { name, password, role, tenant }): Body<NewOperator>,
 ) -> Result<StatusCode, Problem> {
     let name = passwords::check_name(&name)?;
+    check_role(role, tenant)?;
+    if let Some(tenant) = tenant
+        && shared.store.tenant(tenant).await?.is_none()
+    {
+        return Err(Problem::new(Kind::Missing, "there is no such organisation"));
+    }
     let taken = || Problem::new(Kind::Invalid, format!("there is an operator `{name}` already"));
     if shared.store.operator(name).await?.is_some() {
         return Err(taken());
     }
     let hash = shared.hash(password, name).await?;
-    let after = json!({ "name": name, "role": role });
+    let after = json!({ "name": name, "role": role, "tenant": tenant });
     let deed = Deed { after: Some(after), ..by.deed("add operator") };
     shared.store.write_down(&deed, clock::now()).await?;
-    let added = shared.store.add_operator(name, &hash, role, clock::now()).await?;
+    let added = shared.store.add_operator(name, &hash, role, tenant, clock::now()).await?;
     added.map(|_| StatusCode::CREATED).ok_or_else(taken)
 }
 
@@ -110,6 +122,7 @@ pub(super) async fn set_role(
     Body(NewRole { role }): Body<NewRole>,
 ) -> Result<StatusCode, Problem> {
     let operator = shared.operator(&name).await?;
+    check_role(role, operator.tenant)?;
     let told = |role: Role| Some(json!({ "name": operator.name, "role": role }));
     let (before, after) = (told(operator.role), told(role));
     let deed = Deed { before, after, ..by.deed("set role") };
@@ -174,6 +187,17 @@ impl Shared {
     async fn operator(&self, name: &str) -> Result<Operator, Problem> {
         let missing = || Problem::new(Kind::Missing, format!("there is no operator `{name}`"));
         self.store.operator(name).await?.ok_or_else(missing)
+    }
+}
+
+/// An admin says who may do what, which is a matter of the whole portal.
+fn check_role(role: Role, tenant: Option<i64>) -> Result<(), Problem> {
+    match (role, tenant) {
+        (Role::Admin, Some(_)) => {
+            let detail = "an operator of an organisation is a viewer or an operator: admins are those of the whole portal";
+            Err(Problem::new(Kind::Invalid, detail))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::host::Host;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
-use crate::session::{By, Seeing};
+use crate::session::{By, Own, Seeing};
 use geofilter_core::series::{Counts, Packets, STEP, Slot};
 
 /// Steps that are told at most, and as many as are chosen for whoever names no step.
@@ -115,11 +115,11 @@ pub(super) async fn series(
 )]
 pub(super) async fn fleet_series(
     State(shared): State<Arc<Shared>>,
-    _by: By<Seeing>,
+    by: By<Own<Seeing>>,
     Path(id): Path<i64>,
     Query(which): Query<Which>,
 ) -> Result<Body<Series>, Problem> {
-    shared.member_name(HostId(id)).await?;
+    shared.known_host(&by, HostId(id)).await?;
     tell(&shared, &id.to_string(), &which).await
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Session {
     recovery_codes: u32,
     /// Whether somebody else gave the password: nothing else may be done before it is changed.
     choose_password: bool,
+    /// The name of the organisation whose operator it is; the whole portal's if none.
+    tenant: Option<String>,
 }
 
 /// A name and a password, and a code where one is asked for.
@@ -210,6 +212,10 @@ pub(super) async fn sign_out(
 impl Shared {
     async fn report(&self, session: &Begun) -> Result<Session, Problem> {
         let factor = self.store.factor(session.operator).await?;
+        let tenant = match session.tenant {
+            Some(tenant) => self.store.tenant(tenant).await?.map(|tenant| tenant.name),
+            None => None,
+        };
         Ok(Session {
             operator: session.name.clone(),
             role: session.role,
@@ -218,6 +224,7 @@ impl Shared {
             totp: factor.is_some_and(|factor| factor.since.is_some()),
             recovery_codes: self.store.recovery_codes(session.operator).await?,
             choose_password: session.given,
+            tenant,
         })
     }
 

@@ -11,7 +11,7 @@ use super::{Body, Path};
 use crate::clock;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
-use crate::session::{Seeing, Signed};
+use crate::session::{Own, Seeing, Signed};
 
 /// The sessions of an operator.
 #[derive(Debug, Serialize, ToSchema)]
@@ -42,7 +42,7 @@ pub(crate) struct SessionReport {
 )]
 pub(super) async fn sessions(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Seeing>,
+    by: Signed<Own<Seeing>>,
 ) -> Result<Body<Sessions>, Problem> {
     let sessions = shared.store.sessions(by.session.operator, clock::now()).await?;
     let sessions = sessions.into_iter().map(|session| SessionReport {
@@ -63,7 +63,7 @@ pub(super) async fn sessions(
 )]
 pub(super) async fn end_session(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Seeing>,
+    by: Signed<Own<Seeing>>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode, Problem> {
     match shared.store.end_session(by.session.operator, id).await? {

@@ -12,7 +12,7 @@ use super::{Body, Path};
 use crate::clock;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
-use crate::session::{Administering, Proved, Seeing, Signed};
+use crate::session::{Administering, Own, Proved, Seeing, Signed};
 use crate::store::Factor;
 use crate::totp::{self, Enrolment};
 
@@ -49,7 +49,7 @@ pub(crate) struct RecoveryCodes {
 )]
 pub(super) async fn offer_totp(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Proved<Seeing>>,
+    by: Signed<Own<Proved<Seeing>>>,
 ) -> Result<(StatusCode, Body<NewTotp>), Problem> {
     let secret = totp::new_secret().map_err(Problem::no_random)?;
     if !shared.store.offer_factor(by.session.operator, &secret).await? {
@@ -67,7 +67,7 @@ pub(super) async fn offer_totp(
 )]
 pub(super) async fn begin_totp(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Proved<Seeing>>,
+    by: Signed<Own<Proved<Seeing>>>,
     Body(Code { code }): Body<Code>,
 ) -> Result<Response, Problem> {
     let factor = shared.store.factor(by.session.operator).await?;
@@ -90,7 +90,7 @@ pub(super) async fn begin_totp(
 )]
 pub(super) async fn new_recovery_codes(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Proved<Seeing>>,
+    by: Signed<Own<Proved<Seeing>>>,
 ) -> Result<(StatusCode, Body<RecoveryCodes>), Problem> {
     let factor = shared.store.factor(by.session.operator).await?;
     let factor = factor.filter(|factor| factor.since.is_some()).ok_or_else(not_asked)?;
@@ -105,7 +105,7 @@ pub(super) async fn new_recovery_codes(
 )]
 pub(super) async fn end_totp(
     State(shared): State<Arc<Shared>>,
-    by: Signed<Proved<Seeing>>,
+    by: Signed<Own<Proved<Seeing>>>,
 ) -> Result<Response, Problem> {
     shared.store.write_down(&by.deed("end second factor"), clock::now()).await?;
     match shared.store.remove_factor(by.session.operator, Some(by.session.id)).await? {

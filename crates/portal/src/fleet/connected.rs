@@ -3,24 +3,46 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use geofilter_fleet::{Heard, HostId, Mark, Said, Snapshot};
+use geofilter_core::change::Change;
+use geofilter_fleet::{Heard, HostId, Mark, Question, Said, Snapshot};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::store::Wanted;
 
-/// What a host is to do: a line, whose bytes all of its group share.
+/// What a host is to do, and what it is asked: a line each, whose bytes all of its group share.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told {
     mark: Option<Mark>,
     /// None until it is known.
-    pub(super) line: Option<Arc<[u8]>>,
+    line: Option<Arc<[u8]>>,
+    /// None if nothing was asked.
+    question: Option<Asked>,
+}
+
+/// See [`Told`].
+#[derive(Debug, Clone)]
+struct Asked {
+    number: i64,
+    line: Arc<[u8]>,
 }
 
 impl Told {
+    /// What is to be said to whoever heard that before.
+    pub(super) fn since(&self, before: &Self) -> Option<Arc<[u8]>> {
+        let number = |told: &Self| told.question.as_ref().map(|asked| asked.number);
+        let line = self.line.clone().filter(|_| self.mark != before.mark);
+        let question = self.question.as_ref().filter(|_| number(self) != number(before));
+        match (line, question.map(|asked| Arc::clone(&asked.line))) {
+            (Some(line), Some(question)) => Some([line, question].concat().into()),
+            (line, question) => line.or(question),
+        }
+    }
+
     fn of(wanted: &Wanted) -> Self {
-        let snapshot = Snapshot { mark: wanted.mark, policy: wanted.policy.clone() };
+        let Wanted { group: _, mark, policy, within, limits } = wanted.clone();
+        let snapshot = Snapshot { mark, policy, within, limits };
         let line = Heard::Snapshot(Box::new(snapshot)).line();
-        Self { mark: Some(wanted.mark), line: Some(line.into()) }
+        Self { mark: Some(wanted.mark), line: Some(line.into()), question: None }
     }
 }
 
@@ -91,14 +113,39 @@ impl Connected {
         }
     }
 
-    /// Tells all hosts what their groups want.
-    pub(super) fn tell_all(&self, wanted: &[Wanted]) {
+    /// Tells all hosts what their groups want, but those what they are to do that are not like their group.
+    pub(super) fn tell_all(&self, groups: &[Wanted], alone: &[(HostId, Wanted)]) {
         let told: HashMap<i64, Told> =
-            wanted.iter().map(|wanted| (wanted.group, Told::of(wanted))).collect();
-        for host in self.lock().by_id.values() {
-            if let Some(told) = told.get(&host.group) {
+            groups.iter().map(|wanted| (wanted.group, Told::of(wanted))).collect();
+        let alone: HashMap<HostId, &Wanted> =
+            alone.iter().map(|(host, wanted)| (*host, wanted)).collect();
+        for (id, host) in &mut self.lock().by_id {
+            if let Some(wanted) = alone.get(id) {
+                // It may be in another group by now.
+                host.group = wanted.group;
+                host.tell(&Told::of(wanted));
+            } else if let Some(told) = told.get(&host.group) {
                 host.tell(told);
             }
+        }
+    }
+
+    /// Asks hosts what they would be to do, by a question of that number.
+    pub(super) fn ask(&self, number: i64, hosts: &[(HostId, Option<Change>)]) {
+        let mut lines: Vec<(&Option<Change>, Arc<[u8]>)> = Vec::new();
+        let asked = self.lock();
+        for (id, policy) in hosts {
+            let Some(host) = asked.by_id.get(id) else { continue };
+            // Most are asked the same.
+            let known =
+                lines.iter().find(|(of, _)| *of == policy).map(|(_, line)| Arc::clone(line));
+            let line = known.unwrap_or_else(|| {
+                let question = Question { number, policy: policy.clone() };
+                let line: Arc<[u8]> = Heard::Preview(Box::new(question)).line().into();
+                lines.push((policy, Arc::clone(&line)));
+                line
+            });
+            host.hears.send_modify(|told| told.question = Some(Asked { number, line }));
         }
     }
 
@@ -130,7 +177,7 @@ impl Host {
         self.hears.send_if_modified(|heard| {
             let is_newer = told.mark > heard.mark;
             if is_newer {
-                heard.clone_from(told);
+                (heard.mark, heard.line) = (told.mark, told.line.clone());
             }
             is_newer
         });

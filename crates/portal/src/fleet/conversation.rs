@@ -5,7 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use geofilter_fleet::{Heard, KEEP_ALIVE, SLOTS, Said};
+use geofilter_core::evidence::{Day, KEPT};
+use geofilter_fleet::{DAYS, Heard, KEEP_ALIVE, SLOTS, Said};
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -69,6 +70,7 @@ impl Conversation {
         // By its number, what it said that is not known yet to be written down. It says nothing more meanwhile.
         let mut pending: Option<(u64, oneshot::Receiver<bool>)> = None;
         let mut quiet = Instant::now();
+        let mut heard = Told::default();
         loop {
             if pending.is_none()
                 && let Some(said) = line(&mut buffer)?
@@ -84,7 +86,12 @@ impl Conversation {
             };
             let answer = match next {
                 Next::Told(false) | Next::Read(0) => return Ok(()),
-                Next::Told(true) => told.borrow_and_update().line.clone(),
+                Next::Told(true) => {
+                    let now = told.borrow_and_update().clone();
+                    let lines = now.since(&heard);
+                    heard = now;
+                    lines
+                }
                 Next::Written(false) => {
                     pending = None;
                     None
@@ -125,10 +132,25 @@ fn line(buffer: &mut Vec<u8>) -> io::Result<Option<Said>> {
     let Some(end) = end else { return Ok(None) };
     let mut said: Said = serde_json::from_slice(&buffer[..end])?;
     said.report = said.report.tidy();
+    said.previewed = said.previewed.map(|previewed| Box::new(previewed.tidy()));
     buffer.drain(..=end);
     buffer.shrink_to(AT_A_TIME);
+    let (oldest, newest) = days();
+    said.days.truncate(DAYS);
+    // Of a day that is none, or that it can't know of, it makes it up.
+    said.days.retain(|day| {
+        let is_day = day.day.parse::<Day>().is_ok();
+        is_day && (oldest.as_str()..=newest.as_str()).contains(&day.day.as_str())
+    });
     match said.counted.len() {
         0..=SLOTS => Ok(Some(said)),
         _ => Err(io::Error::other(format!("more than {SLOTS} steps at a time"))),
     }
+}
+
+/// The first day and the last one of which a host may know something by now, wherever it is.
+fn days() -> (String, String) {
+    let day =
+        |days: i64| clock::written(clock::now() + days * 86_400_000).chars().take(10).collect();
+    (day(-i64::try_from(KEPT).unwrap_or(0)), day(1))
 }

@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Connected;
+use crate::clock;
 use crate::store::{News, Store};
 
 /// How often it looks by itself: a pooler may keep from it what the database announces.
@@ -19,13 +20,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Follower {
     store: Store,
     connected: Arc<Connected>,
-    /// The last change that was told.
-    told: Mutex<i64>,
+    /// What was told last.
+    told: Mutex<Last>,
+}
+
+/// The last change, and the last question, once it is known which was asked before this portal came.
+#[derive(Debug, Default)]
+struct Last {
+    changed: i64,
+    asked: Option<i64>,
 }
 
 impl Follower {
     pub(crate) fn new(store: Store, connected: Arc<Connected>) -> Self {
-        Self { store, connected, told: Mutex::new(0) }
+        Self { store, connected, told: Mutex::default() }
     }
 
     /// Whom it tells.
@@ -44,16 +52,25 @@ impl Follower {
 
     async fn look(&self) -> Result<(), sqlx::Error> {
         let mut told = self.told.lock().await;
-        let Some(changed) = self.store.changed().await?.filter(|changed| changed != &*told) else {
-            return Ok(());
-        };
+        let changed = self.store.changed().await?.filter(|changed| *changed != told.changed);
+        let Some(changed) = changed else { return Ok(()) };
         // Of a database that was taken back every revocation is new.
-        let since = if changed < *told { 0 } else { *told };
+        let since = if changed < told.changed { 0 } else { told.changed };
         for host in self.store.cut_since(since).await? {
             self.connected.cut(host);
         }
-        self.connected.tell_all(&self.store.all_wanted().await?);
-        *told = changed;
+        let (groups, alone) = self.store.all_wanted().await?;
+        self.connected.tell_all(&groups, &alone);
+        match told.asked {
+            None => told.asked = Some(self.store.last_asked().await?),
+            Some(last) => {
+                for asked in self.store.asked_since(last, clock::now()).await? {
+                    self.connected.ask(asked.id, &self.store.asked_of(&asked).await?);
+                    told.asked = Some(asked.id);
+                }
+            }
+        }
+        told.changed = changed;
         Ok(())
     }
 

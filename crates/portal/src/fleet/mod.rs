@@ -1,10 +1,12 @@
 //! The portal of a fleet. Hosts connect to a listener of its own ([`listener`]), where each is known by its certificate; [`connected`] are
 //! those that hear what they are to do, in a [`conversation`], and [`authority`] is who vouches for them.
 
+mod conductor;
 mod connected;
 mod conversation;
 mod follower;
 mod listener;
+mod settings;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,9 +17,11 @@ use crate::clock;
 use crate::memory;
 use crate::store::{KeptAuthority, Store};
 
+pub(crate) use conductor::conduct;
 pub(crate) use connected::{Connected, Statement, Statements};
 pub(crate) use follower::Follower;
 pub(crate) use listener::{Listener, address};
+pub(crate) use settings::{Chosen, Level, Settings, Sources, Unfit};
 
 /// Hosts that come or go in one wave, after which there is memory to give back.
 const MANY: usize = 256;

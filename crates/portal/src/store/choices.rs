@@ -41,6 +41,8 @@ pub(crate) struct Draft {
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct Profile {
     pub(crate) id: i64,
+    /// The organisation whose it is; everybody's if none.
+    pub(crate) tenant: Option<i64>,
     pub(crate) name: String,
     pub(crate) operator: String,
     pub(crate) time: i64,
@@ -73,9 +75,14 @@ impl Store {
         run!(self, sqlx::query("DELETE FROM draft WHERE host = $1").bind(host)).map(drop)
     }
 
-    /// All profiles, by name.
-    pub(crate) async fn profiles(&self) -> Result<Vec<Profile>, sqlx::Error> {
-        on!(self, |db| sqlx::query_as("SELECT * FROM profile ORDER BY name").fetch_all(db))
+    /// The profiles that are everybody's, and those of an organisation, by name.
+    pub(crate) async fn profiles(&self, tenant: Option<i64>) -> Result<Vec<Profile>, sqlx::Error> {
+        on!(self, |db| sqlx::query_as(
+            "SELECT * FROM profile
+             WHERE tenant IS NULL OR tenant = $1 ORDER BY name, id"
+        )
+        .bind(tenant)
+        .fetch_all(db))
     }
 
     /// One of them.
@@ -85,16 +92,18 @@ impl Store {
             .fetch_optional(db))
     }
 
-    /// Another profile; none if the name is taken, or there are so many already.
+    /// Another profile of an organisation, or of everybody; none if the name is taken there, or there are so many already.
     pub(crate) async fn add_profile(
         &self,
+        tenant: Option<i64>,
         name: &str,
         draft: &Draft,
         most: i64,
     ) -> Result<Option<Profile>, sqlx::Error> {
         on!(self, |db| sqlx::query_as(
-            "INSERT INTO profile (name, operator, time, choice)
-             SELECT $1, $2, $3, $4 WHERE (SELECT COUNT(*) FROM profile) < $5
+            "INSERT INTO profile (tenant, name, operator, time, choice)
+             SELECT CAST($6 AS BIGINT), $1, $2, $3, $4
+             WHERE (SELECT COUNT(*) FROM profile WHERE tenant IS NOT DISTINCT FROM $6) < $5
              ON CONFLICT DO NOTHING RETURNING *",
         )
         .bind(name)
@@ -102,6 +111,7 @@ impl Store {
         .bind(draft.time)
         .bind(&draft.choice)
         .bind(most)
+        .bind(tenant)
         .fetch_optional(db))
     }
 

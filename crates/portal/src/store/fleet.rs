@@ -1,16 +1,17 @@
-//! The hosts of a fleet, in groups that have a policy, and who vouches for them.
+//! The hosts of a fleet, what they say, and who vouches for them.
 
 use std::collections::BTreeMap;
 
-use geofilter_core::change::Change;
 use geofilter_core::series::Slot;
-use geofilter_fleet::{HostId, Mark, Report};
+use geofilter_fleet::{HostId, Previewed, Report};
 use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::Store;
 use super::database::{CHANNEL, Writing, on, run};
-use crate::fleet::Statement;
+use super::evidence::note_days;
+use super::rollouts::note_answers;
+use crate::fleet::{Settings, Statement};
 
 /// Milliseconds after which a portal that was not seen is forgotten.
 const FORGOTTEN: i64 = 86_400_000;
@@ -20,15 +21,6 @@ const FORGOTTEN: i64 = 86_400_000;
 pub(crate) struct KeptAuthority {
     pub(crate) key: String,
     pub(crate) certificate: String,
-}
-
-/// Hosts that have a policy together.
-#[derive(Debug, FromRow)]
-pub(crate) struct Group {
-    pub(crate) id: i64,
-    pub(crate) name: String,
-    pub(crate) policy: Option<Json<Change>>,
-    pub(crate) revision: i64,
 }
 
 /// A host.
@@ -44,28 +36,21 @@ pub(crate) struct Member {
     pub(crate) connected: bool,
 }
 
-/// What a host is to do: its group, and what that wants.
-#[derive(Debug, Clone)]
-pub(crate) struct Wanted {
-    pub(crate) group: i64,
-    pub(crate) mark: Mark,
-    pub(crate) policy: Option<Change>,
+/// A host, and where it belongs.
+#[derive(Debug, FromRow)]
+pub(crate) struct Known {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) host_group: i64,
+    pub(crate) tenant: i64,
+    policy: Option<Json<Settings>>,
+    pub(crate) report: Option<Json<Report>>,
 }
 
-#[derive(FromRow)]
-struct WantedRow {
-    id: i64,
-    policy: Option<Json<Change>>,
-    revision: i64,
-    epoch: i64,
-}
-
-impl WantedRow {
-    fn read(self) -> Wanted {
-        let Self { id, policy, revision, epoch } = self;
-        // None is below zero.
-        let mark = Mark { epoch: epoch.cast_unsigned(), revision: revision.cast_unsigned() };
-        Wanted { group: id, mark, policy: policy.map(|policy| policy.0) }
+impl Known {
+    /// What is chosen for it alone.
+    pub(crate) fn settings(&self) -> Settings {
+        self.policy.as_ref().map(|settings| settings.0.clone()).unwrap_or_default()
     }
 }
 
@@ -95,94 +80,9 @@ impl Store {
         run!(self, sqlx::query("UPDATE fleet SET address = $1").bind(address)).map(drop)
     }
 
-    /// All groups, by name.
-    pub(crate) async fn groups(&self) -> Result<Vec<Group>, sqlx::Error> {
-        on!(self, |db| sqlx::query_as(
-            "SELECT id, name, policy, revision FROM host_group ORDER BY name"
-        )
-        .fetch_all(db))
-    }
-
-    /// The one of this number, if there is one.
-    pub(crate) async fn group(&self, id: i64) -> Result<Option<Group>, sqlx::Error> {
-        on!(self, |db| sqlx::query_as(
-            "SELECT id, name, policy, revision FROM host_group WHERE id = $1"
-        )
-        .bind(id)
-        .fetch_optional(db))
-    }
-
-    /// The group of this name, if there is one.
-    pub(crate) async fn group_named(&self, name: &str) -> Result<Option<i64>, sqlx::Error> {
-        on!(self, |db| sqlx::query_scalar("SELECT id FROM host_group WHERE name = $1")
-            .bind(name)
-            .fetch_optional(db))
-    }
-
-    /// Another group, and its number; none if there is one of this name.
-    pub(crate) async fn add_group(&self, name: &str) -> Result<Option<i64>, sqlx::Error> {
-        let mut all = self.begin().await?;
-        let id = on!(all, |db| sqlx::query_scalar(
-            "INSERT INTO host_group (name) VALUES ($1) ON CONFLICT DO NOTHING RETURNING id"
-        )
-        .bind(name)
-        .fetch_optional(db))?;
-        all.commit().await?;
-        Ok(id)
-    }
-
-    /// Has a group want this from now on, at this second since 1970. Returns which revision that is; none if there is no such group.
-    pub(crate) async fn set_group_policy(
-        &self,
-        group: i64,
-        policy: &Change,
-        now: i64,
-    ) -> Result<Option<i64>, sqlx::Error> {
-        let mut all = self.begin().await?;
-        // By the time, so that a database that was taken back gives no number twice.
-        run!(
-            all,
-            sqlx::query(
-                "UPDATE fleet SET revision = CASE WHEN revision < $1 THEN $1 ELSE revision + 1 END"
-            )
-            .bind(now)
-        )?;
-        let revision = on!(all, |db| sqlx::query_scalar(
-            "UPDATE host_group SET policy = $1, revision = (SELECT revision FROM fleet)
-             WHERE id = $2 RETURNING revision"
-        )
-        .bind(Json(policy))
-        .bind(group)
-        .fetch_optional(db))?;
-        announce(&mut all).await?;
-        all.commit().await?;
-        Ok(revision)
-    }
-
-    /// Begins a new epoch, at this second since 1970: what each group wants has a new number.
-    pub(crate) async fn begin_epoch(&self, now: i64) -> Result<(), sqlx::Error> {
-        let mut all = self.begin().await?;
-        run!(
-            all,
-            sqlx::query("UPDATE fleet SET epoch = CASE WHEN epoch < $1 THEN $1 ELSE epoch + 1 END")
-                .bind(now)
-        )?;
-        announce(&mut all).await?;
-        all.commit().await
-    }
-
     /// The number of the last change of what hosts are to do; none before there is a fleet.
     pub(crate) async fn changed(&self) -> Result<Option<i64>, sqlx::Error> {
         on!(self, |db| sqlx::query_scalar("SELECT changed FROM fleet").fetch_optional(db))
-    }
-
-    /// What each group wants.
-    pub(crate) async fn all_wanted(&self) -> Result<Vec<Wanted>, sqlx::Error> {
-        let wanted: Vec<WantedRow> = on!(self, |db| sqlx::query_as(
-            "SELECT id, policy, host_group.revision, epoch FROM host_group, fleet"
-        )
-        .fetch_all(db))?;
-        Ok(wanted.into_iter().map(WantedRow::read).collect())
     }
 
     /// The hosts that were revoked by a change after this one.
@@ -269,18 +169,6 @@ impl Store {
         .map(drop)
     }
 
-    /// What a host is to do; none if it was revoked, or never enrolled.
-    pub(crate) async fn wanted(&self, host: HostId) -> Result<Option<Wanted>, sqlx::Error> {
-        let wanted: Option<WantedRow> = on!(self, |db| sqlx::query_as(
-            "SELECT host_group.id, policy, host_group.revision, epoch
-             FROM member JOIN host_group ON host_group.id = member.host_group, fleet
-             WHERE member.id = $1 AND revoked IS NULL",
-        )
-        .bind(host.0)
-        .fetch_optional(db))?;
-        Ok(wanted.map(WantedRow::read))
-    }
-
     /// All hosts that were not revoked, by name. A portal that was not seen after this time is gone.
     pub(crate) async fn members(&self, seen: i64) -> Result<Vec<Member>, sqlx::Error> {
         on!(self, |db| sqlx::query_as(
@@ -292,13 +180,16 @@ impl Store {
         .fetch_all(db))
     }
 
-    /// The name of a host; none if it was revoked, or never enrolled.
-    pub(crate) async fn member_name(&self, host: HostId) -> Result<Option<String>, sqlx::Error> {
-        on!(self, |db| sqlx::query_scalar(
-            "SELECT name FROM member WHERE id = $1 AND revoked IS NULL"
+    /// A host, and where it belongs; none if it was revoked, or never enrolled.
+    pub(crate) async fn known_host(&self, host: HostId) -> Result<Option<Known>, sqlx::Error> {
+        on!(self, |db| {
+            sqlx::query_as(
+            "SELECT member.id, member.name, host_group, tenant, member.policy, report
+             FROM member JOIN host_group ON host_group.id = host_group WHERE member.id = $1 AND revoked IS NULL"
         )
         .bind(host.0)
-        .fetch_optional(db))
+        .fetch_optional(db)
+        })
     }
 
     /// A host is heard no more.
@@ -330,7 +221,17 @@ impl Store {
             statement.said.counted.iter().map(|slot| (statement.host.0.to_string(), slot))
         });
         let counted: Vec<(String, &Slot)> = counted.collect();
+        let previewed = statements.iter().filter_map(|statement| {
+            statement.said.previewed.as_deref().map(|previewed| (statement.host, previewed))
+        });
+        let previewed: Vec<(HostId, &Previewed)> = previewed.collect();
         let mut all = self.begin_counting(&counted, now).await?;
+        note_answers(&mut all, &previewed).await?;
+        let mut days = BTreeMap::new();
+        for Statement { host, said, .. } in statements {
+            days.extend(said.days.iter().map(|day| ((*host, day.day.as_str()), &day.of_day)));
+        }
+        note_days(&mut all, &days).await?;
         match &mut all {
             Writing::Sqlite(all) => {
                 for (host, Statement { said, at, .. }) in last {
@@ -412,7 +313,7 @@ impl Store {
 }
 
 /// Has every portal look again what hosts are to do: a server tells them at once, and they look by themselves every now and then.
-async fn announce(all: &mut Writing) -> Result<(), sqlx::Error> {
+pub(super) async fn announce(all: &mut Writing) -> Result<(), sqlx::Error> {
     run!(all, sqlx::query("UPDATE fleet SET changed = changed + 1"))?;
     if let Writing::Postgres(all) = all {
         let query = sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL);

@@ -5,11 +5,14 @@
 mod audit;
 mod choices;
 mod database;
+mod evidence;
 mod fleet;
 mod history;
 mod operators;
 mod parts;
+mod policies;
 mod recipients;
+mod rollouts;
 mod series;
 mod sessions;
 mod tokens;
@@ -35,13 +38,17 @@ pub(crate) use database::{News, is_away};
 
 pub use database::Server;
 
-pub(crate) use fleet::{KeptAuthority, Wanted};
+pub(crate) use fleet::{KeptAuthority, Known, Member};
 
 pub(crate) use history::{Ending, Past};
 
 pub(crate) use operators::{Operator, Role};
 
+pub(crate) use policies::{Editing, Group, Standing, Target, Tenant, Wanted};
+
 pub(crate) use recipients::{Delivered, Delivery, Recipient};
+
+pub(crate) use rollouts::{Answered, NewRollout, Rollout, Stage, Watched};
 
 pub(crate) use sessions::{Begun, LONGEST};
 
@@ -82,11 +89,12 @@ impl Store {
 
     /// Makes it as good as new, for [`parsers`](crate::parsers). The audit can't be shortened.
     pub(crate) async fn forget_all_but_the_audit(&self) -> Result<(), sqlx::Error> {
-        let tables = "operator session token series history draft profile recipient delivery traveller totp recovery_code ticket member host_group portal fleet";
+        let tables = "session token series history draft profile recipient delivery traveller recovery_code totp operator ticket rollout member host_group portal fleet tenant";
         let mut all = self.begin().await?;
         for table in tables.split(' ') {
             run!(all, sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))))?;
         }
+        run!(all, sqlx::query("INSERT INTO tenant (id, name) VALUES (1, 'Organisation')"))?;
         all.commit().await
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct Operator {
     pub(crate) role: Role,
     /// When somebody else gave the password.
     pub(crate) given: Option<i64>,
+    /// The organisation whose operator this is; the whole portal's if none.
+    pub(crate) tenant: Option<i64>,
 }
 
 /// An operator among others.
@@ -43,6 +45,8 @@ pub(crate) struct Listed {
     pub(crate) created: i64,
     /// Whether codes are asked for.
     pub(crate) totp: bool,
+    /// The name of the organisation whose operator this is.
+    pub(crate) tenant: Option<String>,
 }
 
 impl Store {
@@ -61,29 +65,32 @@ impl Store {
     /// All of them, by name.
     pub(crate) async fn operators(&self) -> Result<Vec<Listed>, sqlx::Error> {
         on!(self, |db| sqlx::query_as(
-            "SELECT name, role, created, since IS NOT NULL AS totp
-             FROM operator LEFT JOIN totp ON totp.operator = operator.id ORDER BY name",
+            "SELECT operator.name, role, created, since IS NOT NULL AS totp, tenant.name AS tenant
+             FROM operator LEFT JOIN totp ON totp.operator = operator.id
+                 LEFT JOIN tenant ON tenant.id = operator.tenant ORDER BY operator.name",
         )
         .fetch_all(db))
     }
 
-    /// Another operator, whose password somebody else chose; none if the name is taken.
+    /// Another operator, of an organisation or of the whole portal, whose password somebody else chose; none if the name is taken.
     pub(crate) async fn add_operator(
         &self,
         name: &str,
         password: &str,
         role: Role,
+        tenant: Option<i64>,
         now: i64,
     ) -> Result<Option<Operator>, sqlx::Error> {
         on!(self, |db| {
             sqlx::query_as(
-            "INSERT INTO operator (name, password, role, created, given) VALUES ($1, $2, $3, $4, $4)
+            "INSERT INTO operator (name, password, role, created, given, tenant) VALUES ($1, $2, $3, $4, $4, $5)
              ON CONFLICT DO NOTHING RETURNING *",
         )
         .bind(name)
         .bind(password)
         .bind(role)
-        .bind(now).fetch_optional(db)
+        .bind(now)
+        .bind(tenant).fetch_optional(db)
         })
     }
 

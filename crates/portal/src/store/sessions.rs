@@ -25,6 +25,8 @@ pub(crate) struct Begun {
     pub(crate) proved: i64,
     /// Whether somebody else gave the operator's password.
     pub(crate) given: bool,
+    /// The organisation whose operator it is; the whole portal's if none.
+    pub(crate) tenant: Option<i64>,
 }
 
 impl Begun {
@@ -73,6 +75,7 @@ impl Store {
             used: now,
             proved: now,
             given: operator.given.is_some(),
+            tenant: operator.tenant,
         })
     }
 

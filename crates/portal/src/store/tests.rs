@@ -4,19 +4,22 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use geofilter_cluster::Cluster;
-use geofilter_core::change::{Change, Edit};
+use geofilter_core::change::Change;
 use geofilter_core::counters::Reason;
 use geofilter_core::country::CountryCode;
+use geofilter_core::evidence::OfDay;
+use geofilter_core::limits::Limits;
 use geofilter_core::policy::Mode;
 use geofilter_core::series::{Counts, Packets, STEP, Slot};
-use geofilter_fleet::{HostId, Mark, Report, Said};
+use geofilter_core::wire::EvidenceDay;
+use geofilter_fleet::{HostId, Mark, Previewed, Report, Said, Served};
 use serde_json::json;
 use sqlx::types::Json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::courier::Target;
-use crate::fleet::Statement;
+use crate::courier;
+use crate::fleet::{Settings, Statement};
 use crate::notices::Occasion;
 
 /// An empty store.
@@ -78,8 +81,8 @@ async fn operators_differ_in_more_than_case_and_the_last_admin_stays() {
         assert!(store.add_first_operator("Eve", "a hash", 1).await.unwrap().is_none());
         assert_eq!(store.operator("aNA").await.unwrap().unwrap().id, ana.id);
         assert!(store.operator("Anb").await.unwrap().is_none());
-        assert!(store.add_operator("ANA", "", Role::Viewer, 1).await.unwrap().is_none());
-        let bob = store.add_operator("bob", "h", Role::Viewer, 7).await.unwrap().unwrap();
+        assert!(store.add_operator("ANA", "", Role::Viewer, None, 1).await.unwrap().is_none());
+        let bob = store.add_operator("bob", "h", Role::Viewer, None, 7).await.unwrap().unwrap();
         assert_eq!(bob.given, Some(7));
         assert!(!store.set_role(&ana, Role::Viewer).await.unwrap(), "the last admin");
         assert!(!store.remove_operator(&ana).await.unwrap(), "the last admin");
@@ -98,8 +101,10 @@ async fn two_admins_who_step_down_at_once_leave_one() {
     for store in both().await {
         for turn in 0..8 {
             let names = [format!("a{turn}"), format!("b{turn}")];
-            let one = store.add_operator(&names[0], "", Role::Admin, 1).await.unwrap().unwrap();
-            let other = store.add_operator(&names[1], "", Role::Admin, 1).await.unwrap().unwrap();
+            let one =
+                store.add_operator(&names[0], "", Role::Admin, None, 1).await.unwrap().unwrap();
+            let other =
+                store.add_operator(&names[1], "", Role::Admin, None, 1).await.unwrap().unwrap();
             let (one_did, other_did) = tokio::join!(
                 store.set_role(&one, Role::Viewer),
                 store.set_role(&other, Role::Viewer)
@@ -175,7 +180,7 @@ async fn a_code_is_taken_once_and_so_is_one_for_recovery() {
 async fn a_token_may_do_no_more_than_its_operator() {
     for store in both().await {
         ana(&store).await;
-        let bob = store.add_operator("bob", "", Role::Viewer, 1).await.unwrap().unwrap();
+        let bob = store.add_operator("bob", "", Role::Viewer, None, 1).await.unwrap().unwrap();
         let digest = &[5; 32];
         let (operator, role) = (bob.id, Role::Admin);
         let new = NewToken { digest, operator, name: "ci", role, expires: Some(1_000_000) };
@@ -222,13 +227,16 @@ async fn drafts_are_one_for_a_host_and_profiles_have_names_of_their_own() {
         store.remove_draft("local").await.unwrap();
         assert!(store.draft("local").await.unwrap().is_none());
 
-        let office = store.add_profile("Office", &draft("ES"), 2).await.unwrap().unwrap();
-        assert!(store.add_profile("OFFICE", &draft("ES"), 2).await.unwrap().is_none());
-        let other = store.add_profile("other", &draft("ES"), 2).await.unwrap().unwrap();
-        assert!(store.add_profile("third", &draft("ES"), 2).await.unwrap().is_none(), "too many");
+        let office = store.add_profile(None, "Office", &draft("ES"), 2).await.unwrap().unwrap();
+        assert!(store.add_profile(None, "OFFICE", &draft("ES"), 2).await.unwrap().is_none());
+        let other = store.add_profile(None, "other", &draft("ES"), 2).await.unwrap().unwrap();
+        assert!(
+            store.add_profile(None, "third", &draft("ES"), 2).await.unwrap().is_none(),
+            "too many"
+        );
         assert!(!store.set_profile(other.id, "office", &draft("PT")).await.unwrap());
         assert!(store.set_profile(office.id, "office", &draft("PT")).await.unwrap());
-        let names = store.profiles().await.unwrap();
+        let names = store.profiles(None).await.unwrap();
         let names: Vec<_> = names.iter().map(|it| (&*it.name, it.choice.0.clone())).collect();
         assert_eq!(names, [("office", choice("PT")), ("other", choice("ES"))]);
         assert!(store.remove_profile(other.id).await.unwrap());
@@ -239,7 +247,7 @@ async fn drafts_are_one_for_a_host_and_profiles_have_names_of_their_own() {
 #[tokio::test]
 async fn recipients_are_told_of_what_they_want_and_the_last_letters_are_kept() {
     for store in both().await {
-        let target: Target =
+        let target: courier::Target =
             serde_json::from_value(json!({ "kind": "webhook", "url": "https://example.net/" }))
                 .unwrap();
         let id = store.add_recipient("Ops", &target, &[]).await.unwrap().unwrap();
@@ -290,9 +298,9 @@ async fn a_ticket_is_good_once_and_what_a_group_wants_is_numbered() {
         store.set_fleet_address("https://p").await.unwrap();
         assert_eq!(store.fleet_address().await.unwrap().as_deref(), Some("https://p"));
 
-        let group = store.add_group("Office").await.unwrap().unwrap();
-        assert_eq!(store.add_group("OFFICE").await.unwrap(), None);
-        assert_eq!(store.group_named("office").await.unwrap(), Some(group));
+        let group = store.add_group(1, "Office").await.unwrap().unwrap();
+        assert_eq!(store.add_group(1, "OFFICE").await.unwrap(), None);
+        assert_eq!(store.groups_named(None, "office").await.unwrap(), [group]);
         store.add_ticket(&[1; 32], group, 1_000).await.unwrap();
         assert!(!store.has_ticket(&[1; 32], 1_000).await.unwrap(), "it has ended");
         let host = HostId(1 << 52);
@@ -300,22 +308,19 @@ async fn a_ticket_is_good_once_and_what_a_group_wants_is_numbered() {
         assert!(!store.enrol(&[1; 32], HostId(7), "pbx", 500).await.unwrap());
         store.note_certificate(host, 9).await.unwrap();
 
-        let mode = Mode::AllowSelected;
-        let countries = choice("ES").countries;
-        let (edit, accept) = (Edit::Replace, Vec::new());
-        let (unknown, hosting, disputed, scope) = (None, None, None, None);
-        let policy = Change { mode, countries, edit, unknown, hosting, disputed, scope, accept };
-        assert_eq!(store.set_group_policy(group, &policy, 50).await.unwrap(), Some(50));
-        assert_eq!(store.set_group_policy(group, &policy, 50).await.unwrap(), Some(51));
+        let policy = Change::new(Mode::AllowSelected, choice("ES").countries);
+        let settings = Settings::of(&policy);
+        let choose = async |group| store.choose(Target::Group(group), &settings, 50).await.unwrap();
+        assert_eq!((choose(group).await, choose(group).await), (Some(50), Some(51)));
+        assert_eq!(choose(group + 1).await, None);
         let mark = |epoch, revision| Mark { epoch, revision };
-        assert!(store.set_group_policy(group + 1, &policy, 50).await.unwrap().is_none());
         let group = store.group(group).await.unwrap().unwrap();
-        assert_eq!((&*group.name, group.revision), ("Office", 51));
+        assert_eq!((&*group.name, group.settings()), ("Office", settings));
         assert!(store.group(group.id + 1).await.unwrap().is_none());
         let wanted = store.wanted(host).await.unwrap().unwrap();
         assert_eq!((wanted.mark, wanted.policy), (mark(1, 51), Some(policy)));
         store.begin_epoch(70).await.unwrap();
-        assert_eq!(store.all_wanted().await.unwrap()[0].mark, mark(70, 51));
+        assert_eq!(store.all_wanted().await.unwrap().0[0].mark, mark(70, 51));
 
         let report = |version: &str| Report { version: version.to_owned(), ..Report::default() };
         let said = |host, version, at| {
@@ -338,13 +343,202 @@ async fn a_ticket_is_good_once_and_what_a_group_wants_is_numbered() {
         assert!(!connected(100).await);
 
         let changed = store.changed().await.unwrap().unwrap();
-        assert_eq!(store.member_name(host).await.unwrap().as_deref(), Some("pbx"));
+        assert_eq!(store.known_host(host).await.unwrap().unwrap().name, "pbx");
         store.revoke(host, 9).await.unwrap();
         assert_eq!(store.cut_since(changed).await.unwrap(), [host]);
         assert!(store.cut_since(changed + 1).await.unwrap().is_empty());
         assert!(store.wanted(host).await.unwrap().is_none());
         assert!(store.members(0).await.unwrap().is_empty());
-        assert!(store.member_name(host).await.unwrap().is_none());
+        assert!(store.known_host(host).await.unwrap().is_none());
+    }
+}
+
+/// A fleet with an organisation of two groups, and these hosts in the first, which listen to portal 8 at 100.
+async fn fleet_of(store: &Store, hosts: &[i64]) -> (i64, [i64; 2]) {
+    let authority = KeptAuthority { key: "K".to_owned(), certificate: "C".into() };
+    store.set_authority(&authority).await.unwrap();
+    let tenant = store.add_tenant("Customer").await.unwrap().unwrap();
+    let one = store.add_group(tenant, "One").await.unwrap().unwrap();
+    let two = store.add_group(tenant, "Two").await.unwrap().unwrap();
+    for host in hosts {
+        let digest = [u8::try_from(*host).unwrap(); 32];
+        store.add_ticket(&digest, one, 1_000).await.unwrap();
+        assert!(store.enrol(&digest, HostId(*host), &format!("pbx-{host}"), 1).await.unwrap());
+    }
+    let presence: Vec<_> = hosts.iter().map(|host| (HostId(*host), true)).collect();
+    store.note_presence(8, &presence, 100).await.unwrap();
+    (tenant, [one, two])
+}
+
+fn allowing(countries: &str) -> Settings {
+    Settings::of(&Change::new(Mode::AllowSelected, choice(countries).countries))
+}
+
+/// Which countries a host is to let in, by which revision, and the seconds after which it goes back.
+async fn wants(store: &Store, host: i64) -> (String, u64, Option<u64>) {
+    let wanted = store.wanted(HostId(host)).await.unwrap().unwrap();
+    // Those that are like their group and those that are not are told the same as when they connect.
+    let (groups, alone) = store.all_wanted().await.unwrap();
+    let told = alone.iter().find(|(of, _)| *of == HostId(host)).map(|(_, wanted)| wanted);
+    let told = told.or_else(|| groups.iter().find(|it| it.group == wanted.group)).unwrap();
+    assert_eq!((told.mark, &told.policy), (wanted.mark, &wanted.policy));
+    assert_eq!(told.within, wanted.within);
+    let countries = wanted.policy.map_or_else(String::new, |policy| {
+        policy.countries.iter().map(|it| it.code().to_string()).collect()
+    });
+    (countries, wanted.mark.revision, wanted.within)
+}
+
+#[tokio::test]
+async fn what_a_host_is_to_do_comes_from_its_organisation_its_group_and_itself() {
+    for store in both().await {
+        let (tenant, [one, two]) = fleet_of(&store, &[1, 2]).await;
+        let choose = async |target, settings: &Settings| {
+            store.choose(target, settings, 50).await.unwrap().unwrap().cast_unsigned()
+        };
+        assert_eq!(wants(&store, 1).await, (String::new(), 0, None));
+        let first = choose(Target::Tenant(tenant), &allowing("ES")).await;
+        assert_eq!(wants(&store, 1).await, ("ES".to_owned(), first, None));
+        let second = choose(Target::Group(one), &allowing("PT")).await;
+        let third = choose(Target::Host(HostId(2)), &allowing("FR")).await;
+        assert_eq!(wants(&store, 1).await, ("PT".to_owned(), second, None));
+        assert_eq!(wants(&store, 2).await, ("FR".to_owned(), third, None));
+        // What is not said any more is as above, by a number that is newer.
+        let fourth = choose(Target::Host(HostId(2)), &Settings::default()).await;
+        assert_eq!(wants(&store, 2).await, ("PT".to_owned(), fourth, None));
+        store.move_host(HostId(2), two, 50).await.unwrap();
+        let (countries, moved, _) = wants(&store, 2).await;
+        assert!(countries == "ES" && moved > fourth, "{countries} by {moved}");
+        store.tell_again(HostId(2), 50).await.unwrap();
+        assert_eq!(wants(&store, 2).await.1, moved + 1);
+
+        let limits = Limits { exemptions: Some(3), ..Limits::default() };
+        let set = async |name| {
+            store.set_tenant(tenant, name, &limits, Editing::Portal, 50).await.unwrap()
+        };
+        assert!(!set("organisation").await, "that is another one");
+        assert!(set("Client").await);
+        assert_eq!(store.wanted(HostId(2)).await.unwrap().unwrap().limits, limits);
+        let kept = store.tenant(tenant).await.unwrap().unwrap();
+        assert_eq!((&*kept.name, kept.editing), ("Client", Editing::Portal));
+        assert!(!store.remove_tenant(tenant).await.unwrap(), "it has groups");
+        assert!(!store.remove_group(one).await.unwrap(), "it has a host");
+        assert_eq!(store.add_group(1, "One").await.unwrap().map(|id| id > two), Some(true));
+        assert_eq!(store.groups_named(None, "one").await.unwrap().len(), 2);
+        assert_eq!(store.groups_named(Some(tenant), "one").await.unwrap(), [one]);
+
+        let own = store.add_profile(Some(tenant), "Home", &draft("ES"), 1).await.unwrap().unwrap();
+        assert!(store.add_profile(Some(tenant), "More", &draft("ES"), 1).await.unwrap().is_none());
+        store.add_profile(None, "Home", &draft("PT"), 9).await.unwrap().unwrap();
+        let names = async |of| store.profiles(of).await.unwrap().len();
+        assert_eq!((names(None).await, names(Some(tenant)).await, names(Some(1)).await), (1, 2, 1));
+        assert_eq!(own.tenant, Some(tenant));
+    }
+}
+
+#[tokio::test]
+async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_done() {
+    for store in both().await {
+        let (tenant, [one, _]) = fleet_of(&store, &[1, 2, 3]).await;
+        let seen = 50;
+        store.note_presence(8, &[(HostId(3), false)], 100).await.unwrap();
+        let served = Some(Served { phones: 3, ..Served::default() });
+        let report = Report { served, ..Report::default() };
+        let said = Statement::of(HostId(1), Said { report, ..Said::default() }, 100);
+        store.note_statements(&[said], 100).await.unwrap();
+        let (before, policy) = (allowing("ES"), allowing("PT"));
+        store.choose(Target::Group(one), &before, 50).await.unwrap();
+        let new = NewRollout {
+            tenant,
+            host_group: Some(one),
+            policy: &policy,
+            before: &before,
+            operator: "ana",
+            hold: 60_000,
+            canaries: &[HostId(1)],
+            seen,
+        };
+        let begin = async || store.begin_rollout(&new, 60_000).await.unwrap();
+        let countries = async |host| wants(&store, host).await.0;
+        let rollout = async |id| store.rollout(id).await.unwrap().unwrap();
+
+        // It is halted: the canary goes back, by a newer number.
+        let id = begin().await.unwrap();
+        assert_eq!(begin().await, None, "one goes on");
+        assert_eq!(wants(&store, 1).await.2, Some(120));
+        assert_eq!((countries(1).await, countries(2).await), ("PT".to_owned(), "ES".to_owned()));
+        let watched = store.watched(id).await.unwrap();
+        assert_eq!(watched.len(), 2, "the third does not listen");
+        assert_eq!((watched[0].canary, watched[0].before.as_ref().map(|it| it.0)), (1, served));
+        let (tried, on) = (wants(&store, 1).await.1, rollout(id).await);
+        let lost = [(HostId(1), "it lost a phone".to_owned())];
+        assert!(store.step(&on, Stage::Halted, Some("why"), &lost, 70_000).await.unwrap());
+        assert!(!store.step(&on, Stage::All, None, &[], 70_000).await.unwrap(), "it is over");
+        let (back, newer, within) = wants(&store, 1).await;
+        assert!(back == "ES" && newer > tried && within.is_none(), "{back} {newer} {within:?}");
+        assert_eq!(store.watched(id).await.unwrap()[0].lost.as_deref(), Some("it lost a phone"));
+
+        // It is done: all have it, first until a deadline. While it is paused nobody has one.
+        let id = begin().await.unwrap();
+        assert!(store.pause_rollout(&rollout(id).await, 70_000).await.unwrap());
+        assert_eq!(wants(&store, 1).await.2, None);
+        assert!(store.resume_rollout(id, 80_000).await.unwrap());
+        assert!(!store.resume_rollout(id, 80_000).await.unwrap());
+        assert!(store.step(&rollout(id).await, Stage::All, None, &[], 90_000).await.unwrap());
+        assert_eq!(
+            (wants(&store, 1).await, countries(2).await),
+            (wants(&store, 2).await, "PT".to_owned())
+        );
+        assert_eq!(wants(&store, 2).await.2, Some(120));
+        let on = rollout(id).await;
+        assert!(store.pause_rollout(&on, 91_000).await.unwrap());
+        assert_eq!(wants(&store, 2).await.2, None);
+        assert!(store.resume_rollout(id, 92_000).await.unwrap());
+        assert!(store.step(&on, Stage::Done, None, &[], 99_000).await.unwrap());
+        assert_eq!((countries(3).await, wants(&store, 1).await.2), ("PT".to_owned(), None));
+        assert_eq!(store.group(one).await.unwrap().unwrap().settings(), policy);
+        assert!(store.rollout_on(tenant).await.unwrap().is_none());
+        assert_eq!(store.rollouts(Some(tenant), 9).await.unwrap().len(), 2);
+        assert!(store.rollouts(Some(1), 9).await.unwrap().is_empty());
+
+        // What hosts are asked is not told to them, and what they say is theirs alone.
+        let asked = store.ask_preview(tenant, None, &allowing("FR"), seen, 100_000).await.unwrap();
+        let asked = store.asked(asked).await.unwrap().unwrap();
+        assert_eq!(store.asked_since(asked.id - 1, 100_000).await.unwrap().len(), 1);
+        let mut of = store.asked_of(&asked).await.unwrap();
+        of.sort_by_key(|(host, _)| *host);
+        let of: Vec<_> =
+            of.iter().map(|(host, policy)| (host.0, policy.clone().unwrap().countries)).collect();
+        assert_eq!(
+            of,
+            [(1, choice("PT").countries), (2, choice("PT").countries)],
+            "its group says otherwise"
+        );
+        assert_eq!(countries(1).await, "PT");
+        for host in [1, 3] {
+            let previewed = Previewed { number: asked.id, more: 7, ..Previewed::default() };
+            let said = Said { previewed: Some(Box::new(previewed)), ..Said::default() };
+            store.note_statements(&[Statement::of(HostId(host), said, 101)], 101).await.unwrap();
+        }
+        let day = |day: &str, logins| EvidenceDay {
+            day: day.to_owned(),
+            of_day: OfDay { logins, ..OfDay::default() },
+        };
+        for (host, days) in [
+            (1, vec![day("2026-11-01", 1), day("2026-12-01", 2)]),
+            (1, vec![day("2026-11-01", 3), day("2026-11-01", 4)]),
+            (77, vec![day("2026-11-01", 9)]),
+        ] {
+            let said = Said { days, ..Said::default() };
+            store.note_statements(&[Statement::of(HostId(host), said, 102)], 102).await.unwrap();
+        }
+        let known = async |of| store.evidence_until(of, "2026-11-30").await.unwrap();
+        let november = known(Some(tenant)).await;
+        assert_eq!((november.len(), november[0].member, november[0].of_day.0.logins), (1, 1, 4));
+        assert_eq!((known(None).await.len(), known(Some(1)).await.len()), (1, 0));
+        let answers = store.answers(asked.id).await.unwrap();
+        let said = |it: &Answered| it.answer.as_ref().map(|answer| answer.0.more);
+        assert_eq!(answers.iter().map(said).collect::<Vec<_>>(), [Some(7), None]);
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct ApiToken {
     pub(crate) made: i64,
     pub(crate) expires: Option<i64>,
     pub(crate) used: Option<i64>,
+    /// As its operator's.
+    pub(crate) tenant: Option<i64>,
 }
 
 impl ApiToken {

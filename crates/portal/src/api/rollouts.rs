@@ -1,0 +1,404 @@
+//! What is chosen for hosts of the fleet step by step: whom it would cut, as the hosts say, and rollouts, which some try first.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use geofilter_core::change::Risk;
+use geofilter_core::wire::Cut;
+use geofilter_fleet::HostId;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::leading::{Made, check};
+use super::{Body, Path};
+use crate::clock;
+use crate::fleet::{self, Level, Settings};
+use crate::problem::{Kind, Problem};
+use crate::server::Shared;
+use crate::session::{By, Changing, Own, Seeing};
+use crate::store::{Answered, Deed, NewRollout, Rollout, Stage, Watched};
+
+/// Rollouts that are told of.
+const MOST: i64 = 20;
+/// Seconds for which a stage is watched, unless said: devices register every few minutes.
+const HOLD: i64 = 300;
+/// A day.
+const LONGEST: i64 = 86_400;
+/// One canary of so many hosts.
+const OF: usize = 20;
+
+/// What would be chosen, and for whom: a group, or a whole organisation.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Planned {
+    /// The number of the organisation; not with a group.
+    #[serde(default)]
+    tenant: Option<i64>,
+    /// The number of the group.
+    #[serde(default)]
+    group: Option<i64>,
+    /// What would be chosen for it.
+    settings: Settings,
+}
+
+/// A rollout to begin.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WantedRollout {
+    /// The number of the organisation; not with a group.
+    #[serde(default)]
+    tenant: Option<i64>,
+    /// The number of the group.
+    #[serde(default)]
+    group: Option<i64>,
+    /// What is chosen for it.
+    settings: Settings,
+    /// Seconds for which each stage is watched, 5 to 86400; 300 without.
+    #[serde(default)]
+    seconds: Option<i64>,
+    /// The numbers of the hosts that try it; one in twenty of those that listen without.
+    #[serde(default)]
+    canaries: Vec<i64>,
+}
+
+/// What becomes of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Steer {
+    /// It stays where it is: what hosts have of it stays too.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// It ends, and all hosts go back.
+    Abort,
+}
+
+/// See there.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OfRollout {
+    /// What becomes of it.
+    steer: Steer,
+}
+
+/// The rollouts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Rollouts {
+    /// The last ones, the newest first.
+    rollouts: Vec<RolloutReport>,
+}
+
+/// A rollout.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RolloutReport {
+    /// Its number.
+    id: i64,
+    /// The number of its organisation.
+    tenant: i64,
+    /// The number of the group; none if it is for the whole organisation.
+    group: Option<i64>,
+    /// How far it is.
+    stage: Stage,
+    /// Whether it is paused.
+    paused: bool,
+    /// What is chosen.
+    settings: Settings,
+    /// What was before.
+    before: Settings,
+    /// Who began it.
+    operator: String,
+    /// When, in RFC 3339.
+    began: String,
+    /// When it came to this stage, in RFC 3339.
+    since: String,
+    /// Seconds for which a stage is watched.
+    seconds: i64,
+    /// Why it was halted.
+    why: Option<String>,
+    /// How many hosts it watches: those that listened when it began. The others have what is chosen when they come.
+    hosts: usize,
+    /// How many of them have it.
+    applied: usize,
+    /// The names of those that try it first.
+    canaries: Vec<String>,
+    /// Those that lost something by it.
+    lost: Vec<LostReport>,
+}
+
+/// A host that lost something.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LostReport {
+    /// Its name.
+    host: String,
+    /// What.
+    what: String,
+}
+
+/// What hosts say of what would be chosen.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FleetPreview {
+    /// How many were asked: those that listen.
+    asked: usize,
+    /// How many have said.
+    answered: usize,
+    /// Those that would lose somebody, or can't say, by name.
+    hosts: Vec<HostPreview>,
+}
+
+/// What a host says.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HostPreview {
+    /// Its number.
+    id: i64,
+    /// Its name.
+    name: String,
+    /// Whom it would cut.
+    would_cut: Vec<Cut>,
+    /// How many more.
+    more: u32,
+    /// What would have to be accepted for that.
+    risks: Vec<Risk>,
+    /// Why it can't say.
+    failed: Option<String>,
+}
+
+/// Ask the hosts of a group or an organisation whom it would cut to choose this. Those that listen say it within seconds.
+#[utoipa::path(
+    post, path = "/api/v1/fleet/previews", tag = "fleet", request_body = Planned,
+    responses((status = 201, body = Made), Problem)
+)]
+pub(super) async fn ask_fleet_preview(
+    State(shared): State<Arc<Shared>>,
+    by: By<Own<Changing>>,
+    Body(Planned { tenant, group, settings }): Body<Planned>,
+) -> Result<(StatusCode, Body<Made>), Problem> {
+    let (tenant, ..) = shared.planned(&by, tenant, group, &settings).await?;
+    let seen = fleet::seen_since();
+    let id = shared.store.ask_preview(tenant, group, &settings, seen, clock::now()).await?;
+    shared.tell_hosts().await;
+    Ok((StatusCode::CREATED, Body(Made { id })))
+}
+
+/// What hosts have said of it so far. It is kept for an hour.
+#[utoipa::path(
+    get, path = "/api/v1/fleet/previews/{id}", tag = "fleet",
+    params(("id" = i64, Path, description = "Its number.")),
+    responses((status = 200, body = FleetPreview), Problem)
+)]
+pub(super) async fn fleet_preview(
+    State(shared): State<Arc<Shared>>,
+    by: By<Own<Seeing>>,
+    Path(id): Path<i64>,
+) -> Result<Body<FleetPreview>, Problem> {
+    let asked = shared.store.asked(id).await?.filter(|asked| by.sees(asked.tenant));
+    asked.ok_or_else(|| {
+        Problem::new(Kind::Missing, "there is no such preview any more: ask anew")
+    })?;
+    let answers = shared.store.answers(id).await?;
+    let (asked, answered) =
+        (answers.len(), answers.iter().filter(|host| host.answer.is_some()).count());
+    let hosts = answers.into_iter().filter_map(HostPreview::of).collect();
+    Ok(Body(FleetPreview { asked, answered, hosts }))
+}
+
+impl HostPreview {
+    /// Nothing, if the host loses nobody or has not said yet.
+    fn of(Answered { id, name, answer }: Answered) -> Option<Self> {
+        let answer = answer?.0;
+        let loses = !answer.would_cut.is_empty() || !answer.risks.is_empty();
+        (loses || answer.failed.is_some()).then_some(Self {
+            id,
+            name,
+            would_cut: answer.would_cut,
+            more: answer.more,
+            risks: answer.risks,
+            failed: answer.failed,
+        })
+    }
+}
+
+/// The rollouts, and how far they are.
+#[utoipa::path(
+    get, path = "/api/v1/fleet/rollouts", tag = "fleet",
+    responses((status = 200, body = Rollouts), Problem)
+)]
+pub(super) async fn rollouts(
+    State(shared): State<Arc<Shared>>,
+    by: By<Own<Seeing>>,
+) -> Result<Body<Rollouts>, Problem> {
+    let mut rollouts = Vec::new();
+    for rollout in shared.store.rollouts(by.tenant, MOST).await? {
+        let watched = shared.store.watched(rollout.id).await?;
+        rollouts.push(RolloutReport::of(rollout, watched));
+    }
+    Ok(Body(Rollouts { rollouts }))
+}
+
+impl RolloutReport {
+    fn of(rollout: Rollout, watched: Vec<Watched>) -> Self {
+        let has = |host: &&Watched| {
+            let applied = host.report.as_ref().and_then(|report| report.0.applied);
+            applied.is_some_and(|mark| mark.revision >= rollout.revision.cast_unsigned())
+                && (rollout.stage != Stage::Canary || host.canary != 0)
+        };
+        let applied = watched.iter().filter(has).count();
+        let canaries = watched.iter().filter(|host| host.canary != 0);
+        let canaries = canaries.map(|host| host.name.clone()).collect();
+        let hosts = watched.len();
+        let lost = watched
+            .into_iter()
+            .filter_map(|host| Some(LostReport { host: host.name, what: host.lost? }));
+        Self {
+            id: rollout.id,
+            tenant: rollout.tenant,
+            group: rollout.host_group,
+            stage: rollout.stage,
+            paused: rollout.paused.is_some(),
+            settings: rollout.policy.0,
+            before: rollout.before.0,
+            operator: rollout.operator,
+            began: clock::written(rollout.began),
+            since: clock::written(rollout.since),
+            seconds: rollout.hold / 1000,
+            why: rollout.why,
+            hosts,
+            applied,
+            canaries,
+            lost: lost.collect(),
+        }
+    }
+}
+
+/// Have the hosts of a group or an organisation do this step by step: some try it first. Where a host loses trunks, phones, peers or
+/// its connection, all go back by themselves.
+#[utoipa::path(
+    post, path = "/api/v1/fleet/rollouts", tag = "fleet", request_body = WantedRollout,
+    responses((status = 201, body = Made), Problem)
+)]
+pub(super) async fn begin_rollout(
+    State(shared): State<Arc<Shared>>,
+    by: By<Own<Changing>>,
+    Body(wanted): Body<WantedRollout>,
+) -> Result<(StatusCode, Body<Made>), Problem> {
+    let WantedRollout { tenant, group, settings, seconds, canaries } = wanted;
+    let hold = seconds.unwrap_or(HOLD);
+    if !(5..=LONGEST).contains(&hold) {
+        let detail = format!("a stage is watched for 5 to {LONGEST} seconds");
+        return Err(Problem::new(Kind::Invalid, detail));
+    }
+    shared.fleet_address().await?;
+    let (tenant, name, before) = shared.planned(&by, tenant, group, &settings).await?;
+    let seen = fleet::seen_since();
+    let listening = shared.store.listening(tenant, group, seen).await?;
+    let canaries = chosen(&listening, &canaries)?;
+    let told = |settings: &Settings| Some(json!({ "of": name, "settings": settings }));
+    let deed = Deed { before: told(&before), after: told(&settings), ..by.deed("begin rollout") };
+    shared.store.write_down(&deed, clock::now()).await?;
+    let new = NewRollout {
+        tenant,
+        host_group: group,
+        policy: &settings,
+        before: &before,
+        operator: &by.name,
+        hold: hold * 1000,
+        canaries: &canaries,
+        seen,
+    };
+    let id = shared.store.begin_rollout(&new, clock::now()).await?;
+    let id = id.ok_or_else(|| {
+        let detail =
+            "another rollout goes on for this organisation: wait until it is done, or abort it";
+        Problem::new(Kind::Unfit, detail)
+    })?;
+    shared.tell_hosts().await;
+    Ok((StatusCode::CREATED, Body(Made { id })))
+}
+
+/// The hosts that try it first.
+fn chosen(listening: &[HostId], wanted: &[i64]) -> Result<Vec<HostId>, Problem> {
+    if listening.is_empty() {
+        let detail = "none of its hosts is connected, so nobody could try it: choose it without a rollout, and hosts do it when they come";
+        return Err(Problem::new(Kind::Unfit, detail));
+    }
+    if let Some(away) = wanted.iter().find(|host| !listening.contains(&HostId(**host))) {
+        let detail = format!("host {away} is not one of those, or is not connected: name others");
+        return Err(Problem::new(Kind::Unfit, detail));
+    }
+    Ok(match wanted {
+        [] => listening.iter().take(listening.len().div_ceil(OF)).copied().collect(),
+        some => some.iter().map(|host| HostId(*host)).collect(),
+    })
+}
+
+/// Pause a rollout, have it go on, or abort it.
+#[utoipa::path(
+    post, path = "/api/v1/fleet/rollouts/{id}", tag = "fleet", request_body = OfRollout,
+    params(("id" = i64, Path, description = "Its number.")),
+    responses((status = 204, description = "It is so."), Problem)
+)]
+pub(super) async fn steer_rollout(
+    State(shared): State<Arc<Shared>>,
+    by: By<Own<Changing>>,
+    Path(id): Path<i64>,
+    Body(OfRollout { steer }): Body<OfRollout>,
+) -> Result<StatusCode, Problem> {
+    let rollout = shared.store.rollout(id).await?.filter(|rollout| by.sees(rollout.tenant));
+    let missing = || Problem::new(Kind::Missing, "there is no such rollout");
+    let rollout = rollout.ok_or_else(missing)?;
+    shared.leads(&by, rollout.tenant).await?;
+    let action = match steer {
+        Steer::Pause => "pause rollout",
+        Steer::Resume => "resume rollout",
+        Steer::Abort => "abort rollout",
+    };
+    let after = Some(json!({ "id": id, "stage": rollout.stage }));
+    shared.store.write_down(&Deed { after, ..by.deed(action) }, clock::now()).await?;
+    let now = clock::now();
+    let goes_on = matches!(rollout.stage, Stage::Canary | Stage::All);
+    let done = goes_on
+        && match steer {
+            Steer::Pause => shared.store.pause_rollout(&rollout, now).await?,
+            Steer::Resume => shared.store.resume_rollout(id, now).await?,
+            Steer::Abort => {
+                let why = format!("aborted by {}", by.name);
+                shared.store.step(&rollout, Stage::Aborted, Some(&why), &[], now).await?
+            }
+        };
+    if !done {
+        let detail = "it is not at a stage at which that can be done: see how far it is";
+        return Err(Problem::new(Kind::Unfit, detail));
+    }
+    shared.tell_hosts().await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl Shared {
+    /// The organisation, the name of what is planned for, and what is chosen for it now.
+    async fn planned<N>(
+        &self,
+        by: &By<N>,
+        tenant: Option<i64>,
+        group: Option<i64>,
+        settings: &Settings,
+    ) -> Result<(i64, String, Settings), Problem> {
+        match (tenant, group) {
+            (Some(tenant), None) => {
+                let tenant = self.leads(by, tenant).await?;
+                check(settings, &[(Level::Tenant, settings)])?;
+                Ok((tenant.id, tenant.name.clone(), tenant.settings()))
+            }
+            (None, Some(group)) => {
+                let (group, tenant) = self.leads_group(by, group).await?;
+                let above = tenant.settings();
+                check(settings, &[(Level::Tenant, &above), (Level::Group, settings)])?;
+                Ok((tenant.id, group.name.clone(), group.settings()))
+            }
+            _ => {
+                let detail = "name a group, or an organisation, and not both";
+                Err(Problem::new(Kind::Invalid, detail))
+            }
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! [`conduct`]: brings rollouts from stage to stage. Some hosts try what is chosen, then all have it, and then it stays; where a host
+//! loses those whom it serves, or its connection, all go back. One that is cut off from its portal goes back by itself.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use geofilter_core::desired::State;
+use geofilter_fleet::{HostId, Report, Served};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Follower;
+use crate::clock;
+use crate::store::{Rollout, Stage, Store, Watched};
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(1);
+/// For so long after this portal came, or its database came back, hosts may still be on their way to it.
+const SETTLED: Duration = Duration::from_secs(45);
+/// Milliseconds in which a host that listens does what it is told, and after which one that says nothing is lost: it does every 10 s,
+/// and that its connection is dead is noticed later.
+const PROMPT: i64 = 30_000;
+const SILENT: i64 = 25_000;
+/// Of so many hosts one may be lost, once all have it: a machine is restarted every now and then.
+const OF: usize = 50;
+
+/// What happens next to a rollout.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// Nothing yet.
+    Wait,
+    /// The next stage.
+    Step(Stage),
+    /// These hosts lost something, and all go back.
+    Halt(Vec<(HostId, String)>),
+}
+
+/// Does so for as long as it is polled. Of several portals each looks, and one of them steps.
+pub(crate) async fn conduct(store: Store, follower: Arc<Follower>) {
+    let mut turn = interval(EVERY);
+    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut since = Instant::now();
+    loop {
+        turn.tick().await;
+        match look(&store, since.elapsed() > SETTLED).await {
+            // What can't be told now is as soon as it can: it looks by itself.
+            Ok(true) => drop(follower.catch_up().await),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::debug!(%error, "rollouts wait for the database");
+                since = Instant::now();
+            }
+        }
+    }
+}
+
+/// Whether any took a step.
+async fn look(store: &Store, is_settled: bool) -> Result<bool, sqlx::Error> {
+    let mut stepped = false;
+    for rollout in store.rollouts_on().await? {
+        if rollout.paused.is_some() {
+            continue;
+        }
+        let (now, watched) = (clock::now(), store.watched(rollout.id).await?);
+        stepped |= match next(&rollout, &watched, is_settled, now) {
+            Next::Wait => false,
+            Next::Step(stage) => store.step(&rollout, stage, None, &[], now).await?,
+            Next::Halt(lost) => {
+                let why = halted(&watched, &lost);
+                let halted = store.step(&rollout, Stage::Halted, Some(&why), &lost, now).await?;
+                if halted {
+                    tracing::warn!(
+                        rollout = rollout.id,
+                        hosts = lost.len(),
+                        "a rollout harmed hosts, and all of its hosts go back; the page names them"
+                    );
+                }
+                halted
+            }
+        };
+    }
+    Ok(stepped)
+}
+
+fn next(rollout: &Rollout, watched: &[Watched], is_settled: bool, now: i64) -> Next {
+    let is_canary = rollout.stage == Stage::Canary;
+    let hosts: Vec<&Watched> =
+        watched.iter().filter(|host| !is_canary || host.canary != 0).collect();
+    let lost: Vec<(HostId, String)> = hosts
+        .iter()
+        .filter_map(|host| Some((HostId(host.id), lost(rollout, host, is_settled, now)?)))
+        .collect();
+    let tolerated = if is_canary { 0 } else { hosts.len() / OF };
+    if lost.len() > tolerated {
+        return Next::Halt(lost);
+    }
+    // What was said before that says nothing of all that time.
+    let watched = rollout.since + rollout.hold;
+    let has = |host: &&Watched| {
+        let applied = host.report.as_ref().and_then(|report| report.0.applied);
+        applied.is_some_and(|mark| mark.revision >= rollout.revision.cast_unsigned())
+            && host.reported.is_some_and(|reported| reported >= watched)
+    };
+    let have = hosts.iter().copied().filter(has).count();
+    if now < watched || have + lost.len() < hosts.len() {
+        return Next::Wait;
+    }
+    Next::Step(if is_canary { Stage::All } else { Stage::Done })
+}
+
+/// What a host lost by it, if anything.
+fn lost(rollout: &Rollout, host: &Watched, is_settled: bool, now: i64) -> Option<String> {
+    let silent = now - host.reported.unwrap_or(0).max(rollout.since);
+    if is_settled && silent > SILENT {
+        return Some("nothing is heard of it any more".to_owned());
+    }
+    let report = &host.report.as_ref()?.0;
+    let revision = rollout.revision.cast_unsigned();
+    if let Some(refused) = &report.refused
+        && refused.mark.revision >= revision
+    {
+        return Some(format!("it refuses it: {}", refused.why));
+    }
+    if report.applied.is_none_or(|mark| mark.revision < revision) {
+        let late = is_settled && now - rollout.since > PROMPT;
+        return late.then(|| "it does not do it, and does not say why".to_owned());
+    }
+    if let Some(away) = not_in_force(report) {
+        return Some(away);
+    }
+    let before = host.before.as_ref()?.0;
+    fewer(before, report.served.unwrap_or_default())
+}
+
+/// Why what a host did is not in force there any more.
+fn not_in_force(report: &Report) -> Option<String> {
+    let standing = report.standing.as_ref()?;
+    match standing.state {
+        State::Off | State::Observing => Some("its filter was switched off there".to_owned()),
+        State::Enforcing | State::Paused | State::Pending => report
+            .instead
+            .is_some()
+            .then(|| "it went back by itself, or was told something else there".to_owned()),
+    }
+}
+
+/// Those whom it served and does not any more, beyond what happens on any day.
+fn fewer(before: Served, now: Served) -> Option<String> {
+    let drop = |before: u32, now: u32| before.saturating_sub(now);
+    // A phone or two is switched off, and a peer comes to its end, every now and then.
+    let many = |before: u32| (before / 5).max(1);
+    let lost = [
+        ("registrations at trunks", before.registrations, now.registrations, 0),
+        ("registered phones", before.phones, now.phones, many(before.phones)),
+        ("peers", before.peers, now.peers, many(before.peers)),
+    ];
+    let lost = lost.iter().find(|(_, before, now, usual)| drop(*before, *now) > *usual);
+    lost.map(|(what, before, now, _)| format!("of its {before} {what} {now} are left"))
+}
+
+/// Why a rollout is halted, in a line.
+fn halted(watched: &[Watched], lost: &[(HostId, String)]) -> String {
+    let name = |id: HostId| {
+        let host = watched.iter().find(|host| HostId(host.id) == id);
+        host.map_or_else(|| id.to_string(), |host| host.name.clone())
+    };
+    let more = match lost.len() {
+        0 | 1 => String::new(),
+        some => format!(", and {} more", some - 1),
+    };
+    lost.first().map_or_else(String::new, |(id, what)| format!("{}: {what}{more}", name(*id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use geofilter_fleet::{Mark, Refused, Standing};
+
+    use super::*;
+    use crate::fleet::Settings;
+
+    const NOW: i64 = 1_795_400_000_000;
+    const SERVED: Served = Served { phones: 10, trunks: 2, registrations: 2, peers: 4 };
+
+    fn rollout(stage: Stage) -> Rollout {
+        Rollout {
+            id: 1,
+            tenant: 1,
+            host_group: None,
+            policy: Settings::default().into(),
+            before: Settings::default().into(),
+            operator: "ana".to_owned(),
+            began: NOW,
+            stage,
+            since: NOW,
+            paused: None,
+            revision: 7,
+            hold: 60_000,
+            why: None,
+        }
+    }
+
+    fn host(id: i64, canary: bool, change: impl FnOnce(&mut Watched, &mut Report)) -> Watched {
+        let mark = Some(Mark { epoch: 1, revision: 7 });
+        let standing = Standing {
+            state: State::Pending,
+            policy: String::new(),
+            confirmed: false,
+            dropped: 0,
+            passed: 0,
+        };
+        let mut report = Report {
+            received: mark,
+            applied: mark,
+            standing: Some(standing),
+            served: Some(SERVED),
+            ..Report::default()
+        };
+        let mut watched = Watched {
+            id,
+            name: format!("pbx-{id}"),
+            canary: canary.into(),
+            before: Some(SERVED.into()),
+            lost: None,
+            report: None,
+            reported: Some(NOW + 60_000),
+        };
+        change(&mut watched, &mut report);
+        watched.report = Some(report.into());
+        watched
+    }
+
+    fn fine(id: i64) -> Watched {
+        host(id, id == 1, |_, _| {})
+    }
+
+    fn after(stage: Stage, seconds: i64, hosts: &[Watched]) -> Next {
+        next(&rollout(stage), hosts, true, NOW + seconds * 1000)
+    }
+
+    #[test]
+    fn a_stage_lasts_until_its_hosts_have_it_and_were_watched_for_a_while() {
+        let behind = host(2, false, |_, report| report.applied = None);
+        let hosts = [fine(1), behind.clone()];
+        assert_eq!(after(Stage::Canary, 59, &hosts), Next::Wait);
+        assert_eq!(after(Stage::Canary, 60, &hosts), Next::Step(Stage::All));
+        let old = host(1, true, |host, _| host.reported = Some(NOW + 59_999));
+        let old = [old];
+        assert_eq!(after(Stage::Canary, 70, &old), Next::Wait, "not the whole time");
+        assert!(matches!(after(Stage::Canary, 90, &old), Next::Halt(_)), "it says nothing");
+        assert_eq!(after(Stage::All, 29, &hosts), Next::Wait);
+        assert_eq!(after(Stage::All, 60, &[fine(1), fine(2)]), Next::Step(Stage::Done));
+        let Next::Halt(lost) = after(Stage::All, 31, &hosts) else { panic!() };
+        assert_eq!(lost[0].0, HostId(2));
+    }
+
+    #[test]
+    fn what_a_host_loses_halts_it() {
+        let refused = |_: &mut Watched, report: &mut Report| {
+            let mark = Mark { epoch: 1, revision: 7 };
+            report.refused =
+                Some(Refused { mark, why: "it would cut a trunk".to_owned(), risks: Vec::new() });
+            report.applied = None;
+        };
+        let served =
+            |now: Served| move |_: &mut Watched, report: &mut Report| report.served = Some(now);
+        let lost = |host: Watched, why: &str| match after(Stage::Canary, 30, &[host]) {
+            Next::Halt(lost) => assert!(lost[0].1.contains(why), "{lost:?}"),
+            other => panic!("{other:?} and not {why}"),
+        };
+        lost(host(1, true, refused), "it would cut a trunk");
+        let gone = |host: &mut Watched, _: &mut Report| {
+            host.reported = Some(NOW + 2_000);
+        };
+        lost(host(1, true, gone), "nothing is heard");
+        lost(
+            host(1, true, served(Served { registrations: 1, ..SERVED })),
+            "of its 2 registrations",
+        );
+        lost(
+            host(1, true, served(Served { phones: 7, ..SERVED })),
+            "of its 10 registered phones 7",
+        );
+        lost(host(1, true, served(Served { peers: 0, ..SERVED })), "peers");
+        let off = |_: &mut Watched, report: &mut Report| {
+            report.standing.as_mut().unwrap().state = State::Off;
+        };
+        lost(host(1, true, off), "switched off");
+        // What happens on any day does not.
+        let usual = Served { phones: 8, peers: 3, ..SERVED };
+        assert_eq!(after(Stage::Canary, 30, &[host(1, true, served(usual))]), Next::Wait);
+        // A portal that has just come does not know yet who comes too.
+        let away = host(1, true, gone);
+        assert_eq!(next(&rollout(Stage::Canary), &[away], false, NOW + 30_000), Next::Wait);
+    }
+
+    #[test]
+    fn of_many_hosts_one_may_be_restarted() {
+        let gone = |host: &mut Watched, _: &mut Report| {
+            host.reported = Some(NOW + 2_000);
+        };
+        let away = host(1, true, gone);
+        let mut hosts: Vec<Watched> = (2..=50).map(fine).collect();
+        hosts.push(away);
+        assert_eq!(after(Stage::All, 60, &hosts), Next::Step(Stage::Done));
+        hosts.pop();
+        hosts.pop();
+        hosts.push(host(60, false, gone));
+        assert!(matches!(after(Stage::All, 60, &hosts), Next::Halt(_)), "of fewer than fifty none");
+    }
+}

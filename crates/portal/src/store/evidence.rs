@@ -1,0 +1,61 @@
+//! What the logs of the fleet's hosts told of attempts, day by day.
+
+use std::collections::BTreeMap;
+
+use geofilter_core::evidence::OfDay;
+use geofilter_fleet::HostId;
+use sqlx::FromRow;
+use sqlx::types::Json;
+
+use super::Store;
+use super::database::{Writing, on, run};
+
+/// A day of a host.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct HostDay {
+    pub(crate) member: i64,
+    pub(crate) day: String,
+    pub(crate) of_day: Json<OfDay>,
+}
+
+impl Store {
+    /// All days of an organisation's hosts, or of everybody's, up to this one, in their order.
+    pub(crate) async fn evidence_until(
+        &self,
+        tenant: Option<i64>,
+        day: &str,
+    ) -> Result<Vec<HostDay>, sqlx::Error> {
+        on!(self, |db| {
+            sqlx::query_as(
+            "SELECT evidence.member, day, of_day
+             FROM evidence JOIN member ON member.id = evidence.member
+                 JOIN host_group ON host_group.id = member.host_group
+             WHERE tenant = coalesce($1, tenant) AND revoked IS NULL AND day <= $2 ORDER BY day, evidence.member"
+        )
+        .bind(tenant)
+        .bind(day)
+        .fetch_all(db)
+        })
+    }
+}
+
+/// What hosts say of days, which is all that is known of each.
+pub(super) async fn note_days(
+    all: &mut Writing,
+    days: &BTreeMap<(HostId, &str), &OfDay>,
+) -> Result<(), sqlx::Error> {
+    for ((host, day), of_day) in days {
+        // One that was never enrolled has none.
+        run!(
+            all,
+            sqlx::query(
+                "INSERT INTO evidence (member, day, of_day) SELECT id, $2, $3 FROM member WHERE id = $1
+                 ON CONFLICT (member, day) DO UPDATE SET of_day = excluded.of_day"
+            )
+            .bind(host.0)
+            .bind(day)
+            .bind(Json(of_day))
+        )?;
+    }
+    Ok(())
+}

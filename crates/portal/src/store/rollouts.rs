@@ -1,0 +1,491 @@
+//! Settings on their way to hosts, which some try first; and what hosts say of settings before that.
+
+use geofilter_core::change::Change;
+use geofilter_fleet::{HostId, Previewed, Report, Served};
+use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
+use sqlx::types::Json;
+use utoipa::ToSchema;
+
+use super::Store;
+use super::database::{Writing, on, run};
+use super::fleet::announce;
+use super::policies::{Levels, Target, Trial, levels, next_revision, set};
+use crate::fleet::{Level, Settings};
+
+/// Those who step from one stage to the next do so alone.
+const STEPS: &str = "rollouts";
+
+/// How far a rollout is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+#[schema(as = RolloutStage)]
+pub(crate) enum Stage {
+    /// Some hosts try it.
+    Canary,
+    /// All hosts have it, and go back by themselves unless it is done.
+    All,
+    /// It is what is chosen.
+    Done,
+    /// It harmed a host, and all went back.
+    Halted,
+    /// An operator ended it, and all went back.
+    Aborted,
+}
+
+/// Settings on their way to hosts.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct Rollout {
+    pub(crate) id: i64,
+    pub(crate) tenant: i64,
+    /// None for the whole organisation.
+    pub(crate) host_group: Option<i64>,
+    pub(crate) policy: Json<Settings>,
+    pub(crate) before: Json<Settings>,
+    pub(crate) operator: String,
+    pub(crate) began: i64,
+    pub(crate) stage: Stage,
+    pub(crate) since: i64,
+    pub(crate) paused: Option<i64>,
+    pub(crate) revision: i64,
+    pub(crate) hold: i64,
+    pub(crate) why: Option<String>,
+}
+
+impl Rollout {
+    /// For whom it is.
+    pub(crate) fn target(&self) -> Target {
+        self.host_group.map_or(Target::Tenant(self.tenant), Target::Group)
+    }
+
+    /// Seconds in which a host of it must hear more, or goes back: while it is watched, and long enough to hear that it stays.
+    fn within(&self) -> i64 {
+        self.hold / 1000 + MARGIN
+    }
+}
+
+/// Seconds that it may take to tell hosts that something stays.
+const MARGIN: i64 = 60;
+
+/// A host that a rollout watches.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct Watched {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) canary: i64,
+    /// Whom it served when that began.
+    pub(crate) before: Option<Json<Served>>,
+    /// What it lost.
+    pub(crate) lost: Option<String>,
+    pub(crate) report: Option<Json<Report>>,
+    pub(crate) reported: Option<i64>,
+}
+
+/// What is asked of hosts before it is chosen.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct Asked {
+    pub(crate) id: i64,
+    pub(crate) tenant: i64,
+    pub(crate) host_group: Option<i64>,
+    policy: Json<Settings>,
+}
+
+/// What a host was asked, and said.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct Answered {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) answer: Option<Json<Previewed>>,
+}
+
+/// A rollout that is to begin.
+#[derive(Debug)]
+pub(crate) struct NewRollout<'a> {
+    pub(crate) tenant: i64,
+    pub(crate) host_group: Option<i64>,
+    pub(crate) policy: &'a Settings,
+    pub(crate) before: &'a Settings,
+    pub(crate) operator: &'a str,
+    pub(crate) hold: i64,
+    pub(crate) canaries: &'a [HostId],
+    /// A portal that was not seen after this is gone, and whoever listened to it.
+    pub(crate) seen: i64,
+}
+
+/// The hosts of a rollout or preview that listen to a portal seen after `$3`, of the group `$2` or else the organisation `$1`.
+macro_rules! listening {
+    () => {
+        "FROM member JOIN host_group ON host_group.id = member.host_group
+         WHERE revoked IS NULL AND tenant = $1 AND member.host_group = coalesce($2, member.host_group)
+             AND portal IN (SELECT id FROM portal WHERE seen > $3)"
+    };
+}
+
+impl Store {
+    /// The hosts of an organisation, or one of its groups, that listen.
+    pub(crate) async fn listening(
+        &self,
+        tenant: i64,
+        group: Option<i64>,
+        seen: i64,
+    ) -> Result<Vec<HostId>, sqlx::Error> {
+        let hosts: Vec<i64> = on!(self, |db| sqlx::query_scalar(concat!(
+            "SELECT member.id ",
+            listening!(),
+            " ORDER BY member.id"
+        ))
+        .bind(tenant)
+        .bind(group)
+        .bind(seen)
+        .fetch_all(db))?;
+        Ok(hosts.into_iter().map(HostId).collect())
+    }
+
+    /// Begins a rollout: its canaries try it. Returns its number; none if another one goes on for that organisation.
+    pub(crate) async fn begin_rollout(
+        &self,
+        new: &NewRollout<'_>,
+        now: i64,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        let NewRollout { tenant, host_group, policy, before, operator, hold, canaries, seen } =
+            *new;
+        let mut all = self.begin_alone(STEPS).await?;
+        let revision = next_revision(&mut all, now / 1000).await?;
+        let rollout: Option<Rollout> = on!(all, |db| {
+            sqlx::query_as(
+            "INSERT INTO rollout (tenant, host_group, policy, before, operator, began, stage, since, hold, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $6, $8, $9) ON CONFLICT DO NOTHING RETURNING *"
+        )
+        .bind(tenant)
+        .bind(host_group)
+        .bind(Json(policy))
+        .bind(Json(before))
+        .bind(operator)
+        .bind(now)
+        .bind(Stage::Canary)
+        .bind(hold)
+        .bind(revision)
+        .fetch_optional(db)
+        })?;
+        let Some(rollout) = rollout else { return Ok(None) };
+        match &mut all {
+            Writing::Sqlite(all) => {
+                let query = sqlx::query(concat!(
+                    "INSERT INTO rollout_host (rollout, member, canary, before)
+                     SELECT $4, member.id, 0, report -> '$.served' ",
+                    listening!()
+                ));
+                let query = query.bind(tenant).bind(host_group).bind(seen).bind(rollout.id);
+                query.execute(&mut **all).await?;
+            }
+            Writing::Postgres(all) => {
+                let query = sqlx::query(concat!(
+                    "INSERT INTO rollout_host (rollout, member, canary, before)
+                     SELECT $4, member.id, 0, report -> 'served' ",
+                    listening!()
+                ));
+                let query = query.bind(tenant).bind(host_group).bind(seen).bind(rollout.id);
+                query.execute(&mut **all).await?;
+            }
+        }
+        let level = match host_group {
+            Some(_) => Level::Group,
+            None => Level::Tenant,
+        };
+        let trial = Trial { level, settings: policy.clone() };
+        for canary in canaries {
+            run!(
+                all,
+                sqlx::query(
+                    "UPDATE rollout_host SET canary = 1 WHERE rollout = $1 AND member = $2"
+                )
+                .bind(rollout.id)
+                .bind(canary.0)
+            )?;
+            run!(
+                all,
+                sqlx::query(
+                    "UPDATE member SET trial = $1, within = $2, revision = $3 WHERE id = $4"
+                )
+                .bind(Json(&trial))
+                .bind(rollout.within())
+                .bind(revision)
+                .bind(canary.0)
+            )?;
+        }
+        announce(&mut all).await?;
+        all.commit().await?;
+        Ok(Some(rollout.id))
+    }
+
+    /// The rollout that goes on for an organisation.
+    pub(crate) async fn rollout_on(&self, tenant: i64) -> Result<Option<Rollout>, sqlx::Error> {
+        on!(self, |db| sqlx::query_as(
+            "SELECT * FROM rollout WHERE tenant = $1 AND stage IN ('canary', 'all')"
+        )
+        .bind(tenant)
+        .fetch_optional(db))
+    }
+
+    /// All rollouts that go on.
+    pub(crate) async fn rollouts_on(&self) -> Result<Vec<Rollout>, sqlx::Error> {
+        on!(self, |db| sqlx::query_as("SELECT * FROM rollout WHERE stage IN ('canary', 'all')")
+            .fetch_all(db))
+    }
+
+    /// The last ones, of an organisation or of all, the newest first.
+    pub(crate) async fn rollouts(
+        &self,
+        tenant: Option<i64>,
+        most: i64,
+    ) -> Result<Vec<Rollout>, sqlx::Error> {
+        on!(self, |db| sqlx::query_as(
+            "SELECT * FROM rollout WHERE tenant = coalesce($1, tenant) ORDER BY id DESC LIMIT $2"
+        )
+        .bind(tenant)
+        .bind(most)
+        .fetch_all(db))
+    }
+
+    /// The one of this number, if there is one.
+    pub(crate) async fn rollout(&self, id: i64) -> Result<Option<Rollout>, sqlx::Error> {
+        on!(self, |db| sqlx::query_as("SELECT * FROM rollout WHERE id = $1")
+            .bind(id)
+            .fetch_optional(db))
+    }
+
+    /// The hosts that a rollout watches, by name.
+    pub(crate) async fn watched(&self, rollout: i64) -> Result<Vec<Watched>, sqlx::Error> {
+        on!(self, |db| sqlx::query_as(
+            "SELECT member.id, name, canary, before, lost, report, reported
+             FROM rollout_host JOIN member ON member.id = rollout_host.member
+             WHERE rollout = $1 AND revoked IS NULL ORDER BY name, member.id",
+        )
+        .bind(rollout)
+        .fetch_all(db))
+    }
+
+    /// Brings a rollout to a stage, for this reason, unless it is at another one than is thought by now. Says whether it did.
+    pub(crate) async fn step(
+        &self,
+        rollout: &Rollout,
+        to: Stage,
+        why: Option<&str>,
+        lost: &[(HostId, String)],
+        now: i64,
+    ) -> Result<bool, sqlx::Error> {
+        let mut all = self.begin_alone(STEPS).await?;
+        let revision = next_revision(&mut all, now / 1000).await?;
+        let done = run!(
+            all,
+            sqlx::query(
+                "UPDATE rollout SET stage = $1, since = $2, paused = NULL, why = $3, revision = $4
+                 WHERE id = $5 AND stage = $6"
+            )
+            .bind(to)
+            .bind(now)
+            .bind(why)
+            .bind(revision)
+            .bind(rollout.id)
+            .bind(rollout.stage)
+        )?;
+        if done == 0 {
+            return Ok(false);
+        }
+        for (host, what) in lost {
+            run!(
+                all,
+                sqlx::query("UPDATE rollout_host SET lost = $1 WHERE rollout = $2 AND member = $3")
+                    .bind(what)
+                    .bind(rollout.id)
+                    .bind(host.0)
+            )?;
+        }
+        // Canaries are like the others from now on, by a revision that is newer than what they try.
+        run!(
+            all,
+            sqlx::query(
+                "UPDATE member SET trial = NULL, within = NULL, revision = $1
+                 WHERE trial IS NOT NULL AND id IN (SELECT member FROM rollout_host WHERE rollout = $2)"
+            )
+            .bind(revision)
+            .bind(rollout.id)
+        )?;
+        let (settings, within) = match to {
+            Stage::All => (&rollout.policy.0, Some(rollout.within())),
+            Stage::Done => (&rollout.policy.0, None),
+            Stage::Canary | Stage::Halted | Stage::Aborted => (&rollout.before.0, None),
+        };
+        set(&mut all, rollout.target(), settings, within, revision).await?;
+        announce(&mut all).await?;
+        all.commit().await?;
+        Ok(true)
+    }
+
+    /// Leaves a rollout where it is, for as long as it is paused: what hosts have of it stays. Says whether it went on.
+    pub(crate) async fn pause_rollout(
+        &self,
+        rollout: &Rollout,
+        now: i64,
+    ) -> Result<bool, sqlx::Error> {
+        let mut all = self.begin_alone(STEPS).await?;
+        let revision = next_revision(&mut all, now / 1000).await?;
+        let done = run!(
+            all,
+            sqlx::query(
+                "UPDATE rollout SET paused = $1, revision = $2
+                 WHERE id = $3 AND stage = $4 AND paused IS NULL"
+            )
+            .bind(now)
+            .bind(revision)
+            .bind(rollout.id)
+            .bind(rollout.stage)
+        )?;
+        if done == 0 {
+            return Ok(false);
+        }
+        run!(
+            all,
+            sqlx::query(
+                "UPDATE member SET within = NULL, revision = $1
+                 WHERE trial IS NOT NULL AND id IN (SELECT member FROM rollout_host WHERE rollout = $2)"
+            )
+            .bind(revision)
+            .bind(rollout.id)
+        )?;
+        if rollout.stage == Stage::All {
+            set(&mut all, rollout.target(), &rollout.policy.0, None, revision).await?;
+        }
+        announce(&mut all).await?;
+        all.commit().await?;
+        Ok(true)
+    }
+
+    /// Has a rollout that is paused go on: the stage is watched anew. Says whether it was.
+    pub(crate) async fn resume_rollout(&self, id: i64, now: i64) -> Result<bool, sqlx::Error> {
+        let done = run!(
+            self,
+            sqlx::query(
+                "UPDATE rollout SET paused = NULL, since = $1
+                 WHERE id = $2 AND paused IS NOT NULL AND stage IN ('canary', 'all')"
+            )
+            .bind(now)
+            .bind(id)
+        )?;
+        Ok(done > 0)
+    }
+
+    /// Asks the hosts that listen what these settings would do there. Returns the question's number. Old ones are forgotten.
+    pub(crate) async fn ask_preview(
+        &self,
+        tenant: i64,
+        host_group: Option<i64>,
+        settings: &Settings,
+        seen: i64,
+        now: i64,
+    ) -> Result<i64, sqlx::Error> {
+        let mut all = self.begin().await?;
+        run!(all, sqlx::query("DELETE FROM preview WHERE began < $1").bind(now - KEPT))?;
+        let id: i64 = on!(all, |db| {
+            sqlx::query_scalar(
+            "INSERT INTO preview (tenant, host_group, policy, began) VALUES ($1, $2, $3, $4) RETURNING id"
+        )
+        .bind(tenant)
+        .bind(host_group)
+        .bind(Json(settings))
+        .bind(now)
+        .fetch_one(db)
+        })?;
+        run!(
+            all,
+            sqlx::query(concat!(
+                "INSERT INTO preview_host (preview, member) SELECT $4, member.id ",
+                listening!()
+            ))
+            .bind(tenant)
+            .bind(host_group)
+            .bind(seen)
+            .bind(id)
+        )?;
+        announce(&mut all).await?;
+        all.commit().await?;
+        Ok(id)
+    }
+
+    /// What was asked after this number, and not long ago.
+    pub(crate) async fn asked_since(&self, id: i64, now: i64) -> Result<Vec<Asked>, sqlx::Error> {
+        on!(self, |db| sqlx::query_as(
+            "SELECT * FROM preview WHERE id > $1 AND began > $2 ORDER BY id"
+        )
+        .bind(id)
+        .bind(now - FRESH)
+        .fetch_all(db))
+    }
+
+    /// The number of the last question.
+    pub(crate) async fn last_asked(&self) -> Result<i64, sqlx::Error> {
+        on!(self, |db| sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM preview").fetch_one(db))
+    }
+
+    /// The question of this number, if it is not forgotten.
+    pub(crate) async fn asked(&self, id: i64) -> Result<Option<Asked>, sqlx::Error> {
+        on!(self, |db| sqlx::query_as("SELECT * FROM preview WHERE id = $1")
+            .bind(id)
+            .fetch_optional(db))
+    }
+
+    /// What each host that is asked would be to do.
+    pub(crate) async fn asked_of(
+        &self,
+        asked: &Asked,
+    ) -> Result<Vec<(HostId, Option<Change>)>, sqlx::Error> {
+        let levels: Vec<Levels> = on!(self, |db| {
+            sqlx::query_as(levels!(
+            "JOIN member ON member.host_group = host_group.id
+             WHERE revoked IS NULL AND member.id IN (SELECT member FROM preview_host WHERE preview = $1)"
+        ))
+        .bind(asked.id)
+        .fetch_all(db)
+        })?;
+        let level = match asked.host_group {
+            Some(_) => Level::Group,
+            None => Level::Tenant,
+        };
+        let trial = Trial { level, settings: asked.policy.0.clone() };
+        let of = |levels: Levels| levels.if_it_tried(trial.clone());
+        Ok(levels.into_iter().filter_map(of).collect())
+    }
+
+    /// What the hosts said that were asked, by name.
+    pub(crate) async fn answers(&self, preview: i64) -> Result<Vec<Answered>, sqlx::Error> {
+        on!(self, |db| sqlx::query_as(
+            "SELECT member.id, name, answer
+             FROM preview_host JOIN member ON member.id = preview_host.member
+             WHERE preview = $1 ORDER BY name, member.id"
+        )
+        .bind(preview)
+        .fetch_all(db))
+    }
+}
+
+/// Milliseconds for which a question is told to hosts, and for which what they said is kept.
+const FRESH: i64 = 30_000;
+const KEPT: i64 = 3_600_000;
+
+/// What hosts said of what they were asked.
+pub(super) async fn note_answers(
+    all: &mut Writing,
+    answers: &[(HostId, &Previewed)],
+) -> Result<(), sqlx::Error> {
+    for (host, answer) in answers {
+        run!(
+            all,
+            sqlx::query("UPDATE preview_host SET answer = $1 WHERE preview = $2 AND member = $3")
+                .bind(Json(answer))
+                .bind(answer.number)
+                .bind(host.0)
+        )?;
+    }
+    Ok(())
+}
