@@ -306,6 +306,7 @@ fn groups_are_made_hosts_invited_told_and_revoked_on_the_page() {
         does("wear", &["dark", "360"]);
         browser.shoot("fleet-narrow").unwrap();
         let mut does = |deed: &str, words: &[&str]| browser.does(deed, words).unwrap();
+        does("unfold", &["More"]);
         does("click", &["Revoke pbx-1"]);
         says(scene, |it| it["connected"] == false);
     });

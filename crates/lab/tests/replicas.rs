@@ -454,7 +454,7 @@ impl<'a> Stranger<'a> {
     /// Says how it stands. Comes true once that is written down.
     fn report(&self, report: &Report) -> Result<(), Error> {
         let client = self.client();
-        let said = Said { number: 7, report: report.clone(), counted: Vec::new() };
+        let said = Said { number: 7, report: report.clone(), ..Said::default() };
         meanwhile(self.namespace, async || {
             let mut stream = client.stream().await?;
             stream.say(&said).await?;
@@ -510,6 +510,8 @@ fn a_host_that_lies_is_believed_of_nobody_else_and_keeps_nobody_waiting() {
             refused: None,
             standing: Some(standing(&"0".repeat(64))),
             time: i64::MAX,
+            instead: None,
+            served: None,
         };
         stranger.report(&lie).unwrap();
         is("stranger", "progress", &json!("drifted"));

@@ -1,0 +1,228 @@
+//! What is chosen for a fleet step by step: asked of hosts, tried by one, then by all, and undone by itself where a host loses something. By
+//! the real binary's agents and portal, on PostgreSQL, with kernels and packets of their own.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use geofilter_core::geodata::embedded;
+use geofilter_lab::addresses::Addresses;
+use geofilter_lab::awaited::within;
+use geofilter_lab::fleet::Fleet;
+use geofilter_lab::interrupt::Interrupt;
+use geofilter_lab::leader::Leader;
+use geofilter_lab::sites::{Attached, GATEWAY, Sites};
+use rustix::net::{self, AddressFamily, SocketType};
+use serde_json::{Value, json};
+
+const HOSTS: u8 = 3;
+/// Seconds for which a stage is watched, and a host goes back by itself after that and a minute.
+const HOLD: u64 = 5;
+const MOMENT: Duration = Duration::from_secs(20);
+/// How long a portal waits after its start before it takes a host for lost that is not there.
+const SETTLED: Duration = Duration::from_secs(75);
+
+/// Three hosts of a group that let in Spain.
+struct Scene<'a> {
+    sites: &'a Sites,
+    leader: Leader<'a>,
+    fleet: Fleet<'a>,
+    group: i64,
+    china: UdpSocket,
+    spain: UdpSocket,
+}
+
+fn scene(test: impl FnOnce(&mut Scene<'_>)) {
+    let sites = Sites::new().unwrap();
+    let hosts: Vec<Attached> = (0..HOSTS).map(|number| sites.attach(number).unwrap()).collect();
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    let phone = |country| sites.phone(addresses.v4(country)).unwrap();
+    let (china, spain) = (phone("CN"), phone("ES"));
+    let leader = Leader::start(&sites.internet, GATEWAY).unwrap();
+    let fleet = Fleet::start(&hosts, &Interrupt::listen().unwrap()).unwrap();
+    let group = leader.make_group("Branches").unwrap();
+    fleet.each(|host| leader.enrol(host, group)).unwrap();
+    fleet.come_to(|fleet| fleet["connected"] == true).unwrap();
+    let told = leader.choose(group, &allow(&["ES", "CN"])).unwrap();
+    fleet.come_to(|fleet| fleet["applied"] == format!("1.{told}")).unwrap();
+    let mut scene = Scene { sites: &sites, leader, fleet, group, china, spain };
+    assert_eq!(scene.reached(), usize::from(HOSTS));
+    test(&mut scene);
+}
+
+fn allow(countries: &[&str]) -> Value {
+    json!({ "mode": "allow", "countries": countries })
+}
+
+impl Scene<'_> {
+    /// How many hosts a call from China reaches; those from Spain reach all.
+    fn reached(&self) -> usize {
+        self.fleet.reached_from(&self.china, &self.spain).unwrap()
+    }
+
+    fn begin(&self) -> i64 {
+        let wanted = json!({ "group": self.group, "settings": allow(&["ES"]), "seconds": HOLD });
+        self.leader.ask("POST", "/rollouts", Some(&wanted)).unwrap()["id"].as_i64().unwrap()
+    }
+
+    fn steer(&self, id: i64, steer: &str) {
+        let path = format!("/rollouts/{id}");
+        self.leader.ask("POST", &path, Some(&json!({ "steer": steer }))).unwrap();
+    }
+
+    /// The rollout that began last.
+    fn last(&self) -> Value {
+        self.leader.ask("GET", "/rollouts", None).unwrap()["rollouts"][0].clone()
+    }
+
+    fn comes_to(&self, stage: &str, most: Duration) {
+        let is_so = || self.last()["stage"] == stage;
+        within(most, Instant::now(), is_so, || format!("not {stage}: {}", self.last()));
+    }
+
+    /// Waits until a call from China reaches so many hosts.
+    fn reaches(&self, hosts: usize) {
+        let is_so = || self.reached() == hosts;
+        within(MOMENT, Instant::now(), is_so, || self.last().to_string());
+    }
+
+    /// The state of each host, and whether that ends by itself.
+    fn states(&self) -> Vec<Value> {
+        self.fleet.each(|host| Ok(host.status()?["state"].clone())).unwrap()
+    }
+
+    /// The number of the host in the scene that tries it.
+    fn canary(&self) -> u8 {
+        let name = self.last()["canaries"][0].as_str().unwrap().to_owned();
+        let host = self.fleet.hosts().iter().find(|host| host.name == name).unwrap();
+        u8::try_from(host.number).unwrap()
+    }
+}
+
+#[test]
+fn a_rollout_is_tried_by_one_host_then_done_by_all_and_stays() {
+    scene(|scene| {
+        scene.begin();
+        assert_eq!((&scene.last()["hosts"], &scene.last()["stage"]), (&json!(3), &json!("canary")));
+        scene.reaches(2);
+        // What is tried ends by itself, unless it is told that it stays.
+        assert_eq!(scene.states()[usize::from(scene.canary())], "pending");
+        let refused = scene.leader.choose(scene.group, &allow(&["PT"])).unwrap_err();
+        assert!(format!("{refused:#}").contains("rollout"), "{refused:#}");
+        scene.comes_to("all", MOMENT);
+        scene.reaches(0);
+        assert_eq!(scene.states(), ["pending", "pending", "pending"]);
+        scene.comes_to("done", MOMENT);
+        let stays = || scene.states().iter().all(|state| state == "enforcing");
+        within(MOMENT, Instant::now(), stays, || format!("{:?}", scene.states()));
+        assert_eq!(scene.reached(), 0);
+        let sees = || scene.leader.sees().unwrap();
+        let confirmed = || sees().iter().all(|host| host.progress == "confirmed");
+        within(MOMENT, Instant::now(), confirmed, || format!("{:?}", sees()));
+    });
+}
+
+#[test]
+fn a_rollout_that_is_paused_stays_where_it_is_and_one_that_is_aborted_goes_back() {
+    scene(|scene| {
+        let id = scene.begin();
+        scene.reaches(2);
+        scene.steer(id, "pause");
+        let canary = usize::from(scene.canary());
+        let stays = || scene.states()[canary] == "enforcing";
+        within(MOMENT, Instant::now(), stays, || format!("{:?}", scene.states()));
+        let paused = Instant::now();
+        let went_on = || scene.last()["stage"] != "canary";
+        while paused.elapsed() < Duration::from_secs(2 * HOLD) {
+            assert!(!went_on(), "{}", scene.last());
+        }
+        assert_eq!(scene.reached(), 2);
+        scene.steer(id, "resume");
+        scene.comes_to("all", MOMENT);
+        scene.reaches(0);
+        scene.steer(id, "abort");
+        scene.reaches(3);
+        assert_eq!(scene.last()["stage"], "aborted");
+        assert!(
+            scene
+                .leader
+                .ask("POST", &format!("/rollouts/{id}"), Some(&json!({ "steer": "pause" })))
+                .is_err()
+        );
+        // What was before is chosen again, and can be changed.
+        scene.leader.choose(scene.group, &allow(&["ES"])).unwrap();
+        scene.reaches(0);
+    });
+}
+
+#[test]
+fn a_host_that_changes_its_mind_or_is_cut_off_halts_a_rollout_and_goes_back_by_itself() {
+    scene(|scene| {
+        // Somebody switches the filter off where it is tried.
+        scene.begin();
+        scene.reaches(2);
+        let canary = scene.canary();
+        let host = &scene.fleet.hosts()[usize::from(canary)];
+        host.agent.json(&["observe"]).unwrap();
+        scene.comes_to("halted", MOMENT);
+        let why = scene.last()["why"].as_str().unwrap().to_owned();
+        assert!(why.contains(&host.name) && why.contains("switched off"), "{why}");
+        scene.reaches(3);
+
+        // The host is cut off: its kernel goes back although nobody reaches it, and the others are never told.
+        scene.begin();
+        scene.reaches(2);
+        assert_eq!(scene.canary(), canary);
+        scene.sites.wire(canary, false).unwrap();
+        scene.comes_to("halted", SETTLED);
+        let why = scene.last()["why"].as_str().unwrap().to_owned();
+        assert!(why.contains("nothing is heard"), "{why}");
+        let pending = host.status().unwrap();
+        assert_eq!(pending["state"], "pending", "it has not heard of it: {pending}");
+        let is_back = || host.status().unwrap()["countries"] == json!(["CN", "ES"]);
+        within(SETTLED, Instant::now(), is_back, || host.status().unwrap().to_string());
+        assert_eq!(host.status().unwrap()["fleet"]["connected"], false);
+        scene.sites.wire(canary, true).unwrap();
+        scene.fleet.come_to(|fleet| fleet["connected"] == true).unwrap();
+        scene.reaches(3);
+    });
+}
+
+#[test]
+fn hosts_say_whom_it_would_cut_before_they_are_told() {
+    scene(|scene| {
+        // Somebody in China talks to one PBX by TCP.
+        let attached = &scene.fleet.hosts()[1];
+        let talk = attached.inside(|at| TcpListener::bind((at, 5060))).unwrap().unwrap();
+        let at = talk.local_addr().unwrap();
+        let china = scene.china.local_addr().unwrap().ip();
+        let call = scene.sites.internet.inside(|| call(china, at)).unwrap().unwrap();
+        let (_heard, _) = talk.accept().unwrap();
+
+        let wanted = json!({ "group": scene.group, "settings": allow(&["ES"]) });
+        let id = scene.leader.ask("POST", "/previews", Some(&wanted)).unwrap()["id"].clone();
+        let said = || scene.leader.ask("GET", &format!("/previews/{id}"), None).unwrap();
+        let is_said = || said()["answered"] == 3;
+        within(MOMENT, Instant::now(), is_said, || said().to_string());
+        let said = said();
+        assert_eq!(said["asked"], 3);
+        let loses = said["hosts"].as_array().unwrap();
+        assert_eq!(loses.len(), 1, "{said}");
+        assert_eq!(loses[0]["name"], attached.name);
+        assert_eq!(loses[0]["would_cut"][0]["address"], china.to_string());
+        assert_eq!(loses[0]["would_cut"][0]["country"], "CN");
+        assert_eq!(scene.reached(), 3, "nothing was done");
+        drop(call);
+    });
+}
+
+/// A connection from this address.
+fn call(source: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    net::bind(&socket, &SocketAddr::new(source, 0))?;
+    net::connect(&socket, &to)?;
+    Ok(socket.into())
+}
