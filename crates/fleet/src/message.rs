@@ -10,6 +10,8 @@ use geofilter_core::series::Slot;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::bans::{OfBans, SharedBans};
+
 /// The number of a host at its portal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -127,6 +129,9 @@ pub struct Said {
     /// What was counted there, step by step, that the portal has not acknowledged yet: at most [`SLOTS`](crate::SLOTS).
     #[serde(default)]
     pub counted: Vec<Slot>,
+    /// What there is to say of bans.
+    #[serde(default, skip_serializing_if = "OfBans::is_empty")]
+    pub bans: OfBans,
 }
 
 /// Of what a host says no more is kept than an agent has to say: a version, a reason, a digest, and every risk once.
@@ -152,7 +157,7 @@ impl Report {
 }
 
 /// So many characters of a line.
-fn cut(text: &str, most: usize) -> String {
+pub(crate) fn cut(text: &str, most: usize) -> String {
     text.chars().filter(|it| !it.is_control()).take(most).collect()
 }
 
@@ -176,6 +181,8 @@ pub enum Heard {
     Snapshot(Box<Snapshot>),
     /// What it said by this number is written down.
     Noted(u64),
+    /// Bans of other hosts, which it is to have.
+    Bans(SharedBans),
 }
 
 impl Heard {

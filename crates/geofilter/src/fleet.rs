@@ -35,6 +35,7 @@ pub(crate) fn enrol(enrol: &args::Enrol, global: &Global) -> Result<(), Failure>
             | Heard::Sent
             | Heard::Noted { .. }
             | Heard::Snapshot { .. }
+            | Heard::Bans { .. }
             | Heard::Renewed { .. },
         ) => {
             return Err(confused());

@@ -199,6 +199,7 @@ impl Host {
                     self.shared.noted.fetch_add(1, Ordering::Relaxed);
                     self.unsent.retain(|slot| slot.time.unsigned_abs() > number);
                 }
+                Ok(Heard::Bans(_)) => {}
                 Err(_) => return true,
             }
         }
@@ -242,6 +243,7 @@ impl Host {
                 time: now(),
             },
             counted,
+            ..Said::default()
         }
     }
 }

@@ -454,7 +454,7 @@ impl<'a> Stranger<'a> {
     /// Says how it stands. Comes true once that is written down.
     fn report(&self, report: &Report) -> Result<(), Error> {
         let client = self.client();
-        let said = Said { number: 7, report: report.clone(), counted: Vec::new() };
+        let said = Said { number: 7, report: report.clone(), ..Said::default() };
         meanwhile(self.namespace, async || {
             let mut stream = client.stream().await?;
             stream.say(&said).await?;

@@ -1,6 +1,8 @@
 //! [`Fleet`]: what the agent of a host does for the portal of a fleet. It takes what the [`link`](crate::fleet) brings, puts it in force as it
 //! would for an operator of this host, and says what the kernel holds.
 
+mod bans;
+
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -24,6 +26,7 @@ use super::settings::Settings;
 use crate::cli;
 use crate::files::{Loaded, read_whole, write_whole};
 use crate::fleet::{Heard, Job, Tell};
+use bans::Sharing;
 
 const SCHEMA: u32 = 1;
 const FOLDER: &str = "fleet";
@@ -76,6 +79,7 @@ pub(super) struct Fleet {
     /// When it is counted next what the kernel did.
     look: Option<Instant>,
     telemetry: Telemetry,
+    bans: Sharing,
 }
 
 /// What is counted for the portal until it has it.
@@ -131,7 +135,11 @@ impl Fleet {
                 Marks::default()
             }
         };
-        Self::of(dir, membership, marks)
+        let bans = match membership {
+            Some(_) => Sharing::open(&dir, warnings),
+            None => Sharing::default(),
+        };
+        Self { bans, ..Self::of(dir, membership, marks) }
     }
 
     /// One that has said and heard nothing yet.
@@ -150,6 +158,7 @@ impl Fleet {
             heard: Instant::now(),
             look: None,
             telemetry: Telemetry::default(),
+            bans: Sharing::default(),
         }
     }
 
@@ -257,6 +266,24 @@ impl Fleet {
         heard
     }
 
+    fn tell(&mut self, what: &Tell) {
+        let told = self.link.as_mut().map(|link| link.tell(what));
+        if let Some(Err(error)) = told {
+            self.link = None;
+            self.lose(format!("the process that speaks to it does not listen: {error}"));
+        }
+    }
+
+    /// What there is no room for of the fleet's bans, if anything.
+    pub(super) fn warning(&self) -> Option<String> {
+        self.bans.trouble.warning()
+    }
+
+    /// Connects again, to be told all of it.
+    pub(super) fn begin_anew(&mut self) {
+        (self.link, self.again, self.is_connected) = (None, None, false);
+    }
+
     fn lose(&mut self, why: String) {
         self.again = Some(Instant::now() + REST);
         self.be_without(why);
@@ -282,6 +309,7 @@ impl Engine {
         }
         // What another portal said has nothing to do with what this one says.
         self.fleet.remove(MARKS)?;
+        self.forget_bans()?;
         self.fleet.keep(&membership).map_err(|error| cli::failed(format!("{error:#}")))?;
         self.fleet.become_of(Some(membership));
         Ok(Reply::Fleet(self.fleet.report()))
@@ -292,6 +320,7 @@ impl Engine {
         if !self.fleet.is_member() {
             return Err(Failure::new(FailureKind::Unfit, "this host has no portal to leave"));
         }
+        self.forget_bans()?;
         self.fleet.remove(MEMBERSHIP)?;
         self.fleet.remove(MARKS)?;
         self.fleet.become_of(None);
@@ -305,9 +334,11 @@ impl Engine {
                 Heard::Connected => {
                     (self.fleet.is_connected, self.fleet.trouble) = (true, None);
                     self.fleet.due = Some(Instant::now());
+                    self.fleet.bans.begin();
                     tracing::info!("the portal of the fleet is heard");
                 }
                 Heard::Snapshot { snapshot } => self.take_snapshot(*snapshot),
+                Heard::Bans { bans } => self.take_bans(bans),
                 Heard::Renewed { membership } => {
                     if let Err(error) = self.fleet.keep(&membership) {
                         self.note_trouble(format!("{error:#}"));
@@ -316,6 +347,11 @@ impl Engine {
                 }
                 Heard::Lost { why } => self.fleet.be_without(why),
                 Heard::Sent => {}
+                Heard::Noted { number } if Sharing::is_of(number) => {
+                    if self.fleet.bans.noted(number) {
+                        self.keep_bans();
+                    }
+                }
                 Heard::Noted { number } => {
                     self.fleet.telemetry.acknowledge(number);
                     // What was kept while it was away is said without waiting.
@@ -341,13 +377,10 @@ impl Engine {
             self.fleet.due = Some(Instant::now() + TOLD);
             let counted = self.fleet.telemetry.next();
             let number = Telemetry::number(&counted);
-            let said = Box::new(Said { number, report, counted });
-            let told = self.fleet.link.as_mut().map(|link| link.tell(&Tell::Report { said }));
-            if let Some(Err(error)) = told {
-                self.fleet.link = None;
-                self.fleet.lose(format!("the process that speaks to it does not listen: {error}"));
-            }
+            let said = Box::new(Said { number, report, counted, ..Said::default() });
+            self.fleet.tell(&Tell::Report { said });
         }
+        self.look_after_bans();
     }
 
     /// Puts in force what the portal asks, unless it is older than what it asked before.

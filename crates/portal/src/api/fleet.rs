@@ -385,7 +385,7 @@ impl Shared {
     }
 
     /// Has the hosts that listen here do what is chosen now. If the database is gone by now, they do as soon as it is back.
-    async fn tell_hosts(&self) {
+    pub(super) async fn tell_hosts(&self) {
         if let Err(error) = self.follower.catch_up().await {
             tracing::debug!(%error, "hosts are told later");
         }

@@ -14,6 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
+use super::bans::Bans;
 use super::connected::{Place, Told};
 use super::listener::OfHost;
 use super::{HostId, Statements};
@@ -33,12 +34,15 @@ pub(super) struct Conversation {
     pub(super) place: Place,
     pub(super) upgrade: OnUpgrade,
     pub(super) statements: Arc<Statements>,
+    pub(super) bans: Arc<Bans>,
 }
 
 /// What happens next.
 enum Next {
     /// The host is to do something else; not, if it is cut off.
     Told(bool),
+    /// There is more to be told of bans.
+    Bans,
     /// What it said is written down, or is not.
     Written(bool),
     /// It said more, or nothing more.
@@ -57,7 +61,7 @@ impl Conversation {
     }
 
     async fn converse(self) -> io::Result<()> {
-        let Self { host, mut told, place: _place, upgrade, statements } = self;
+        let Self { host, mut told, place: _place, upgrade, statements, bans } = self;
         let upgraded = upgrade.await.map_err(io::Error::other)?;
         let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>()
         else {
@@ -69,6 +73,7 @@ impl Conversation {
         // By its number, what it said that is not known yet to be written down. It says nothing more meanwhile.
         let mut pending: Option<(u64, oneshot::Receiver<bool>)> = None;
         let mut quiet = Instant::now();
+        let (mut more, mut far) = (bans.follow(), None);
         loop {
             if pending.is_none()
                 && let Some(said) = line(&mut buffer)?
@@ -78,25 +83,31 @@ impl Conversation {
             buffer.reserve(AT_A_TIME);
             let next = tokio::select! {
                 changed = told.changed() => Next::Told(changed.is_ok()),
+                _ = more.changed() => Next::Bans,
                 written = written(&mut pending) => Next::Written(written),
                 read = stream.read_buf(&mut buffer), if pending.is_none() => Next::Read(read?),
                 () = sleep_until(quiet + KEEP_ALIVE) => Next::Quiet,
             };
-            let answer = match next {
+            let answers: Vec<Arc<[u8]>> = match next {
                 Next::Told(false) | Next::Read(0) => return Ok(()),
-                Next::Told(true) => told.borrow_and_update().line.clone(),
+                Next::Told(true) => told.borrow_and_update().line.iter().cloned().collect(),
+                Next::Bans => {
+                    let lines;
+                    (lines, far) = bans.after(far);
+                    lines
+                }
                 Next::Written(false) => {
                     pending = None;
-                    None
+                    Vec::new()
                 }
                 Next::Written(true) => {
                     let noted = pending.take().map(|(number, _)| Heard::Noted(number).line());
-                    noted.map(Into::into)
+                    noted.into_iter().map(Into::into).collect()
                 }
-                Next::Read(_) => None,
-                Next::Quiet => Some(b"\n"[..].into()),
+                Next::Read(_) => Vec::new(),
+                Next::Quiet => vec![b"\n"[..].into()],
             };
-            if let Some(answer) = answer {
+            for answer in answers {
                 let write = async {
                     stream.write_all(&answer).await?;
                     stream.flush().await
@@ -125,6 +136,7 @@ fn line(buffer: &mut Vec<u8>) -> io::Result<Option<Said>> {
     let Some(end) = end else { return Ok(None) };
     let mut said: Said = serde_json::from_slice(&buffer[..end])?;
     said.report = said.report.tidy();
+    said.bans = said.bans.tidy();
     buffer.drain(..=end);
     buffer.shrink_to(AT_A_TIME);
     match said.counted.len() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::Connected;
+use super::{Bans, Connected};
 use crate::store::{News, Store};
 
 /// How often it looks by itself: a pooler may keep from it what the database announces.
@@ -19,13 +19,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Follower {
     store: Store,
     connected: Arc<Connected>,
+    bans: Arc<Bans>,
     /// The last change that was told.
     told: Mutex<i64>,
 }
 
 impl Follower {
     pub(crate) fn new(store: Store, connected: Arc<Connected>) -> Self {
-        Self { store, connected, told: Mutex::new(0) }
+        Self { store, connected, bans: Arc::default(), told: Mutex::new(0) }
+    }
+
+    /// What they are told of bans.
+    pub(crate) fn bans(&self) -> &Arc<Bans> {
+        &self.bans
     }
 
     /// Whom it tells.
@@ -44,6 +50,7 @@ impl Follower {
 
     async fn look(&self) -> Result<(), sqlx::Error> {
         let mut told = self.told.lock().await;
+        self.bans.catch_up(&self.store).await?;
         let Some(changed) = self.store.changed().await?.filter(|changed| changed != &*told) else {
             return Ok(());
         };

@@ -1,6 +1,7 @@
 //! The portal of a fleet. Hosts connect to a listener of its own ([`listener`]), where each is known by its certificate; [`connected`] are
-//! those that hear what they are to do, in a [`conversation`], and [`authority`] is who vouches for them.
+//! those that hear what they are to do, in a [`conversation`], and [`authority`] is who vouches for them. [`bans`] are what they share.
 
+mod bans;
 mod connected;
 mod conversation;
 mod follower;
@@ -15,6 +16,7 @@ use crate::clock;
 use crate::memory;
 use crate::store::{KeptAuthority, Store};
 
+pub(crate) use bans::Bans;
 pub(crate) use connected::{Connected, Statement, Statements};
 pub(crate) use follower::Follower;
 pub(crate) use listener::{Listener, address};
@@ -106,11 +108,11 @@ pub(crate) async fn attend(store: Store, portal: i64, connected: Arc<Connected>)
 }
 
 /// Writes down what hosts say, for as long as it is polled. What comes while something is written waits for the next turn.
-pub(crate) async fn note(store: Store, statements: Arc<Statements>) {
+pub(crate) async fn note(store: Store, statements: Arc<Statements>, follower: Arc<Follower>) {
     let mut fails = false;
     loop {
         let taken = statements.take().await;
-        let noted = store.note_statements(&taken, clock::now()).await;
+        let noted = note_all(&store, &taken, &follower).await;
         match &noted {
             Ok(()) => fails = false,
             Err(error) if !std::mem::replace(&mut fails, true) => {
@@ -123,4 +125,20 @@ pub(crate) async fn note(store: Store, statements: Arc<Statements>) {
         }
         tokio::time::sleep(GATHERING).await;
     }
+}
+
+/// Bans come first: other hosts wait for them.
+async fn note_all(
+    store: &Store,
+    statements: &[Statement],
+    follower: &Follower,
+) -> Result<(), sqlx::Error> {
+    let now = clock::now();
+    if store.note_bans(statements, now).await?
+        // What a server announces comes a moment later; by a pooler, and of a file, nothing does.
+        && let Err(error) = follower.catch_up().await
+    {
+        tracing::debug!(%error, "hosts are told of bans later");
+    }
+    store.note_statements(statements, now).await
 }

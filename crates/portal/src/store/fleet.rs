@@ -9,6 +9,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::Store;
+use super::bans::forget_bans_of;
 use super::database::{CHANNEL, Writing, on, run};
 use crate::fleet::Statement;
 
@@ -303,7 +304,7 @@ impl Store {
 
     /// A host is heard no more.
     pub(crate) async fn revoke(&self, host: HostId, now: i64) -> Result<(), sqlx::Error> {
-        let mut all = self.begin().await?;
+        let mut all = self.begin_with_bans().await?;
         announce(&mut all).await?;
         run!(
             all,
@@ -314,6 +315,7 @@ impl Store {
             .bind(now)
             .bind(host.0)
         )?;
+        forget_bans_of(&mut all, host, now).await?;
         all.commit().await
     }
 
