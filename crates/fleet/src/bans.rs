@@ -216,12 +216,6 @@ impl Prefixes {
         Self(all)
     }
 
-    /// They, in order.
-    #[must_use]
-    pub fn all(&self) -> &[IpNet] {
-        &self.0
-    }
-
     /// Whether one of them has an address in common with this.
     #[must_use]
     pub fn overlap(&self, prefix: IpNet) -> bool {

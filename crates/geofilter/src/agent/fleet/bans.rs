@@ -68,11 +68,14 @@ pub(super) struct Sharing {
     pending: Option<Pending>,
     /// How often something was said.
     serial: u64,
-    /// Whom this host protects.
+    /// Whom this host protects, and what of that it can keep from all.
     protects: Prefixes,
+    keeps: Protected,
     /// What the portal knows of that, and since when.
     told: Option<(Protected, Instant)>,
     looked: Option<Instant>,
+    /// A ban that may not be is still there.
+    has_failed: bool,
     /// Lines of all there is, until the last of them came.
     gathered: Option<BTreeMap<IpNet, SharedBan>>,
     /// Bans for which there was no room.
@@ -127,17 +130,18 @@ impl Sharing {
         if self.pending.as_ref().is_some_and(|pending| pending.at.elapsed() < AGAIN) {
             return OfBans::default();
         }
-        let protects = Protected::of(self.protects.all().iter().copied());
+        let protects = &self.keeps;
         let is_due = self.told.as_ref().is_none_or(|(told, at)| {
             let known: BTreeSet<&IpNet> = told.prefixes.iter().collect();
             let is_more = protects.prefixes.iter().any(|prefix| !known.contains(prefix));
-            is_more || *told != protects && at.elapsed() >= PATIENCE
+            let is_more = is_more || protects.left_out > told.left_out;
+            is_more || told != protects && at.elapsed() >= PATIENCE
         });
         // Before it is known whom this host protects there is nothing to say.
         let is_known = self.looked.is_some();
         OfBans {
             made: self.kept.made.iter().filter(|_| is_known).take(MADE).cloned().collect(),
-            protects: Some(protects).filter(|_| is_known && is_due),
+            protects: Some(protects.clone()).filter(|_| is_known && is_due),
         }
     }
 
@@ -246,19 +250,15 @@ impl Engine {
     }
 
     fn look_whom_it_protects(&mut self) {
-        self.fleet.bans.looked = Some(Instant::now());
-        let protects = self.whom_it_protects();
-        if protects != self.fleet.bans.protects {
-            self.fleet.bans.protects = protects;
-        }
-        let protects = &self.fleet.bans.protects;
-        let is_out = |target: &Target| {
-            !self.settings.shares_bans
-                || target.prefix().is_none_or(|prefix| protects.overlap(prefix))
-        };
-        let out: Vec<Target> = shared(&self.ledger.book).filter(is_out).collect();
-        if let Err(failure) = self.end_shared(out) {
-            self.fleet.bans.trouble.take(Err(not_ended(&failure)));
+        let is_first = self.fleet.bans.looked.replace(Instant::now()).is_none();
+        let all = self.whom_it_protects();
+        let protects = Prefixes::of(all.iter().copied());
+        let is_new = is_first || protects != self.fleet.bans.protects;
+        self.fleet.bans.protects = protects;
+        // What is narrow is kept from all beside what is too wide for that, although it is in it.
+        self.fleet.bans.keeps = Protected::of(all);
+        if is_new || self.fleet.bans.has_failed || !self.settings.shares_bans {
+            self.end_what_may_not_be();
         }
         if !self.fleet.bans.waiting.is_empty() {
             let waiting = std::mem::take(&mut self.fleet.bans.waiting);
@@ -266,8 +266,24 @@ impl Engine {
         }
     }
 
+    /// Ends what the fleet shares of whom this host protects, or all of it if it has no part in that.
+    fn end_what_may_not_be(&mut self) {
+        let protects = &self.fleet.bans.protects;
+        let is_out = |target: &Target| {
+            !self.settings.shares_bans
+                || target.prefix().is_none_or(|prefix| protects.overlap(prefix))
+        };
+        let out: Vec<Target> = shared(&self.ledger.book).filter(is_out).collect();
+        let ended = self.end_shared(out).map_err(|failure| not_ended(&failure));
+        let bans = &mut self.fleet.bans;
+        if ended.is_err() || bans.has_failed {
+            bans.has_failed = ended.is_err();
+            bans.trouble.take(ended);
+        }
+    }
+
     /// Whom no ban of others is for.
-    fn whom_it_protects(&mut self) -> Prefixes {
+    fn whom_it_protects(&mut self) -> Vec<IpNet> {
         let now = ledger::unix_now();
         let systems = ledger::systems_for(&self.ledger.book, &self.geo);
         let exempt = self.ledger.book.exempt(systems, now);
@@ -277,7 +293,7 @@ impl Engine {
         let trunks = trusted.into_iter().flat_map(|it| it.trunks.iter().map(SocketAddr::ip));
         let registered = trusted.into_iter().flat_map(|it| it.registered.iter().copied());
         let single = peers.into_iter().chain(trunks).chain(registered);
-        Prefixes::of(exempt.into_iter().chain(single.map(|one| IpNet::from(one.to_canonical()))))
+        exempt.into_iter().chain(single.map(|one| IpNet::from(one.to_canonical()))).collect()
     }
 
     /// Takes what the portal says of bans.
@@ -313,7 +329,7 @@ impl Engine {
 
     /// Has these of the fleet's bans, and those no more.
     fn have(&mut self, put: BTreeMap<IpNet, SharedBan>, gone: Vec<IpNet>) {
-        let protects = self.whom_it_protects();
+        let protects = Prefixes::of(self.whom_it_protects());
         let now = ledger::unix_now();
         let book = &self.ledger.book;
         let mut edits = Vec::new();

@@ -198,6 +198,10 @@ fn whom_it_protects_is_said_when_there_are_more_and_later_when_there_are_fewer()
     add(&mut engine, Kind::Exemption, "192.0.2.0/24", None);
     add(&mut engine, Kind::Exemption, "198.51.100.7", None);
     assert_eq!(said(&mut engine), Some(2));
+    // Both still are, beside what they are in and is too wide to be kept from all.
+    add(&mut engine, Kind::Exemption, "192.0.0.0/8", None);
+    assert_eq!(said(&mut engine), Some(2));
+    remove(&mut engine, Kind::Exemption, "192.0.0.0/8");
     remove(&mut engine, Kind::Exemption, "198.51.100.7");
     assert_eq!(said(&mut engine), None);
     let told = engine.fleet.bans.told.take().unwrap();
