@@ -3,9 +3,10 @@
 //! A portal is an [`Authority`]: it vouches for its hosts and for itself, and nobody else is trusted. An administrator carries a
 //! [`Ticket`] to a host, which pins that authority; by it the host is [enrolled](Client::enrol) and gets a certificate, and from then on is
 //! a [`Membership`](geofilter_core::wire::Membership). It connects and the portal never does: a [`Stream`] of [`Snapshot`]s comes down, each the whole of what the host is to do;
-//! a [`Report`] of what is in force goes up.
+//! a [`Report`] of what is in force goes up. [`bans`] are shared by the same way.
 
 mod authority;
+pub mod bans;
 mod client;
 mod membership;
 mod message;

@@ -12,6 +12,8 @@ use geofilter_core::wire::{Cut, EvidenceDay};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::bans::{OfBans, SharedBans};
+
 /// The number of a host at its portal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -160,6 +162,9 @@ pub struct Said {
     /// What its logs told of some days, at most [`DAYS`](crate::DAYS), of which the portal has not acknowledged that yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub days: Vec<EvidenceDay>,
+    /// What there is to say of bans.
+    #[serde(default, skip_serializing_if = "OfBans::is_empty")]
+    pub bans: OfBans,
 }
 
 /// What a host is asked before it is told: whom this would cut there.
@@ -234,7 +239,7 @@ impl Report {
 }
 
 /// So many characters of a line.
-fn cut(text: &str, most: usize) -> String {
+pub(crate) fn cut(text: &str, most: usize) -> String {
     text.chars().filter(|it| !it.is_control()).take(most).collect()
 }
 
@@ -260,6 +265,8 @@ pub enum Heard {
     Noted(u64),
     /// What it is asked.
     Preview(Box<Question>),
+    /// Bans of other hosts, which it is to have.
+    Bans(SharedBans),
 }
 
 impl Heard {

@@ -36,6 +36,7 @@ pub(crate) fn enrol(enrol: &args::Enrol, global: &Global) -> Result<(), Failure>
             | Heard::Noted { .. }
             | Heard::Snapshot { .. }
             | Heard::Preview { .. }
+            | Heard::Bans { .. }
             | Heard::Renewed { .. },
         ) => {
             return Err(confused());

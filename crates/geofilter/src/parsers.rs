@@ -18,6 +18,7 @@ pub fn link(line: &[u8]) -> Option<Change> {
         | fleet::Heard::Connected
         | fleet::Heard::Sent
         | fleet::Heard::Noted { .. }
+        | fleet::Heard::Bans { .. }
         | fleet::Heard::Renewed { .. }
         | fleet::Heard::Lost { .. } => None,
     }

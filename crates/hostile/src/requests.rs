@@ -54,15 +54,23 @@ thread_local! {
 /// What the portal of a fleet and its hosts say to each other, and the process between.
 pub fn fleet(data: &[u8]) {
     serde_json::from_slice::<Enrol>(data).iter().for_each(super::comes_back);
-    serde_json::from_slice::<Said>(data).iter().for_each(super::comes_back);
+    if let Ok(said) = serde_json::from_slice::<Said>(data) {
+        super::comes_back(&said);
+        super::comes_back(&said.bans.tidy());
+    }
     let text = String::from_utf8_lossy(data);
     if let Ok(ticket) = text.parse::<Ticket>() {
         assert_eq!(ticket.to_string(), text.trim());
     }
     AUTHORITY.with(|authority| drop(authority.vouch(&text, HostId(1), SystemTime::UNIX_EPOCH)));
     for heard in geofilter_fleet::heard(data.to_vec()) {
-        if let Heard::Snapshot(snapshot) = heard {
-            super::comes_back(&snapshot);
+        match heard {
+            Heard::Snapshot(snapshot) => super::comes_back(&snapshot),
+            Heard::Bans(bans) => {
+                super::comes_back(&bans);
+                drop(bans.put.into_iter().filter_map(|ban| ban.tidy(0)).collect::<Vec<_>>());
+            }
+            Heard::Noted(_) => {}
         }
     }
     if let Some(change) = geofilter::parsers::link(data)

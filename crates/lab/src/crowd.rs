@@ -201,6 +201,7 @@ impl Host {
                     self.shared.noted.fetch_add(1, Ordering::Relaxed);
                     self.unsent.retain(|slot| slot.time.unsigned_abs() > number);
                 }
+                Ok(Heard::Bans(_)) => {}
                 Err(_) => return true,
             }
         }
@@ -246,8 +247,7 @@ impl Host {
                 instead: None,
             },
             counted,
-            previewed: None,
-            days: Vec::new(),
+            ..Said::default()
         }
     }
 }

@@ -47,7 +47,7 @@ impl<'a> Leader<'a> {
         };
         let (database, url) = namespace.inside(begin)??;
         let fleet = SocketAddr::from((address, PORT));
-        let portal = Portal::lead(namespace, fleet, &url)?;
+        let portal = Portal::lead(namespace, fleet, Some(&url))?;
         let ana = portal.first_operator()?;
         Ok(Self { portal, ana, at: format!("https://{fleet}"), _database: database })
     }

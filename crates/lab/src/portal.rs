@@ -231,14 +231,20 @@ impl<'a> Portal<'a> {
         Self::run(namespace, &socket, state_dir, &[], None, None)
     }
 
-    /// One that leads a fleet and has no host of its own: hosts connect to it there, and its database is on this server.
+    /// One that leads a fleet and has no host of its own: hosts connect to it there, and its database is on this server, or in its folder.
     ///
     /// # Errors
     /// If it does not serve.
-    pub fn lead(namespace: &'a Namespace, fleet: SocketAddr, database: &str) -> Result<Self> {
+    pub fn lead(
+        namespace: &'a Namespace,
+        fleet: SocketAddr,
+        database: Option<&str>,
+    ) -> Result<Self> {
         let folder = folder()?;
         let (socket, state_dir) = (folder.path().join("no.sock"), folder.path().join("state"));
-        let further = ["--fleet", &fleet.to_string(), "--database", database];
+        let fleet = fleet.to_string();
+        let database = database.map(|database| ["--database", database]);
+        let further = [&["--fleet", &fleet][..], database.as_ref().map_or(&[], |it| it)].concat();
         let log = folder.path().join("log");
         let mut portal = Self::run(namespace, &socket, &state_dir, &further, None, Some(log))?;
         portal.folder = Some(folder);

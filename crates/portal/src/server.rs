@@ -222,6 +222,7 @@ async fn lead(
         authority,
         Arc::clone(connected),
         Arc::clone(&statements),
+        Arc::clone(follower.bans()),
     )?;
     // By chance: nobody gives numbers to portals.
     let portal = HostId::new().map_err(fleet::Error::from)?.0;
@@ -229,7 +230,7 @@ async fn lead(
     tokio::spawn(Arc::new(listener).serve(hosts));
     tokio::spawn(fleet::attend(store.clone(), portal, Arc::clone(connected)));
     tokio::spawn(fleet::conduct(store.clone(), Arc::clone(follower)));
-    tokio::spawn(fleet::note(store, statements));
+    tokio::spawn(fleet::note(store, statements, Arc::clone(follower)));
     Ok(address)
 }
 

@@ -5,6 +5,7 @@ import type { RecordReport } from "../api/client";
 import { type Kind, type SpanName, spanNames, usePeers, useRecording, useRecords } from "../api/host";
 import { useMayChange } from "../api/session";
 import { Failure, Loaded, Note, Warnings } from "../parts/Notice";
+import { SharedBans } from "../parts/SharedBans";
 import { Travellers } from "../parts/Travellers";
 import { useWords } from "../words";
 
@@ -20,7 +21,12 @@ export function Exemptions() {
 }
 
 export function Bans() {
-  return <Records kind="bans" />;
+  return (
+    <div className="stack">
+      <Records kind="bans" />
+      <SharedBans />
+    </div>
+  );
 }
 
 function Records({ kind }: { kind: Kind }) {

@@ -386,6 +386,29 @@ export const en = {
       aborted: (_applied: number, _hosts: number, _canaries: string) => "Aborted: all went back.",
     },
   },
+  shared: {
+    title: "Bans of the fleet",
+    about: (hosts: number) =>
+      `Who was proven to attack one host, or was banned by ${hosts} hosts within an hour, is banned by all for a while: never anybody's trunk, peer or exemption.`,
+    off: "Hosts share no bans.",
+    begin: "Share bans",
+    end: "Share none",
+    by: "By",
+    proven: (host: string) => `proven on ${host}`,
+    made: (hosts: number) => `made by ${hosts} hosts`,
+    withdraw: "Withdraw",
+    withdrawOne: (address: string) => `Withdraw ${address}`,
+    counting: (count: string) =>
+      `${count} sources that hosts banned in the last hour only count: nothing proves who it was, and too few hosts did.`,
+    byHostBudget: (count: string, most: string) =>
+      `${count} bans of the last day were not shared: a host has at most ${most} an hour.`,
+    byFleetBudget: (count: string) =>
+      `${count} bans of the last day were not shared: as many as may be were in force.`,
+    byProtection: (count: string) =>
+      `${count} bans of the last day were not shared: a host serves whom they were for, or they were withdrawn.`,
+    unprotected: (count: string) =>
+      `${count} prefixes are too wide or too many to be kept from all hosts: each spares its own.`,
+  },
   overTime: {
     title: "Over time",
     range: "How far back",
@@ -443,7 +466,7 @@ export const en = {
     note: "Note",
     until: "Until",
     origin: "By",
-    origins: { operator: "an operator", fail2ban: "fail2ban", pbx: "the PBX" },
+    origins: { operator: "an operator", fail2ban: "fail2ban", pbx: "the PBX", fleet: "the fleet" },
     empty: "There are none.",
     peers: "Peers",
     peersSay: "The PBX itself sent them a request, so they always pass.",

@@ -393,6 +393,29 @@ export const ro: Words = {
       aborted: () => "Abandonat: toate au revenit.",
     },
   },
+  shared: {
+    title: "Interdicțiile flotei",
+    about: (hosts) =>
+      `Cine a atacat dovedit o gazdă, sau a fost interzis de ${hosts} gazde într-o oră, e interzis de toate o vreme: niciodată trunchiul, partenerul sau excepția cuiva.`,
+    off: "Gazdele nu împart interdicții.",
+    begin: "Împarte interdicțiile",
+    end: "Nu împărți niciuna",
+    by: "De către",
+    proven: (host) => `dovedit pe ${host}`,
+    made: (hosts) => `făcută de ${hosts} gazde`,
+    withdraw: "Retrage",
+    withdrawOne: (address) => `Retrage ${address}`,
+    counting: (count) =>
+      `${count} surse interzise în ultima oră doar se numără: nimic nu dovedește cine a fost, și prea puține gazde au făcut-o.`,
+    byHostBudget: (count, most) =>
+      `${count} interdicții din ultima zi nu s-au împărțit: o gazdă are cel mult ${most} pe oră.`,
+    byFleetBudget: (count) =>
+      `${count} interdicții din ultima zi nu s-au împărțit: erau în vigoare câte pot fi.`,
+    byProtection: (count) =>
+      `${count} interdicții din ultima zi nu s-au împărțit: o gazdă deservește pe cine priveau, sau au fost retrase.`,
+    unprotected: (count) =>
+      `${count} prefixe sunt prea largi sau prea multe pentru a fi ocrotite de toate gazdele: fiecare și le ocrotește pe ale ei.`,
+  },
   overTime: {
     title: "În timp",
     range: "Cât de departe în trecut",
@@ -451,7 +474,7 @@ export const ro: Words = {
     note: "Notă",
     until: "Până la",
     origin: "De la",
-    origins: { operator: "un operator", fail2ban: "fail2ban", pbx: "centrală" },
+    origins: { operator: "un operator", fail2ban: "fail2ban", pbx: "centrală", fleet: "flota" },
     empty: "Nu este niciuna.",
     peers: "Parteneri",
     peersSay: "Centrala însăși le-a trimis o cerere, deci trec întotdeauna.",

@@ -121,6 +121,14 @@ fn spans(kind: Kind, span: Span) -> Spans {
 }
 
 impl Book {
+    /// Whatever is exempt at this time.
+    pub fn exempt(&self, systems: Option<&AsTable>, now: UnixTime) -> Vec<IpNet> {
+        let records = self.records(Kind::Exemption).filter(|record| record.holds(now));
+        let prefixes = records.flat_map(|record| self.prefixes(record, systems));
+        let holds = |ending: &Ending| ending.until.is_none_or(|until| now < until);
+        prefixes.filter(holds).map(|ending| ending.value).collect()
+    }
+
     /// The prefixes that a record stands for, with their ends.
     fn prefixes(&self, record: &Record, systems: Option<&AsTable>) -> Vec<Ending> {
         let whole = |value: IpNet| Ending { value, until: record.until };

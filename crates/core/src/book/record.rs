@@ -43,13 +43,15 @@ pub enum Origin {
     Fail2ban,
     /// What the PBX is configured with.
     Pbx,
+    /// The other hosts of the fleet.
+    Fleet,
 }
 
 impl Origin {
     /// The first in order.
     pub(super) const FIRST: Self = Self::Operator;
     /// The last in order.
-    pub(super) const LAST: Self = Self::Pbx;
+    pub(super) const LAST: Self = Self::Fleet;
 }
 
 /// A remark: one line of printable text.

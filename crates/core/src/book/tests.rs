@@ -65,7 +65,12 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let origin = prop_oneof![Just(Origin::Operator), Just(Origin::Fail2ban), Just(Origin::Pbx)];
+    let origin = prop_oneof![
+        Just(Origin::Operator),
+        Just(Origin::Fail2ban),
+        Just(Origin::Pbx),
+        Just(Origin::Fleet)
+    ];
     prop_oneof![
         4 => (target(), origin.clone(), prop::option::of(0..20_u64))
             .prop_map(|((kind, target), origin, end)| Step::Put(kind, target, origin, end)),

@@ -21,10 +21,10 @@ impl Request {
             Self::Fail2ban { .. } => {
                 Err(refused("fail2ban's bans come from its action, which runs as root"))
             }
-            Self::Add { origin: Origin::Fail2ban | Origin::Pbx, .. }
-            | Self::Remove { origin: Some(Origin::Fail2ban | Origin::Pbx), .. } => {
-                Err(refused("it asks in the name of an operator"))
-            }
+            Self::Add { origin: Origin::Fail2ban | Origin::Pbx | Origin::Fleet, .. }
+            | Self::Remove {
+                origin: Some(Origin::Fail2ban | Origin::Pbx | Origin::Fleet), ..
+            } => Err(refused("it asks in the name of an operator")),
             Self::Add { origin: Origin::Operator, .. }
             | Self::Remove { origin: Some(Origin::Operator) | None, .. }
             | Self::Status
@@ -85,7 +85,7 @@ mod tests {
             origin,
         };
         let remove = |origin| Request::Remove { kind: Kind::Ban, targets: Vec::new(), origin };
-        for origin in [Origin::Operator, Origin::Fail2ban, Origin::Pbx] {
+        for origin in [Origin::Operator, Origin::Fail2ban, Origin::Pbx, Origin::Fleet] {
             let ours = origin == Origin::Operator;
             assert_eq!(add(origin).check_for_portal().is_ok(), ours, "{origin:?}");
             assert_eq!(remove(Some(origin)).check_for_portal().is_ok(), ours, "{origin:?}");

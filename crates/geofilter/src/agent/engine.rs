@@ -253,6 +253,10 @@ impl Engine {
             self.ear = Ear::new(settings.manager.clone());
             self.settings.manager = settings.manager;
         }
+        if settings.shares_bans != self.settings.shares_bans {
+            self.settings.shares_bans = settings.shares_bans;
+            self.fleet.begin_anew();
+        }
         match self.wish(settings.geodata) {
             Ok(()) => tracing::info!("the configuration was read anew, and is in force"),
             Err(failure) => self.note_trouble(failure.message),

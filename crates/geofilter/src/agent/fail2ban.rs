@@ -144,14 +144,16 @@ impl Engine {
         };
         let note = Note::try_from(note).map_err(|error| invalid(error.to_string()))?;
         let added = vec![target.to_string()];
+        let shared = target.clone();
         let record = Record { target, origin: Origin::Fail2ban, until, note, added: now };
         self.change(vec![Edit::Put { kind: Kind::Ban, record }])?;
+        self.share_ban(&shared, until, proven, &format!("jail {name}"));
         let warnings = warnings.into_iter().chain(self.not_in_force()).collect();
         Ok(Noted { added, removed: Vec::new(), warnings })
     }
 
     fn unban_for(&mut self, address: IpAddr, until: Option<UnixTime>) -> Result<Noted, Failure> {
-        let (mut edits, mut noted) = (Vec::new(), Noted::default());
+        let (mut edits, mut noted, mut ended) = (Vec::new(), Noted::default(), Vec::new());
         self.bans.early.retain(|(_, of), early| *of != address || outlasts(early.believed, until));
         for target in BTreeSet::from([parsed(address.to_string())?, alone(address)?]) {
             if self.bans_of(&target).any(|record| outlasts(record.until, until)) {
@@ -163,10 +165,16 @@ impl Engine {
             let removal = self.ledger.book.removal(Kind::Ban, &target, Some(Origin::Fail2ban));
             if !removal.is_empty() {
                 noted.removed.push(target.to_string());
+                ended.extend(self.bans_of(&target).map(|record| (target.clone(), record.until)));
+            }
+            let mut records = self.ledger.book.records_for(Kind::Ban, &target);
+            if records.any(|record| record.origin == Origin::Fleet) {
+                noted.warnings.push(format!("{target} stays banned: hosts of the fleet share a ban of it, which `geofilter ban remove` ends here"));
             }
             edits.extend(removal);
         }
         self.change(edits)?;
+        self.decline_bans(&ended);
         Ok(noted)
     }
 

@@ -1,6 +1,8 @@
 //! [`Fleet`]: what the agent of a host does for the portal of a fleet. It takes what the [`link`](crate::fleet) brings, puts it in force as it
 //! would for an operator of this host, and says what the kernel holds.
 
+mod bans;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -31,6 +33,7 @@ use super::settings::Settings;
 use crate::cli;
 use crate::files::{Loaded, read_whole, write_whole};
 use crate::fleet::{Heard, Job, Tell};
+use bans::Sharing;
 
 const SCHEMA: u32 = 1;
 const FOLDER: &str = "fleet";
@@ -94,6 +97,7 @@ pub(super) struct Fleet {
     /// What it was asked, and says next.
     previewed: Option<Previewed>,
     diary: Diary,
+    bans: Sharing,
 }
 
 /// What the logs told, day by day, until the portal has it.
@@ -189,7 +193,11 @@ impl Fleet {
                 Marks::default()
             }
         };
-        Self::of(dir, membership, marks)
+        let bans = match membership {
+            Some(_) => Sharing::open(&dir, warnings),
+            None => Sharing::default(),
+        };
+        Self { bans, ..Self::of(dir, membership, marks) }
     }
 
     /// One that has said and heard nothing yet.
@@ -210,6 +218,7 @@ impl Fleet {
             telemetry: Telemetry::default(),
             previewed: None,
             diary: Diary::default(),
+            bans: Sharing::default(),
         }
     }
 
@@ -322,6 +331,24 @@ impl Fleet {
         heard
     }
 
+    fn tell(&mut self, what: &Tell) {
+        let told = self.link.as_mut().map(|link| link.tell(what));
+        if let Some(Err(error)) = told {
+            self.link = None;
+            self.lose(format!("the process that speaks to it does not listen: {error}"));
+        }
+    }
+
+    /// What there is no room for of the fleet's bans, if anything.
+    pub(super) fn warning(&self) -> Option<String> {
+        self.bans.trouble.warning()
+    }
+
+    /// Connects again, to be told all of it.
+    pub(super) fn begin_anew(&mut self) {
+        (self.link, self.again, self.is_connected) = (None, None, false);
+    }
+
     fn lose(&mut self, why: String) {
         self.again = Some(Instant::now() + REST);
         self.be_without(why);
@@ -347,6 +374,7 @@ impl Engine {
         }
         // What another portal said has nothing to do with what this one says.
         self.fleet.remove(MARKS)?;
+        self.forget_bans()?;
         self.fleet.keep(&membership).map_err(|error| cli::failed(format!("{error:#}")))?;
         self.fleet.become_of(Some(membership));
         Ok(Reply::Fleet(self.fleet.report()))
@@ -357,6 +385,7 @@ impl Engine {
         if !self.fleet.is_member() {
             return Err(Failure::new(FailureKind::Unfit, "this host has no portal to leave"));
         }
+        self.forget_bans()?;
         self.fleet.remove(MEMBERSHIP)?;
         self.fleet.remove(MARKS)?;
         self.fleet.become_of(None);
@@ -371,9 +400,11 @@ impl Engine {
                     (self.fleet.is_connected, self.fleet.trouble) = (true, None);
                     self.fleet.due = Some(Instant::now());
                     self.fleet.diary.begin_anew();
+                    self.fleet.bans.begin();
                     tracing::info!("the portal of the fleet is heard");
                 }
                 Heard::Snapshot { snapshot } => self.take_snapshot(*snapshot),
+                Heard::Bans { bans } => self.take_bans(bans),
                 Heard::Renewed { membership } => {
                     if let Err(error) = self.fleet.keep(&membership) {
                         self.note_trouble(format!("{error:#}"));
@@ -383,6 +414,11 @@ impl Engine {
                 Heard::Preview { question } => self.answer_fleet(*question),
                 Heard::Lost { why } => self.fleet.be_without(why),
                 Heard::Sent => {}
+                Heard::Noted { number } if Sharing::is_of(number) => {
+                    if self.fleet.bans.noted(number) {
+                        self.keep_bans();
+                    }
+                }
                 Heard::Noted { number } => {
                     self.fleet.telemetry.acknowledge(number);
                     self.fleet.diary.acknowledge(number);
@@ -411,13 +447,11 @@ impl Engine {
             let number = Telemetry::number(&counted);
             let previewed = self.fleet.previewed.take().map(Box::new);
             let days = self.fleet.diary.next(|| self.watch.days(), number);
-            let said = Box::new(Said { number, report, counted, previewed, days });
-            let told = self.fleet.link.as_mut().map(|link| link.tell(&Tell::Report { said }));
-            if let Some(Err(error)) = told {
-                self.fleet.link = None;
-                self.fleet.lose(format!("the process that speaks to it does not listen: {error}"));
-            }
+            let said =
+                Box::new(Said { number, report, counted, previewed, days, ..Said::default() });
+            self.fleet.tell(&Tell::Report { said });
         }
+        self.look_after_bans();
     }
 
     /// Puts in force what the portal asks, unless it is older than what it asked before.

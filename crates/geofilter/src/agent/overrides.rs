@@ -68,6 +68,12 @@ impl Engine {
         for name in targets.iter().flat_map(Target::names) {
             self.ledger.names.ask(name.clone());
         }
+        // What is for ever is for those who live here, and what is wide too.
+        if let (Kind::Ban, Origin::Operator, Some(_)) = (kind, origin, until) {
+            targets
+                .iter()
+                .for_each(|target| self.share_ban(target, until, true, "an administrator"));
+        }
         let mut warnings = match (kind, origin) {
             (Kind::Ban, Origin::Operator) => self.in_vain(&targets),
             (Kind::Exemption | Kind::Ban, _) => Vec::new(),
@@ -105,9 +111,14 @@ impl Engine {
         origin: Option<Origin>,
     ) -> Result<Reply, Failure> {
         let targets = parse(targets, kind)?;
-        let (mut edits, mut noted) = (Vec::new(), Noted::default());
+        let (mut edits, mut noted, mut ended) = (Vec::new(), Noted::default(), Vec::new());
         for target in &targets {
             let removal = self.ledger.book.removal(kind, target, origin);
+            if kind == Kind::Ban && origin.is_none() {
+                let records = self.ledger.book.records_for(kind, target);
+                let last = records.map(|record| record.until).max_by_key(|it| (it.is_none(), *it));
+                ended.extend(last.map(|last| (target.clone(), last)));
+            }
             match removal.is_empty() {
                 true => noted.warnings.push(format!("{target} was not {}", is(kind))),
                 false => noted.removed.push(target.to_string()),
@@ -115,6 +126,7 @@ impl Engine {
             edits.extend(removal);
         }
         self.change(edits)?;
+        self.decline_bans(&ended);
         noted.warnings.extend(self.not_in_force());
         Ok(Reply::Noted(noted))
     }

@@ -30,6 +30,7 @@ impl Engine {
         warnings.extend(self.trouble.as_ref().map(|(trouble, _)| trouble.clone()));
         warnings.extend(self.plane_trouble.warning());
         warnings.extend(self.files.trouble.warning());
+        warnings.extend(self.fleet.warning());
         warnings.extend(self.mended.warnings(now));
         if self.machine.policy_lost() {
             warnings.push(POLICY_LOST.to_owned());

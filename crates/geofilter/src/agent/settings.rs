@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) geodata: Wishes,
     /// Where metrics are handed out besides at their socket.
     pub(crate) metrics: Option<SocketAddr>,
+    /// Whether it has part in the bans that the hosts of its fleet share.
+    pub(crate) shares_bans: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -64,6 +66,8 @@ struct Config {
     #[serde(default)]
     geodata: Wishes,
     metrics: Option<Metrics>,
+    #[serde(default)]
+    fleet: OfFleet,
 }
 
 /// What can be read of any form of it.
@@ -76,6 +80,18 @@ struct Version {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Portal {
     user: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct OfFleet {
+    shared_bans: bool,
+}
+
+impl Default for OfFleet {
+    fn default() -> Self {
+        Self { shared_bans: true }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -182,6 +198,7 @@ impl Settings {
             portal,
             geodata: config.geodata,
             metrics: config.metrics.map(|metrics| metrics.address),
+            shares_bans: config.fleet.shared_bans,
         })
     }
 
@@ -200,6 +217,7 @@ impl Settings {
             portal: None,
             geodata: Wishes::default(),
             metrics: None,
+            shares_bans: true,
         }
     }
 

@@ -144,8 +144,8 @@ pub(crate) enum Command {
     ///
     /// What the portal asks is put in force as it would be for an operator here: whoever it would cut is named and
     /// nobody is cut unless the risk was accepted. The host connects to the portal and never the other way, also
-    /// by the proxy that HTTPS_PROXY names where the agent has it; exemptions and bans stay its own. Without its
-    /// portal it goes on with what it was asked last.
+    /// by the proxy that HTTPS_PROXY names where the agent has it. Exemptions stay its own; bans of single addresses
+    /// are shared with the other hosts. Without its portal it goes on with what it was asked last.
     Enrol(Enrol),
     /// Be no host of a portal any more; what is in force stays
     Leave,

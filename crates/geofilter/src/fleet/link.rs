@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use geofilter_core::wire::{Failure, Membership};
+use geofilter_fleet::bans::SharedBans;
 use geofilter_fleet::{
     self as fleet, Client, Enrol, Error, LATEST, LIFETIME, Question, Renew, Said, Snapshot, Ticket,
     pause,
@@ -51,6 +52,8 @@ pub(crate) enum Heard {
     Snapshot { snapshot: Box<Snapshot> },
     /// What the host is asked.
     Preview { question: Box<Question> },
+    /// Bans that hosts of the fleet share.
+    Bans { bans: SharedBans },
     /// The certificate is another one.
     Renewed { membership: Membership },
     /// What it was told is on its way.
@@ -153,6 +156,7 @@ impl Link {
             tokio::select! {
                 next = stream.next() => child::tell(&match next {
                     Ok(fleet::Heard::Snapshot(snapshot)) => Heard::Snapshot { snapshot },
+                    Ok(fleet::Heard::Bans(bans)) => Heard::Bans { bans },
                     Ok(fleet::Heard::Noted(number)) => Heard::Noted { number },
                     Ok(fleet::Heard::Preview(question)) => Heard::Preview { question },
                     Err(error) => return Some(error),

@@ -1,9 +1,10 @@
 //! The HTTP API, `/api/v1`: [`session`] is who asks, [`sessions`] and [`operators`] say where and who may, [`hosts`] what hosts do, [`records`] their exemptions, bans and peers,
 //! [`live`] what happens there now, [`series`] and [`history`] what did before; [`choices`] are what operators did not apply yet, and an
-//! [`export`] takes them elsewhere; [`countries`] are what there is to select, [`audit`] what was changed, [`recipients`] whom to tell, [`travellers`] links that let in; [`fleet`] is other hosts, in groups, [`leading`] what those are told, [`rollouts`] some before the others, and a [`report`] what came of it. A document of
+//! [`export`] takes them elsewhere; [`countries`] are what there is to select, [`audit`] what was changed, [`recipients`] whom to tell, [`travellers`] links that let in; [`fleet`] is other hosts, in groups, [`leading`] what those are told, [`bans`] what they share, [`rollouts`] some before the others, and a [`report`] what came of it. A document of
 //! `geofilter_core::wire` goes through as it is. The description is generated from this code ([`document`]).
 
 mod audit;
+mod bans;
 mod choices;
 mod countries;
 mod export;
@@ -153,6 +154,8 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(rollouts::steer_rollout))
         .routes(routes!(rollouts::ask_fleet_preview))
         .routes(routes!(rollouts::fleet_preview))
+        .routes(routes!(bans::shared_bans, bans::share_bans))
+        .routes(routes!(bans::withdraw_ban))
         .routes(routes!(series::fleet_series))
         .routes(routes!(audit::audit))
         .routes(routes!(recipients::recipients, recipients::add_recipient))

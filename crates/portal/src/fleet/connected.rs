@@ -28,14 +28,11 @@ struct Asked {
 
 impl Told {
     /// What is to be said to whoever heard that before.
-    pub(super) fn since(&self, before: &Self) -> Option<Arc<[u8]>> {
+    pub(super) fn since(&self, before: &Self) -> Vec<Arc<[u8]>> {
         let number = |told: &Self| told.question.as_ref().map(|asked| asked.number);
         let line = self.line.clone().filter(|_| self.mark != before.mark);
         let question = self.question.as_ref().filter(|_| number(self) != number(before));
-        match (line, question.map(|asked| Arc::clone(&asked.line))) {
-            (Some(line), Some(question)) => Some([line, question].concat().into()),
-            (line, question) => line.or(question),
-        }
+        line.into_iter().chain(question.map(|asked| Arc::clone(&asked.line))).collect()
     }
 
     fn of(wanted: &Wanted) -> Self {

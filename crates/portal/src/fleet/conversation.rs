@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
+use super::bans::Bans;
 use super::connected::{Place, Told};
 use super::listener::OfHost;
 use super::{HostId, Statements};
@@ -34,12 +35,15 @@ pub(super) struct Conversation {
     pub(super) place: Place,
     pub(super) upgrade: OnUpgrade,
     pub(super) statements: Arc<Statements>,
+    pub(super) bans: Arc<Bans>,
 }
 
 /// What happens next.
 enum Next {
     /// The host is to do something else; not, if it is cut off.
     Told(bool),
+    /// There is more to be told of bans.
+    Bans,
     /// What it said is written down, or is not.
     Written(bool),
     /// It said more, or nothing more.
@@ -58,7 +62,7 @@ impl Conversation {
     }
 
     async fn converse(self) -> io::Result<()> {
-        let Self { host, mut told, place: _place, upgrade, statements } = self;
+        let Self { host, mut told, place: _place, upgrade, statements, bans } = self;
         let upgraded = upgrade.await.map_err(io::Error::other)?;
         let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>()
         else {
@@ -71,6 +75,7 @@ impl Conversation {
         let mut pending: Option<(u64, oneshot::Receiver<bool>)> = None;
         let mut quiet = Instant::now();
         let mut heard = Told::default();
+        let (mut more, mut far) = (bans.follow(), None);
         loop {
             if pending.is_none()
                 && let Some(said) = line(&mut buffer)?
@@ -80,11 +85,12 @@ impl Conversation {
             buffer.reserve(AT_A_TIME);
             let next = tokio::select! {
                 changed = told.changed() => Next::Told(changed.is_ok()),
+                _ = more.changed() => Next::Bans,
                 written = written(&mut pending) => Next::Written(written),
                 read = stream.read_buf(&mut buffer), if pending.is_none() => Next::Read(read?),
                 () = sleep_until(quiet + KEEP_ALIVE) => Next::Quiet,
             };
-            let answer = match next {
+            let answers: Vec<Arc<[u8]>> = match next {
                 Next::Told(false) | Next::Read(0) => return Ok(()),
                 Next::Told(true) => {
                     let now = told.borrow_and_update().clone();
@@ -92,18 +98,23 @@ impl Conversation {
                     heard = now;
                     lines
                 }
+                Next::Bans => {
+                    let lines;
+                    (lines, far) = bans.after(far);
+                    lines
+                }
                 Next::Written(false) => {
                     pending = None;
-                    None
+                    Vec::new()
                 }
                 Next::Written(true) => {
                     let noted = pending.take().map(|(number, _)| Heard::Noted(number).line());
-                    noted.map(Into::into)
+                    noted.into_iter().map(Into::into).collect()
                 }
-                Next::Read(_) => None,
-                Next::Quiet => Some(b"\n"[..].into()),
+                Next::Read(_) => Vec::new(),
+                Next::Quiet => vec![b"\n"[..].into()],
             };
-            if let Some(answer) = answer {
+            for answer in answers {
                 let write = async {
                     stream.write_all(&answer).await?;
                     stream.flush().await
@@ -133,6 +144,7 @@ fn line(buffer: &mut Vec<u8>) -> io::Result<Option<Said>> {
     let mut said: Said = serde_json::from_slice(&buffer[..end])?;
     said.report = said.report.tidy();
     said.previewed = said.previewed.map(|previewed| Box::new(previewed.tidy()));
+    said.bans = said.bans.tidy();
     buffer.drain(..=end);
     buffer.shrink_to(AT_A_TIME);
     let (oldest, newest) = days();

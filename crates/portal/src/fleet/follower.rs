@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::Connected;
+use super::{Bans, Connected};
 use crate::clock;
 use crate::store::{News, Store};
 
@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Follower {
     store: Store,
     connected: Arc<Connected>,
+    bans: Arc<Bans>,
     /// What was told last.
     told: Mutex<Last>,
 }
@@ -33,7 +34,12 @@ struct Last {
 
 impl Follower {
     pub(crate) fn new(store: Store, connected: Arc<Connected>) -> Self {
-        Self { store, connected, told: Mutex::default() }
+        Self { store, connected, bans: Arc::default(), told: Mutex::default() }
+    }
+
+    /// What they are told of bans.
+    pub(crate) fn bans(&self) -> &Arc<Bans> {
+        &self.bans
     }
 
     /// Whom it tells.
@@ -52,6 +58,7 @@ impl Follower {
 
     async fn look(&self) -> Result<(), sqlx::Error> {
         let mut told = self.told.lock().await;
+        self.bans.catch_up(&self.store).await?;
         let changed = self.store.changed().await?.filter(|changed| *changed != told.changed);
         let Some(changed) = changed else { return Ok(()) };
         // Of a database that was taken back every revocation is new.

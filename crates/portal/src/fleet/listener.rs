@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::conversation::Conversation;
-use super::{Connected, Error, Statements};
+use super::{Bans, Connected, Error, Statements};
 use crate::clock;
 use crate::connections::Taken;
 use crate::passwords::check_name;
@@ -52,6 +52,7 @@ pub(crate) struct Listener {
     authority: Authority,
     connected: Arc<Connected>,
     statements: Arc<Statements>,
+    bans: Arc<Bans>,
     acceptor: TlsAcceptor,
     strangers: Taken,
     by_host: Arc<ByHost>,
@@ -123,12 +124,13 @@ impl Listener {
         authority: Authority,
         connected: Arc<Connected>,
         statements: Arc<Statements>,
+        bans: Arc<Bans>,
     ) -> Result<Self, Error> {
         let config = server(&authority, SystemTime::now())?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let strangers = Taken::new(STRANGERS, STRANGERS_OF_ONE);
         let by_host = Arc::default();
-        Ok(Self { store, authority, connected, statements, acceptor, strangers, by_host })
+        Ok(Self { store, authority, connected, statements, bans, acceptor, strangers, by_host })
     }
 
     /// Serves for as long as it is polled.
@@ -301,9 +303,9 @@ impl Listener {
         // It may have been revoked, or told to do something else, just before.
         self.connected.tell(host, &self.known(host).await?);
         let upgrade = hyper::upgrade::on(request);
-        let statements = Arc::clone(&self.statements);
+        let (statements, bans) = (Arc::clone(&self.statements), Arc::clone(&self.bans));
         *begun.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Conversation { host, told, place, upgrade, statements });
+            Some(Conversation { host, told, place, upgrade, statements, bans });
         let mut answer = Response::new(Full::default());
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));

@@ -1,6 +1,7 @@
 //! The portal of a fleet. Hosts connect to a listener of its own ([`listener`]), where each is known by its certificate; [`connected`] are
-//! those that hear what they are to do, in a [`conversation`], and [`authority`] is who vouches for them.
+//! those that hear what they are to do, in a [`conversation`], and [`authority`] is who vouches for them. [`bans`] are what they share.
 
+mod bans;
 mod conductor;
 mod connected;
 mod conversation;
@@ -17,6 +18,7 @@ use crate::clock;
 use crate::memory;
 use crate::store::{KeptAuthority, Store};
 
+pub(crate) use bans::Bans;
 pub(crate) use conductor::conduct;
 pub(crate) use connected::{Connected, Statement, Statements};
 pub(crate) use follower::Follower;
@@ -110,11 +112,11 @@ pub(crate) async fn attend(store: Store, portal: i64, connected: Arc<Connected>)
 }
 
 /// Writes down what hosts say, for as long as it is polled. What comes while something is written waits for the next turn.
-pub(crate) async fn note(store: Store, statements: Arc<Statements>) {
+pub(crate) async fn note(store: Store, statements: Arc<Statements>, follower: Arc<Follower>) {
     let mut fails = false;
     loop {
         let taken = statements.take().await;
-        let noted = store.note_statements(&taken, clock::now()).await;
+        let noted = note_all(&store, &taken, &follower).await;
         match &noted {
             Ok(()) => fails = false,
             Err(error) if !std::mem::replace(&mut fails, true) => {
@@ -127,4 +129,20 @@ pub(crate) async fn note(store: Store, statements: Arc<Statements>) {
         }
         tokio::time::sleep(GATHERING).await;
     }
+}
+
+/// Bans come first: other hosts wait for them.
+async fn note_all(
+    store: &Store,
+    statements: &[Statement],
+    follower: &Follower,
+) -> Result<(), sqlx::Error> {
+    let now = clock::now();
+    if store.note_bans(statements, now).await?
+        // What a server announces comes a moment later; by a pooler, and of a file, nothing does.
+        && let Err(error) = follower.catch_up().await
+    {
+        tracing::debug!(%error, "hosts are told of bans later");
+    }
+    store.note_statements(statements, now).await
 }

@@ -8,6 +8,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::Store;
+use super::bans::forget_bans_of;
 use super::database::{CHANNEL, Writing, on, run};
 use super::evidence::note_days;
 use super::rollouts::note_answers;
@@ -194,7 +195,7 @@ impl Store {
 
     /// A host is heard no more.
     pub(crate) async fn revoke(&self, host: HostId, now: i64) -> Result<(), sqlx::Error> {
-        let mut all = self.begin().await?;
+        let mut all = self.begin_with_bans().await?;
         announce(&mut all).await?;
         run!(
             all,
@@ -205,6 +206,7 @@ impl Store {
             .bind(now)
             .bind(host.0)
         )?;
+        forget_bans_of(&mut all, host, now).await?;
         all.commit().await
     }
 

@@ -1,8 +1,9 @@
 //! [`Store`]: what the portal keeps, in one [`database`]: [`operators`], their second factors ([`totp`]) and [`sessions`], the [`audit`] of
 //! what they changed, the [`choices`] they did not apply yet or gave a name, the [`recipients`] of notices, and the links of [`travellers`]; of each
-//! host the [`history`] of its policies and the [`series`] of what was counted; the hosts of a [`fleet`]. The filter's own state is the agent's, and never here.
+//! host the [`history`] of its policies and the [`series`] of what was counted; the hosts of a [`fleet`], and the [`bans`] that they share. The filter's own state is the agent's, and never here.
 
 mod audit;
+mod bans;
 mod choices;
 mod database;
 mod evidence;
@@ -20,7 +21,7 @@ mod totp;
 mod travellers;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ use crate::error::Error;
 use database::{Database, Writing, run};
 
 pub(crate) use audit::{Deed, Entry};
+
+pub(crate) use bans::{ENOUGH, KeptBack, MOST_OF_A_HOST, Shared, Sharing};
 
 pub(crate) use choices::{Choice, Draft, Profile};
 
@@ -89,7 +92,7 @@ impl Store {
 
     /// Makes it as good as new, for [`parsers`](crate::parsers). The audit can't be shortened.
     pub(crate) async fn forget_all_but_the_audit(&self) -> Result<(), sqlx::Error> {
-        let tables = "session token series history draft profile recipient delivery traveller recovery_code totp operator ticket rollout member host_group portal fleet tenant";
+        let tables = "session token series history draft profile recipient delivery traveller recovery_code totp operator ticket rollout made_ban shared_ban unshared protected protection ban_budget member host_group portal fleet tenant";
         let mut all = self.begin().await?;
         for table in tables.split(' ') {
             run!(all, sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))))?;

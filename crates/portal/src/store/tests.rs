@@ -59,6 +59,25 @@ pub(crate) async fn both() -> [Empty; 2] {
     [in_a_file().await, on_a_server().await]
 }
 
+/// A host of this name.
+pub(crate) async fn member(store: &Store, name: &str) -> HostId {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let new = KeptAuthority { key: String::new(), certificate: String::new() };
+    store.set_authority(&new).await.unwrap();
+    let group = store.group_named("Spain").await.unwrap();
+    let group = match group {
+        Some(group) => group,
+        None => store.add_group("Spain").await.unwrap().unwrap(),
+    };
+    let mut digest = [0; 32];
+    digest[..4].copy_from_slice(&number.to_be_bytes());
+    store.add_ticket(&digest, group, 1_000).await.unwrap();
+    let host = HostId(number.into());
+    assert!(store.enrol(&digest, host, name, 500).await.unwrap());
+    host
+}
+
 async fn ana(store: &Store) -> Operator {
     store.add_first_operator("Ana", "a hash", 1_000).await.unwrap().unwrap()
 }
