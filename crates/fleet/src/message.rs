@@ -10,6 +10,8 @@ use geofilter_core::series::Slot;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::world;
+
 /// The number of a host at its portal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -114,6 +116,9 @@ pub struct Report {
     /// What the host's clock says, in milliseconds since 1970.
     #[serde(default)]
     pub time: i64,
+    /// Which world data it has.
+    #[serde(default)]
+    pub world: Option<world::Report>,
 }
 
 /// What a host says at one time: a line of what it says while it listens.
@@ -131,8 +136,8 @@ pub struct Said {
 
 /// Of what a host says no more is kept than an agent has to say: a version, a reason, a digest, and every risk once.
 const VERSION: usize = 32;
-const REASON: usize = 1000;
-const DIGEST: usize = 64;
+pub(crate) const REASON: usize = 1000;
+pub(crate) const DIGEST: usize = 64;
 const RISKS: usize = 16;
 
 impl Report {
@@ -147,12 +152,13 @@ impl Report {
         if let Some(standing) = &mut self.standing {
             standing.policy = cut(&standing.policy, DIGEST);
         }
+        self.world = self.world.map(world::Report::tidy);
         self
     }
 }
 
 /// So many characters of a line.
-fn cut(text: &str, most: usize) -> String {
+pub(crate) fn cut(text: &str, most: usize) -> String {
     text.chars().filter(|it| !it.is_control()).take(most).collect()
 }
 
@@ -176,6 +182,8 @@ pub enum Heard {
     Snapshot(Box<Snapshot>),
     /// What it said by this number is written down.
     Noted(u64),
+    /// World data that it can pull; none if its portal serves none.
+    World(Option<world::Served>),
 }
 
 impl Heard {

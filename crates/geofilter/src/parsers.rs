@@ -18,6 +18,7 @@ pub fn link(line: &[u8]) -> Option<Change> {
         | fleet::Heard::Sent
         | fleet::Heard::Noted { .. }
         | fleet::Heard::Renewed { .. }
+        | fleet::Heard::World { .. }
         | fleet::Heard::Lost { .. } => None,
     }
 }

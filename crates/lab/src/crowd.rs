@@ -199,6 +199,8 @@ impl Host {
                     self.shared.noted.fetch_add(1, Ordering::Relaxed);
                     self.unsent.retain(|slot| slot.time.unsigned_abs() > number);
                 }
+                // They have no data, and pull none.
+                Ok(Heard::World(_)) => {}
                 Err(_) => return true,
             }
         }
@@ -240,6 +242,7 @@ impl Host {
                 refused: None,
                 standing,
                 time: now(),
+                world: None,
             },
             counted,
         }

@@ -236,13 +236,35 @@ impl<'a> Portal<'a> {
     /// # Errors
     /// If it does not serve.
     pub fn lead(namespace: &'a Namespace, fleet: SocketAddr, database: &str) -> Result<Self> {
+        Self::lead_with(namespace, fleet, &["--database", database])
+    }
+
+    /// The same with these words in the place of a server.
+    ///
+    /// # Errors
+    /// If it does not serve.
+    pub fn lead_with(namespace: &'a Namespace, fleet: SocketAddr, words: &[&str]) -> Result<Self> {
         let folder = folder()?;
-        let (socket, state_dir) = (folder.path().join("no.sock"), folder.path().join("state"));
-        let further = ["--fleet", &fleet.to_string(), "--database", database];
-        let log = folder.path().join("log");
-        let mut portal = Self::run(namespace, &socket, &state_dir, &further, None, Some(log))?;
+        let mut portal = Self::lead_in(namespace, fleet, folder.path(), words)?;
         portal.folder = Some(folder);
         Ok(portal)
+    }
+
+    /// The same in a folder that stays.
+    ///
+    /// # Errors
+    /// If it does not serve.
+    pub fn lead_in(
+        namespace: &'a Namespace,
+        fleet: SocketAddr,
+        folder: &Path,
+        words: &[&str],
+    ) -> Result<Self> {
+        let (socket, state_dir) = (folder.join("no.sock"), folder.join("state"));
+        let fleet = fleet.to_string();
+        let further = [&["--fleet", &*fleet], words].concat();
+        let log = folder.join("log");
+        Self::run(namespace, &socket, &state_dir, &further, None, Some(log))
     }
 
     fn run(

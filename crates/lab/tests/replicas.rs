@@ -510,6 +510,7 @@ fn a_host_that_lies_is_believed_of_nobody_else_and_keeps_nobody_waiting() {
             refused: None,
             standing: Some(standing(&"0".repeat(64))),
             time: i64::MAX,
+            world: None,
         };
         stranger.report(&lie).unwrap();
         is("stranger", "progress", &json!("drifted"));

@@ -9,6 +9,7 @@ import { useMayChange, useSession } from "../api/session";
 import { choice, drafted, inForce } from "../policy";
 import { useWords } from "../words";
 import { Copied } from "./Copied";
+import { FleetWorld, HostWorld } from "./FleetWorld";
 import { Failure, Note } from "./Notice";
 
 type Group = FleetReport["groups"][number];
@@ -50,6 +51,7 @@ export function Fleet() {
         <One key={group.id} group={group} leading={mayChange ? leading : undefined} />
       ))}
       {mayChange && <NewGroup add={leading.add} />}
+      <FleetWorld />
     </section>
   );
 }
@@ -85,6 +87,7 @@ function Table({ hosts, leading }: { hosts: Host[]; leading: Leading | undefined
           <th scope="col">{words.fleet.progress}</th>
           <th scope="col">{words.fleet.dropped}</th>
           <th scope="col">{words.fleet.heard}</th>
+          <th scope="col">{words.hosts.data}</th>
           <th scope="col">
             <span className="unseen">{words.fleet.revoke}</span>
           </th>
@@ -112,6 +115,10 @@ function Table({ hosts, leading }: { hosts: Host[]; leading: Leading | undefined
               {typeof host.clock === "number" && (
                 <p className="doubt">{words.fleet.clock(number(Math.abs(host.clock)), host.clock > 0)}</p>
               )}
+            </td>
+            <td>
+              <small>{words.hosts.data}</small>
+              {host.world && <HostWorld world={host.world} />}
             </td>
             <td>
               {leading && (

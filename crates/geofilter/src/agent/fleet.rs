@@ -177,6 +177,16 @@ impl Fleet {
         self.membership.is_some()
     }
 
+    /// What makes it one of a portal.
+    pub(super) fn member_of(&self) -> Option<&Membership> {
+        self.membership.as_ref()
+    }
+
+    /// Whether the portal is heard now.
+    pub(super) fn hears(&self) -> bool {
+        self.is_connected
+    }
+
     /// How it stands with it.
     pub(super) fn report(&self) -> Option<FleetReport> {
         let Membership { portal, host, .. } = self.membership.as_ref()?;
@@ -284,6 +294,7 @@ impl Engine {
         self.fleet.remove(MARKS)?;
         self.fleet.keep(&membership).map_err(|error| cli::failed(format!("{error:#}")))?;
         self.fleet.become_of(Some(membership));
+        self.forget_portals_data();
         Ok(Reply::Fleet(self.fleet.report()))
     }
 
@@ -295,6 +306,7 @@ impl Engine {
         self.fleet.remove(MEMBERSHIP)?;
         self.fleet.remove(MARKS)?;
         self.fleet.become_of(None);
+        self.forget_portals_data();
         Ok(Reply::Fleet(None))
     }
 
@@ -308,6 +320,7 @@ impl Engine {
                     tracing::info!("the portal of the fleet is heard");
                 }
                 Heard::Snapshot { snapshot } => self.take_snapshot(*snapshot),
+                Heard::World { served } => self.hear_of_world(served),
                 Heard::Renewed { membership } => {
                     if let Err(error) = self.fleet.keep(&membership) {
                         self.note_trouble(format!("{error:#}"));
@@ -412,6 +425,7 @@ impl Engine {
             applied: self.fleet.marks.applied,
             refused: self.fleet.refused.clone(),
             standing: self.standing(),
+            world: Some(self.report_of_world()),
         }
     }
 

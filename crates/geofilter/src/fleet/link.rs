@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use geofilter_core::wire::{Failure, Membership};
+use geofilter_fleet::world::Served;
 use geofilter_fleet::{
     self as fleet, Client, Enrol, Error, LATEST, LIFETIME, Renew, Said, Snapshot, Ticket, pause,
 };
@@ -50,6 +51,8 @@ pub(crate) enum Heard {
     Snapshot { snapshot: Box<Snapshot> },
     /// The certificate is another one.
     Renewed { membership: Membership },
+    /// World data that its portal serves, or that it serves none.
+    World { served: Option<Served> },
     /// What it was told is on its way.
     Sent,
     /// The portal has written down what was said by this number.
@@ -151,6 +154,7 @@ impl Link {
                 next = stream.next() => child::tell(&match next {
                     Ok(fleet::Heard::Snapshot(snapshot)) => Heard::Snapshot { snapshot },
                     Ok(fleet::Heard::Noted(number)) => Heard::Noted { number },
+                    Ok(fleet::Heard::World(served)) => Heard::World { served },
                     Err(error) => return Some(error),
                 }),
                 heard = told.recv() => match heard? {

@@ -16,6 +16,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::series::word;
+use super::world::HostWorld;
 use super::{Body, Path};
 use crate::clock;
 use crate::fleet;
@@ -102,6 +103,8 @@ pub(crate) struct MemberReport {
     refused: Option<String>,
     /// What would have to be accepted for that.
     risks: Vec<Risk>,
+    /// Which world data it has.
+    world: Option<HostWorld>,
     /// It was asked something newer than what is chosen here, by this portal before it was taken back to an old state.
     ahead: bool,
 }
@@ -196,6 +199,7 @@ fn counted(group: GroupReport) -> impl Iterator<Item = Counted> {
         progress: word(host.progress),
         connected: host.connected,
         clock: host.clock.is_some(),
+        world: host.world.as_ref().is_some_and(HostWorld::is_behind),
     })
 }
 
@@ -207,6 +211,7 @@ async fn groups(shared: &Shared) -> Result<Vec<GroupReport>, Problem> {
         let (id, name, revision) = (group.id, group.name, group.revision);
         groups.push(GroupReport { id, name, policy, revision, hosts: Vec::new() });
     }
+    let served = shared.store.world_digest().await?;
     for member in shared.store.members(fleet::seen_since()).await? {
         let Some(group) = groups.iter_mut().find(|group| group.id == member.host_group) else {
             continue;
@@ -234,6 +239,10 @@ async fn groups(shared: &Shared) -> Result<Vec<GroupReport>, Problem> {
             risks: refused.as_ref().map(|refused| refused.risks.clone()).unwrap_or_default(),
             ahead: refused.as_ref().is_some_and(|refused| Some(refused.mark) < received),
             refused: refused.map(|refused| refused.why),
+            world: report
+                .as_ref()
+                .and_then(|report| report.world.as_ref())
+                .map(|world| HostWorld::of(world, served.as_deref())),
             version: report.map(|report| report.version),
         });
     }
@@ -385,7 +394,7 @@ impl Shared {
     }
 
     /// Has the hosts that listen here do what is chosen now. If the database is gone by now, they do as soon as it is back.
-    async fn tell_hosts(&self) {
+    pub(super) async fn tell_hosts(&self) {
         if let Err(error) = self.follower.catch_up().await {
             tracing::debug!(%error, "hosts are told later");
         }

@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
-use super::connected::{Place, Told};
+use super::connected::{OfWorld, Place, Told};
 use super::listener::OfHost;
 use super::{HostId, Statements};
 use crate::clock;
@@ -29,6 +29,7 @@ const AT_A_TIME: usize = 1024;
 pub(super) struct Conversation {
     pub(super) host: HostId,
     pub(super) told: watch::Receiver<Told>,
+    pub(super) of_world: OfWorld,
     /// Given up when nobody hears it any more.
     pub(super) place: Place,
     pub(super) upgrade: OnUpgrade,
@@ -39,6 +40,8 @@ pub(super) struct Conversation {
 enum Next {
     /// The host is to do something else; not, if it is cut off.
     Told(bool),
+    /// There is other world data, or none.
+    World,
     /// What it said is written down, or is not.
     Written(bool),
     /// It said more, or nothing more.
@@ -57,7 +60,7 @@ impl Conversation {
     }
 
     async fn converse(self) -> io::Result<()> {
-        let Self { host, mut told, place: _place, upgrade, statements } = self;
+        let Self { host, mut told, mut of_world, place: _place, upgrade, statements } = self;
         let upgraded = upgrade.await.map_err(io::Error::other)?;
         let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>()
         else {
@@ -78,6 +81,7 @@ impl Conversation {
             buffer.reserve(AT_A_TIME);
             let next = tokio::select! {
                 changed = told.changed() => Next::Told(changed.is_ok()),
+                Ok(()) = of_world.changed() => Next::World,
                 written = written(&mut pending) => Next::Written(written),
                 read = stream.read_buf(&mut buffer), if pending.is_none() => Next::Read(read?),
                 () = sleep_until(quiet + KEEP_ALIVE) => Next::Quiet,
@@ -85,6 +89,7 @@ impl Conversation {
             let answer = match next {
                 Next::Told(false) | Next::Read(0) => return Ok(()),
                 Next::Told(true) => told.borrow_and_update().line.clone(),
+                Next::World => of_world.borrow_and_update().clone(),
                 Next::Written(false) => {
                     pending = None;
                     None

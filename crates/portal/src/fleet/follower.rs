@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use geofilter_fleet::Heard;
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::Connected;
+use super::{Connected, World};
 use crate::store::{News, Store};
 
 /// How often it looks by itself: a pooler may keep from it what the database announces.
@@ -19,13 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Follower {
     store: Store,
     connected: Arc<Connected>,
+    /// What they pull, if that is anything.
+    world: Option<Arc<World>>,
     /// The last change that was told.
     told: Mutex<i64>,
 }
 
 impl Follower {
-    pub(crate) fn new(store: Store, connected: Arc<Connected>) -> Self {
-        Self { store, connected, told: Mutex::new(0) }
+    pub(crate) fn new(store: Store, connected: Arc<Connected>, world: Option<Arc<World>>) -> Self {
+        // None has a number below 0: hosts are told something first.
+        Self { store, connected, world, told: Mutex::new(-1) }
     }
 
     /// Whom it tells.
@@ -53,6 +57,11 @@ impl Follower {
             self.connected.cut(host);
         }
         self.connected.tell_all(&self.store.all_wanted().await?);
+        let of_world = match &self.world {
+            Some(world) => world.line().await?,
+            None => Heard::World(None).line().into(),
+        };
+        self.connected.tell_of_world(of_world);
         *told = changed;
         Ok(())
     }

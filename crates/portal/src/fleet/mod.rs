@@ -1,10 +1,11 @@
 //! The portal of a fleet. Hosts connect to a listener of its own ([`listener`]), where each is known by its certificate; [`connected`] are
-//! those that hear what they are to do, in a [`conversation`], and [`authority`] is who vouches for them.
+//! those that hear what they are to do, in a [`conversation`], and [`authority`] is who vouches for them. They pull the fleet's [`world`] data.
 
 mod connected;
 mod conversation;
 mod follower;
 mod listener;
+mod world;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,6 +19,8 @@ use crate::store::{KeptAuthority, Store};
 pub(crate) use connected::{Connected, Statement, Statements};
 pub(crate) use follower::Follower;
 pub(crate) use listener::{Listener, address};
+pub use world::{Ask, BASE, FOLDER, Fetched, Keeping, MADE};
+pub(crate) use world::{Fetcher, World};
 
 /// Hosts that come or go in one wave, after which there is memory to give back.
 const MANY: usize = 256;

@@ -412,7 +412,7 @@ impl Store {
 }
 
 /// Has every portal look again what hosts are to do: a server tells them at once, and they look by themselves every now and then.
-async fn announce(all: &mut Writing) -> Result<(), sqlx::Error> {
+pub(super) async fn announce(all: &mut Writing) -> Result<(), sqlx::Error> {
     run!(all, sqlx::query("UPDATE fleet SET changed = changed + 1"))?;
     if let Writing::Postgres(all) = all {
         let query = sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL);

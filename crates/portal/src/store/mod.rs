@@ -1,6 +1,6 @@
 //! [`Store`]: what the portal keeps, in one [`database`]: [`operators`], their second factors ([`totp`]) and [`sessions`], the [`audit`] of
 //! what they changed, the [`choices`] they did not apply yet or gave a name, the [`recipients`] of notices, and the links of [`travellers`]; of each
-//! host the [`history`] of its policies and the [`series`] of what was counted; the hosts of a [`fleet`]. The filter's own state is the agent's, and never here.
+//! host the [`history`] of its policies and the [`series`] of what was counted; the hosts of a [`fleet`], and the [`world`] data that they pull. The filter's own state is the agent's, and never here.
 
 mod audit;
 mod choices;
@@ -15,9 +15,10 @@ mod sessions;
 mod tokens;
 mod totp;
 mod travellers;
+mod world;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub(crate) use totp::Factor;
 
 pub(crate) use travellers::{Grant, Traveller};
 
+pub(crate) use world::{Attempt, KeptWorld, NewWorld, Place, Worlds};
+
 /// What the portal keeps, brought up to this version.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
@@ -82,7 +85,7 @@ impl Store {
 
     /// Makes it as good as new, for [`parsers`](crate::parsers). The audit can't be shortened.
     pub(crate) async fn forget_all_but_the_audit(&self) -> Result<(), sqlx::Error> {
-        let tables = "operator session token series history draft profile recipient delivery traveller totp recovery_code ticket member host_group portal fleet";
+        let tables = "operator session token series history draft profile recipient delivery traveller totp recovery_code ticket member host_group portal fleet world_data world";
         let mut all = self.begin().await?;
         for table in tables.split(' ') {
             run!(all, sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))))?;
