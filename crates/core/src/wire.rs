@@ -31,7 +31,9 @@ use crate::policy::{Disputed, Mode, Policy, Scope, TimeBox, Transport, Verdict};
 pub use evidence::{EvidenceDay, EvidenceReport};
 pub use fleet::{FleetReport, Membership};
 pub use gate::{CountryShift, GateReason, GateReport, HeldFor, Turned};
-pub use geodata::{Attempt, Geodata, GeodataAsk, Held, Running, UpdateOutcome};
+pub use geodata::{
+    Attempt, Geodata, GeodataAsk, Held, PortalData, PortalDataProgress, Running, UpdateOutcome,
+};
 pub use preview::{
     Cut, Kept, Preview, PreviewAddresses, PreviewCountry, PreviewLog, Selection, Share, Who,
 };

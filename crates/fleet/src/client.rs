@@ -164,7 +164,7 @@ impl Client {
     }
 
     /// An answer of this kind.
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         request: Result<hyper::Request<Full<Bytes>>, hyper::http::Error>,
         wanted: StatusCode,

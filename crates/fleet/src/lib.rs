@@ -13,6 +13,7 @@ mod message;
 mod pause;
 mod ticket;
 mod trust;
+pub mod world;
 
 pub use authority::{Authority, Issued};
 pub use client::{Client, Error, Stream, heard};
@@ -44,5 +45,7 @@ pub const RENEW: &str = "/fleet/v1/renew";
 /// Where a host listens and speaks: its connection is upgraded (RFC 9110, 7.8) to [`PROTOCOL`], by which each side says a line of JSON
 /// after another, [`Said`] and [`Heard`].
 pub const STREAM: &str = "/fleet/v1/stream";
+/// Where a host pulls world data, before its digest.
+pub const WORLD: &str = "/fleet/v1/world/";
 /// See [`STREAM`].
 pub const PROTOCOL: &str = "geofilter-fleet/1";

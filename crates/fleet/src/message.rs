@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::bans::{OfBans, SharedBans};
+use crate::world;
 
 /// The number of a host at its portal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -124,6 +125,9 @@ pub struct Report {
     /// What the host's clock says, in milliseconds since 1970.
     #[serde(default)]
     pub time: i64,
+    /// Which world data it has.
+    #[serde(default)]
+    pub world: Option<world::Report>,
     /// The policy in force where that is not what the portal asked: somebody chose it at the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead: Option<Box<Change>>,
@@ -211,8 +215,8 @@ impl Previewed {
 
 /// Of what a host says no more is kept than an agent has to say: a version, a reason, a digest, and every risk once.
 const VERSION: usize = 32;
-const REASON: usize = 1000;
-const DIGEST: usize = 64;
+pub(crate) const REASON: usize = 1000;
+pub(crate) const DIGEST: usize = 64;
 const RISKS: usize = 16;
 /// And of those who would be cut: a few words.
 const NAME: usize = 100;
@@ -234,6 +238,7 @@ impl Report {
             instead.scope = None;
             instead.accept.truncate(RISKS);
         }
+        self.world = self.world.map(world::Report::tidy);
         self
     }
 }
@@ -267,6 +272,8 @@ pub enum Heard {
     Preview(Box<Question>),
     /// Bans of other hosts, which it is to have.
     Bans(SharedBans),
+    /// World data that it can pull; none if its portal serves none.
+    World(Option<world::Served>),
 }
 
 impl Heard {

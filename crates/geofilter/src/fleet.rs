@@ -1,7 +1,8 @@
 //! A host of a fleet. [`enrol`] makes this host one of a portal, [`leave`] ends that; in between a [`link`], which the agent starts and which has no
-//! privileges, speaks to the portal.
+//! privileges, speaks to the portal. [`pull`] is what brings world data from there, for a while and into a folder.
 
 mod link;
+mod pull;
 
 use std::io::Write as _;
 
@@ -11,6 +12,7 @@ use crate::agent::child::Child;
 use crate::cli::args::{self, Global};
 use crate::cli::{client, confused, failed, invalid};
 pub(crate) use link::{Heard, Job, Tell, run};
+pub(crate) use pull::{BROUGHT, Pulled, Puller, pull};
 
 /// Makes this host one of a portal.
 ///
@@ -34,6 +36,7 @@ pub(crate) fn enrol(enrol: &args::Enrol, global: &Global) -> Result<(), Failure>
             Heard::Connected
             | Heard::Sent
             | Heard::Noted { .. }
+            | Heard::World { .. }
             | Heard::Snapshot { .. }
             | Heard::Preview { .. }
             | Heard::Bans { .. }

@@ -8,25 +8,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use geofilter_core::country::CountryId;
 use geofilter_core::decide::judged_address;
+use geofilter_core::geodata::bundle::{self, BundleError};
 use geofilter_core::geodata::corrections::Corrections;
 use geofilter_core::geodata::merge::correct;
 use geofilter_core::geodata::{
     AsImage, AsTable, Edition, Says, SourceInfo, WorldData, WorldImage, embedded,
 };
-use geofilter_core::wire::{Data, DataSource, Lookup, Opinion};
+use geofilter_core::wire::{Data, Lookup, Opinion};
 use geofilter_core::world::World;
-use sha2::{Digest, Sha256};
+use geofilter_fleet::world;
 
 use crate::files::write_whole;
 
 const UNREADABLE: &str = "cannot read the world data";
-/// How a file of images begins. Then both, each after its length as four bytes, and the SHA-256 of all that.
-const MAGIC: &[u8] = b"GeoFilter world data 1\n";
-/// Bytes that such a file may have.
-const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// What data is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,22 +51,29 @@ impl Images {
     /// If it is damaged, or can't be read.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Option<Self>> {
         let content = match fs::metadata(path) {
-            Ok(file) if file.len() > LONGEST => anyhow::bail!("it is too long"),
+            Ok(file) if file.len() > bundle::LONGEST as u64 => anyhow::bail!("it is too long"),
             Ok(_) => fs::read(path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let (content, digest) = content.split_last_chunk::<32>().context("it is too short")?;
-        ensure!(Sha256::digest(content).as_slice() == digest, "it is damaged");
-        let mut rest = content.strip_prefix(MAGIC).context("it is something else")?;
-        let mut image = || -> anyhow::Result<Cow<'static, [u8]>> {
-            let (length, after) = rest.split_first_chunk::<4>().context("it is too short")?;
-            let length = u32::from_le_bytes(*length) as usize;
-            let (image, after) = after.split_at_checked(length).context("it is too short")?;
-            rest = after;
-            Ok(Cow::Owned(image.to_owned()))
-        };
-        Ok(Some(Self { world: image()?, systems: image()? }))
+        Ok(Some(Self::unpack(&content)?))
+    }
+
+    /// Those in a [`bundle`].
+    ///
+    /// # Errors
+    /// If it is none, or damaged.
+    pub(crate) fn unpack(content: &[u8]) -> Result<Self, BundleError> {
+        let (world, systems) = bundle::unpack(content)?;
+        Ok(Self { world: Cow::Owned(world.to_owned()), systems: Cow::Owned(systems.to_owned()) })
+    }
+
+    /// The [`bundle`] of them.
+    ///
+    /// # Errors
+    /// If they are too long.
+    pub(crate) fn pack(&self) -> Result<Vec<u8>, BundleError> {
+        bundle::pack(&self.world, &self.systems)
     }
 
     /// Writes them as a file that is whole at any moment.
@@ -77,15 +81,7 @@ impl Images {
     /// # Errors
     /// If that fails; what was there is there.
     pub(crate) fn write(&self, dir: &Path, name: &str) -> io::Result<()> {
-        let mut content = MAGIC.to_vec();
-        for image in [&self.world, &self.systems] {
-            let length = u32::try_from(image.len()).map_err(io::Error::other)?;
-            content.extend(length.to_le_bytes());
-            content.extend_from_slice(image);
-        }
-        let digest = Sha256::digest(&content);
-        content.extend(digest);
-        write_whole(dir, name, &content)
+        write_whole(dir, name, &self.pack().map_err(io::Error::other)?)
     }
 
     /// What the sources say of an address.
@@ -145,6 +141,7 @@ pub(crate) struct Geo {
     edition: Edition,
     world: Arc<World>,
     systems: OnceLock<Option<AsTable>>,
+    digest: OnceLock<String>,
 }
 
 impl Geo {
@@ -171,7 +168,8 @@ impl Geo {
         if let Cow::Owned(systems) = &images.systems {
             AsImage::open(systems).context("cannot read who announces what")?;
         }
-        Ok(Self { images, corrections, edition, world, systems: OnceLock::new() })
+        let (systems, digest) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { images, corrections, edition, world, systems, digest })
     }
 
     /// What it was read from.
@@ -199,11 +197,13 @@ impl Geo {
 
     /// What the data is, and whose.
     pub(crate) fn data(&self) -> Data {
-        Data {
-            sources: self.edition.sources().map(source).collect(),
-            ipv4_ranges: self.world.v4().len(),
-            ipv6_ranges: self.world.v6().len(),
-        }
+        Data::of(&self.edition, &self.world)
+    }
+
+    /// By what a fleet knows what it was read from: nobody's corrections count.
+    pub(crate) fn digest(&self) -> &str {
+        let digest = || self.images.pack().map(|content| world::digest(&content));
+        self.digest.get_or_init(|| digest().unwrap_or_default())
     }
 
     /// The autonomous systems.
@@ -252,11 +252,6 @@ fn correct_one(
     let (from, to, corrected) = corrections.layer().step(address);
     let says = corrected.map_or(says, |country| says.corrected(country));
     (first.max(from), last.min(to), says)
-}
-
-fn source(source: &SourceInfo) -> DataSource {
-    let SourceInfo { name, date, licence, credit, link } = source.clone();
-    DataSource { name, date, licence, credit, link }
 }
 
 /// The largest prefix around an address that lies within the range.

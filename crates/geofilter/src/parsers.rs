@@ -20,6 +20,7 @@ pub fn link(line: &[u8]) -> Option<Change> {
         | fleet::Heard::Noted { .. }
         | fleet::Heard::Bans { .. }
         | fleet::Heard::Renewed { .. }
+        | fleet::Heard::World { .. }
         | fleet::Heard::Lost { .. } => None,
     }
 }

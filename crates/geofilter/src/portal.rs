@@ -1,5 +1,7 @@
 //! `geofilter portal`: `run` becomes the portal's user before anything else, and is the portal from then on; `reset` lets an
-//! operator in again.
+//! operator in again. [`fetcher`] is what fetches world data for a fleet.
+
+mod fetcher;
 
 use std::fs;
 use std::io::Write;
@@ -7,18 +9,23 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use geofilter_core::wire::Failure;
+use geofilter_portal::fleet::Keeping;
 use geofilter_portal::sandbox::{self, User};
 use geofilter_portal::{Invitation, Pem, Ready, Server, Settings, courier};
 use rustix::process::{Pid, Signal, geteuid, getppid, set_parent_process_death_signal};
 
 use crate::cli::args::{PortalReset, PortalRun, PortalToken};
 use crate::cli::{failed, invalid};
+pub(crate) use fetcher::fetch;
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
     let PortalRun {
         listen,
         fleet,
+        config,
+        world_spread,
+        no_world_data,
         tls_certificate,
         tls_key,
         names,
@@ -31,6 +38,14 @@ pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
     // Its own user may not read the key.
     let tls = tls_certificate.zip(tls_key).map(|(certificate, key)| pem(&certificate, &key));
     let tls = tls.transpose()?;
+    let wishes = match fleet {
+        Some(_) if !no_world_data => {
+            let wishes = fetcher::check(config.as_ref());
+            Some(wishes.map_err(|error| invalid(format!("{error:#}")))?)
+        }
+        Some(_) | None => None,
+    };
+    let world = wishes.map(|wishes| Keeping { every: wishes.interval(), spread: world_spread });
     match (user, geteuid().is_root()) {
         (Some(user), true) => User::named(&user)
             .and_then(|user| sandbox::drop_privileges(&user, &state_dir))
@@ -50,10 +65,14 @@ pub(crate) fn run(run: PortalRun, json: bool) -> Result<(), Failure> {
     if let Some(parent) = beside {
         end_with(parent)?;
     }
-    let settings = Settings { listen, fleet, tls, names, state_dir, database, agent };
+    let fetcher = world.map(|_| fetcher::start(&state_dir, config.as_deref())).transpose();
+    let fetcher = fetcher.map_err(|error| {
+        failed(format!("cannot start the process that fetches world data: {error}"))
+    })?;
+    let settings = Settings { listen, fleet, tls, names, state_dir, database, agent, world };
     let courier = courier::start();
     let courier = courier.map_err(|error| failed(format!("cannot start the courier: {error}")))?;
-    geofilter_portal::run(settings, courier, |ready| say(ready, json || beside.is_some()))
+    geofilter_portal::run(settings, courier, fetcher, |ready| say(ready, json || beside.is_some()))
         .map_err(|error| failed(error.to_string()))
 }
 

@@ -202,6 +202,8 @@ impl Host {
                     self.unsent.retain(|slot| slot.time.unsigned_abs() > number);
                 }
                 Ok(Heard::Bans(_)) => {}
+                // They have no data, and pull none.
+                Ok(Heard::World(_)) => {}
                 Err(_) => return true,
             }
         }
@@ -245,6 +247,7 @@ impl Host {
                 time: now(),
                 served: Some(Served { phones: 20, trunks: 1, registrations: 1, peers: 2 }),
                 instead: None,
+                world: None,
             },
             counted,
             ..Said::default()

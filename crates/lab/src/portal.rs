@@ -240,15 +240,36 @@ impl<'a> Portal<'a> {
         fleet: SocketAddr,
         database: Option<&str>,
     ) -> Result<Self> {
+        let words = database.map(|database| ["--database", database]);
+        Self::lead_with(namespace, fleet, words.as_ref().map_or(&[], |words| words))
+    }
+
+    /// The same with these words in the place of a server.
+    ///
+    /// # Errors
+    /// If it does not serve.
+    pub fn lead_with(namespace: &'a Namespace, fleet: SocketAddr, words: &[&str]) -> Result<Self> {
         let folder = folder()?;
-        let (socket, state_dir) = (folder.path().join("no.sock"), folder.path().join("state"));
-        let fleet = fleet.to_string();
-        let database = database.map(|database| ["--database", database]);
-        let further = [&["--fleet", &fleet][..], database.as_ref().map_or(&[], |it| it)].concat();
-        let log = folder.path().join("log");
-        let mut portal = Self::run(namespace, &socket, &state_dir, &further, None, Some(log))?;
+        let mut portal = Self::lead_in(namespace, fleet, folder.path(), words)?;
         portal.folder = Some(folder);
         Ok(portal)
+    }
+
+    /// The same in a folder that stays.
+    ///
+    /// # Errors
+    /// If it does not serve.
+    pub fn lead_in(
+        namespace: &'a Namespace,
+        fleet: SocketAddr,
+        folder: &Path,
+        words: &[&str],
+    ) -> Result<Self> {
+        let (socket, state_dir) = (folder.join("no.sock"), folder.join("state"));
+        let fleet = fleet.to_string();
+        let further = [&["--fleet", &*fleet], words].concat();
+        let log = folder.join("log");
+        Self::run(namespace, &socket, &state_dir, &further, None, Some(log))
     }
 
     fn run(

@@ -512,6 +512,7 @@ fn a_host_that_lies_is_believed_of_nobody_else_and_keeps_nobody_waiting() {
             time: i64::MAX,
             instead: None,
             served: None,
+            world: None,
         };
         stranger.report(&lie).unwrap();
         is("stranger", "progress", &json!("drifted"));

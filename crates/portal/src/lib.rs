@@ -12,7 +12,7 @@ mod connections;
 pub mod courier;
 mod enrolment;
 mod error;
-mod fleet;
+pub mod fleet;
 mod host;
 mod hub;
 mod keeper;

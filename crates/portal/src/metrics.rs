@@ -22,6 +22,8 @@ pub(crate) struct Counted {
     pub(crate) connected: bool,
     /// Whether its clock is off.
     pub(crate) clock: bool,
+    /// Whether it has other world data than what it is served.
+    pub(crate) world: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,17 +42,19 @@ struct Of {
 /// # Errors
 /// None but that of the formatter.
 pub(crate) fn text(hosts: &[Counted]) -> Result<String, fmt::Error> {
-    let (far, listening, off) = (
+    let (far, listening, off, behind) = (
         Family::<How, Gauge>::default(),
         Family::<Of, Gauge>::default(),
         Family::<Of, Gauge>::default(),
+        Family::<Of, Gauge>::default(),
     );
-    for Counted { group, progress, connected, clock } in hosts {
+    for Counted { group, progress, connected, clock, world } in hosts {
         let of = Of { group: group.clone() };
         let how = How { group: group.clone(), progress: progress.clone() };
         far.get_or_create(&how).inc();
         listening.get_or_create(&of).inc_by((*connected).into());
         off.get_or_create(&of).inc_by((*clock).into());
+        behind.get_or_create(&of).inc_by((*world).into());
     }
     let mut registry = Registry::default();
     registry.register(
@@ -68,6 +72,11 @@ pub(crate) fn text(hosts: &[Counted]) -> Result<String, fmt::Error> {
         "Hosts whose clock is a minute off or more",
         off,
     );
+    registry.register(
+        "geofilter_fleet_world_data_older",
+        "Hosts whose world data is not that which the portal serves",
+        behind,
+    );
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -84,6 +93,7 @@ mod tests {
             progress: progress.to_owned(),
             connected,
             clock: false,
+            world: connected,
         };
         let told = text(&[host("confirmed", true), host("confirmed", false)]).unwrap();
         let group = r#"group="a \"b\"\n""#;
@@ -91,6 +101,7 @@ mod tests {
             format!("geofilter_fleet_hosts{{{group},progress=\"confirmed\"}} 2\n"),
             format!("geofilter_fleet_hosts_connected{{{group}}} 1\n"),
             format!("geofilter_fleet_clocks_off{{{group}}} 0\n"),
+            format!("geofilter_fleet_world_data_older{{{group}}} 1\n"),
         ] {
             assert!(told.contains(&line), "{told}");
         }

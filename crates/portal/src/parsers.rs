@@ -50,6 +50,7 @@ impl Portal {
             state_dir: folder.to_owned(),
             database: None,
             agent: folder.join("nobody.sock"),
+            world: None,
         };
         let (courier, _) = UnixStream::pair()?;
         let (shared, _) =

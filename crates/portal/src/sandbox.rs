@@ -2,13 +2,14 @@
 //! the process what it does not need once it listens: [`Confined`] says what the kernel could take.
 //!
 //! [`enter_courier`] confines the [courier](crate::courier), which reaches others, and none of that; [`enter_fetcher`] the process that
-//! fetches world data for the agent, which has a folder besides; [`enter_link`] the one that speaks to the portal of a fleet.
+//! fetches world data for the agent, or for the portal of a fleet, which has a folder besides; [`enter_link`] the one that speaks to the portal of a fleet.
 //!
 //! What is left to whoever breaks in: the portal's own folder, the connections it serves, and the socket of the agent,
 //! which judges every request by itself. `docs/security.md` says so in prose.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
+use std::iter;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
@@ -25,6 +26,7 @@ use rustix::thread::{
 };
 
 use crate::Settings;
+use crate::fleet::FOLDER;
 use calls::Role;
 
 mod calls;
@@ -132,8 +134,11 @@ pub struct Confined {
 /// If the kernel refuses a step; the process must end then.
 pub fn drop_privileges(user: &User, state_dir: &Path) -> Result<(), Error> {
     check_threads()?;
-    hand_over(state_dir, user)
-        .map_err(|source| Error::Folder { path: state_dir.display().to_string(), source })?;
+    let of_world = state_dir.join(FOLDER);
+    for dir in iter::once(state_dir).chain(of_world.is_dir().then_some(&*of_world)) {
+        hand_over(dir, user)
+            .map_err(|source| Error::Folder { path: dir.display().to_string(), source })?;
+    }
     empty_bounding_set()?;
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     set_thread_groups(&[]).map_err(kernel("leave its groups"))?;
@@ -181,14 +186,15 @@ pub fn enter_courier() -> Result<Confined, Error> {
     Ok(confined)
 }
 
-/// Confines this process, which has one thread and fetches into this folder, for good.
+/// Confines this process, which has one thread and fetches into this folder, for good. It may read these files besides.
 ///
 /// # Errors
 /// As [`enter`].
-pub fn enter_fetcher(folder: &Path) -> Result<Confined, Error> {
+pub fn enter_fetcher(folder: &Path, files: &[&str]) -> Result<Confined, Error> {
     check_threads()?;
     give_up()?;
-    let confined = restrict(Some(folder), &REACHING, AccessNet::BindTcp.into(), &[])?;
+    let read: Vec<&str> = REACHING.iter().chain(files).copied().collect();
+    let confined = restrict(Some(folder), &read, AccessNet::BindTcp.into(), &[])?;
     let confined = Confined { calls: calls::restrict(Role::Fetcher)?, ..confined };
     tell(
         confined,

@@ -24,7 +24,7 @@ use crate::agent::Agent;
 use crate::connections::{self, Few};
 use crate::courier::Courier;
 use crate::error::Error;
-use crate::fleet::{self, Connected, Follower, Statements};
+use crate::fleet::{self, Connected, Fetcher, Follower, Statements, World};
 use crate::hub::Hub;
 use crate::keeper::keep;
 use crate::names::Names;
@@ -74,6 +74,8 @@ pub(crate) struct Shared {
     pub(crate) courier: Courier,
     /// Tells the hosts of the fleet what they are to do.
     pub(crate) follower: Arc<Follower>,
+    /// What hosts of the fleet pull, if that is anything.
+    pub(crate) world: Option<Arc<World>>,
     pub(crate) names: Names,
     /// The newest generation that was made here, none if it is 0.
     newest: AtomicU64,
@@ -118,11 +120,16 @@ impl Shared {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, with this [courier](crate::courier::start).
+/// Serves until SIGTERM or SIGINT, with this [courier](crate::courier::start), and the process that fetches world data for a fleet, if there is one.
 ///
 /// # Errors
 /// If it can't listen, or can't use its folder.
-pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> Result<(), Error> {
+pub fn run(
+    settings: Settings,
+    courier: OwnedFd,
+    fetcher: Option<OwnedFd>,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), Error> {
     let folder = |source| Error::Folder { path: settings.state_dir.clone(), source };
     make(&settings.state_dir).map_err(folder)?;
     // Held, not used: as long as this process lives nobody else takes the folder for one that is not in use.
@@ -161,7 +168,16 @@ pub fn run(settings: Settings, courier: OwnedFd, ready: impl FnOnce(&Ready)) -> 
         let (shared, first) = open(&settings, tls.as_ref(), courier).await?;
         tokio::spawn(notices::mind(Arc::clone(&shared)));
         let fleet = match hosts {
-            Some(hosts) => Some(lead(hosts, &shared, &settings).await?),
+            Some(hosts) => {
+                let fetcher = fetcher.map(|socket| Fetcher::of(socket, &settings.state_dir));
+                let fetcher = fetcher
+                    .transpose()
+                    .map_err(system("use the socket of the process that fetches"))?;
+                if let Some((fetcher, world)) = fetcher.zip(shared.world.clone()) {
+                    tokio::spawn(world.keep(fetcher));
+                }
+                Some(lead(hosts, &shared, &settings).await?)
+            }
             None if settings.database.is_none() => {
                 shared.store.set_fleet_address("").await.map_err(fleet::Error::from)?;
                 None
@@ -223,6 +239,7 @@ async fn lead(
         Arc::clone(connected),
         Arc::clone(&statements),
         Arc::clone(follower.bans()),
+        shared.world.clone(),
     )?;
     // By chance: nobody gives numbers to portals.
     let portal = HostId::new().map_err(fleet::Error::from)?.0;
@@ -270,7 +287,14 @@ pub(crate) async fn open(
     // Portals that share a database have a host each.
     let here = settings.database.as_ref().map_or_else(|| host::HOST.to_owned(), |_| host::name());
     tokio::spawn(keep(store.clone(), here.clone(), hub.looks()));
-    let follower = Follower::new(store.clone(), Arc::<Connected>::default());
+    let world = match settings.world {
+        Some(keeping) => {
+            let portal = HostId::new().map_err(fleet::Error::from)?;
+            Some(Arc::new(World::new(store.clone(), keeping, portal)))
+        }
+        None => None,
+    };
+    let follower = Follower::new(store.clone(), Arc::<Connected>::default(), world.clone());
     let shared = Shared {
         store,
         here,
@@ -282,6 +306,7 @@ pub(crate) async fn open(
         courier: Courier::of(courier)
             .map_err(|source| Error::System { what: "use the courier's socket", source })?,
         follower: Arc::new(follower),
+        world,
         newest: AtomicU64::default(),
         names: Names::new(
             host::name(),

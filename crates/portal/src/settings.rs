@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::fleet::Keeping;
 use crate::store::Server;
 use crate::tls::Pem;
 
@@ -21,4 +22,6 @@ pub struct Settings {
     pub database: Option<Server>,
     /// The socket that the agent of this host keeps for it.
     pub agent: PathBuf,
+    /// How it keeps world data for the hosts of its fleet, if it does.
+    pub world: Option<Keeping>,
 }

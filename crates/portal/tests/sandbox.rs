@@ -96,6 +96,7 @@ fn try_everything(folder: &Path) {
         state_dir: state_dir.clone(),
         database: None,
         agent,
+        world: None,
     };
     let confined = sandbox::enter(&settings).unwrap();
     // A kernel without landlock fails this test: it would show nothing.

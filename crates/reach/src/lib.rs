@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use rustls_native_certs::load_native_certs;
 use ureq::http::Uri;
-use ureq::tls::{Certificate, RootCerts};
+pub use ureq::tls::RootCerts;
+
+use ureq::tls::Certificate;
 
 /// What this machine trusts; read before a process may read no files any more.
 pub fn trusted() -> RootCerts {

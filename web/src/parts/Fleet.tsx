@@ -9,6 +9,7 @@ import { useWords } from "../words";
 import { Choosing } from "./Choosing";
 import { Copied } from "./Copied";
 import { FleetHosts } from "./FleetHosts";
+import { FleetWorld } from "./FleetWorld";
 import { Failure, Note } from "./Notice";
 import { Rollouts } from "./Rollouts";
 
@@ -20,7 +21,9 @@ export function Fleet() {
   const fleet = useFleet();
   const leading = useLeading();
   const mayChange = useMayChange();
-  const isAdmin = useSession().data?.role === "admin";
+  const session = useSession().data;
+  const isAdmin = session?.role === "admin";
+  const isOfOne = session?.tenant != null;
   // Where the portal hears no hosts, and never did, there is nothing to say.
   if (!fleet.data?.address) return null;
   const { tenants, groups, address } = fleet.data;
@@ -92,6 +95,7 @@ export function Fleet() {
           </div>
         </details>
       )}
+      {!isOfOne && <FleetWorld />}
     </section>
   );
 }

@@ -4,6 +4,7 @@ import type { Fleet } from "../api/client";
 import type { useLeading } from "../api/fleet";
 import { useWords } from "../words";
 import { Choosing } from "./Choosing";
+import { HostWorld } from "./FleetWorld";
 
 type Group = Fleet["groups"][number];
 type Host = Group["hosts"][number];
@@ -26,6 +27,7 @@ export function FleetHosts({ hosts, others, leading }: Hosts) {
           <th scope="col">{words.fleet.progress}</th>
           <th scope="col">{words.fleet.dropped}</th>
           <th scope="col">{words.fleet.heard}</th>
+          <th scope="col">{words.hosts.data}</th>
           <th scope="col">
             <span className="unseen">{words.fleet.revoke}</span>
           </th>
@@ -74,6 +76,10 @@ function Line({ host, others, leading }: { host: Host; others: Group[]; leading:
         {typeof host.clock === "number" && (
           <p className="doubt">{words.fleet.clock(number(Math.abs(host.clock)), host.clock > 0)}</p>
         )}
+      </td>
+      <td>
+        <small>{words.hosts.data}</small>
+        {host.world && <HostWorld world={host.world} />}
       </td>
       <td>{leading && <Deeds host={host} others={others} leading={leading} />}</td>
     </tr>

@@ -409,6 +409,22 @@ export const en = {
     unprotected: (count: string) =>
       `${count} prefixes are too wide or too many to be kept from all hosts: each spares its own.`,
   },
+  fleetWorld: {
+    title: "Country data of the fleet",
+    serves: (date: string) => `Hosts have that of ${date} from this portal, and ask nobody else.`,
+    nothing: "There is none to serve yet: each host looks after its own.",
+    held: "Newer data differs so much that it is not served before an admin approves it:",
+    approve: "Serve it",
+    running: "The sources are being asked.",
+    update: "Look for newer data for the fleet",
+    rollback: "Serve the data from before",
+    far: {
+      current: "that of the portal",
+      held: "that of the portal is held there",
+      older: "not that of the portal",
+      own: "its own",
+    },
+  },
   overTime: {
     title: "Over time",
     range: "How far back",

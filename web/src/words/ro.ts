@@ -416,6 +416,22 @@ export const ro: Words = {
     unprotected: (count) =>
       `${count} prefixe sunt prea largi sau prea multe pentru a fi ocrotite de toate gazdele: fiecare și le ocrotește pe ale ei.`,
   },
+  fleetWorld: {
+    title: "Datele despre țări ale flotei",
+    serves: (date) => `Gazdele le au pe cele din ${date} de la acest portal și nu întreabă pe altcineva.`,
+    nothing: "Nu este încă nimic de oferit: fiecare gazdă se ocupă de ale ei.",
+    held: "Datele mai noi diferă atât de mult încât nu se oferă înainte să le aprobe un administrator:",
+    approve: "Oferă-le",
+    running: "Sursele sunt întrebate.",
+    update: "Caută date mai noi pentru flotă",
+    rollback: "Oferă datele de dinainte",
+    far: {
+      current: "cele ale portalului",
+      held: "cele ale portalului sunt reținute acolo",
+      older: "nu cele ale portalului",
+      own: "ale ei",
+    },
+  },
   overTime: {
     title: "În timp",
     range: "Cât de departe în trecut",

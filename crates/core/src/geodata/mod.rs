@@ -10,6 +10,7 @@
 pub mod as_classes;
 pub mod as_csv;
 pub mod asn;
+pub mod bundle;
 pub mod corrections;
 pub mod delegated;
 pub mod embedded;

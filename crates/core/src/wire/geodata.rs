@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Data;
+use super::{Data, DataSource};
+use crate::geodata::{Edition, SourceInfo};
+use crate::world::World;
 
 /// What is to be done with the world data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,51 @@ pub struct Geodata {
     pub last: Option<Attempt>,
     /// When the sources are asked next by themselves, in RFC 3339.
     pub next: Option<String>,
+    /// That of the portal of its fleet, which this host then uses in the place of its own sources.
+    #[serde(default)]
+    pub portal: Option<PortalData>,
+}
+
+/// World data that the portal of a fleet serves, as it stands on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PortalData {
+    /// Where the portal is.
+    pub portal: String,
+    /// SHA-256 of what it serves.
+    pub digest: String,
+    /// How far this host is with it.
+    pub progress: PortalDataProgress,
+}
+
+/// How far a host is with the world data of its portal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PortalDataProgress {
+    /// It is in use.
+    InUse,
+    /// It is held on this host.
+    Held,
+    /// It comes by itself, at a time that is not that of other hosts.
+    Comes,
+    /// It comes when it is asked for.
+    Asked,
+    /// Somebody chose other data on this host.
+    PassedOver,
+}
+
+impl Data {
+    /// What there is to say of a table, and of where it comes from.
+    pub fn of(edition: &Edition, world: &World) -> Self {
+        let source = |source: &SourceInfo| {
+            let SourceInfo { name, date, licence, credit, link } = source.clone();
+            DataSource { name, date, licence, credit, link }
+        };
+        Self {
+            sources: edition.sources().map(source).collect(),
+            ipv4_ranges: world.v4().len(),
+            ipv6_ranges: world.v6().len(),
+        }
+    }
 }
 
 /// Data that waits for an approval.

@@ -251,6 +251,16 @@ impl Fleet {
         &self.marks.limits
     }
 
+    /// What makes it one of a portal.
+    pub(super) fn member_of(&self) -> Option<&Membership> {
+        self.membership.as_ref()
+    }
+
+    /// Whether the portal is heard now.
+    pub(super) fn hears(&self) -> bool {
+        self.is_connected
+    }
+
     /// How it stands with it.
     pub(super) fn report(&self) -> Option<FleetReport> {
         let Membership { portal, host, .. } = self.membership.as_ref()?;
@@ -377,6 +387,7 @@ impl Engine {
         self.forget_bans()?;
         self.fleet.keep(&membership).map_err(|error| cli::failed(format!("{error:#}")))?;
         self.fleet.become_of(Some(membership));
+        self.forget_portals_data();
         Ok(Reply::Fleet(self.fleet.report()))
     }
 
@@ -389,6 +400,7 @@ impl Engine {
         self.fleet.remove(MEMBERSHIP)?;
         self.fleet.remove(MARKS)?;
         self.fleet.become_of(None);
+        self.forget_portals_data();
         Ok(Reply::Fleet(None))
     }
 
@@ -405,6 +417,7 @@ impl Engine {
                 }
                 Heard::Snapshot { snapshot } => self.take_snapshot(*snapshot),
                 Heard::Bans { bans } => self.take_bans(bans),
+                Heard::World { served } => self.hear_of_world(served),
                 Heard::Renewed { membership } => {
                     if let Err(error) = self.fleet.keep(&membership) {
                         self.note_trouble(format!("{error:#}"));
@@ -562,6 +575,7 @@ impl Engine {
             standing: self.standing(),
             instead: self.instead(),
             served: self.served(),
+            world: Some(self.report_of_world()),
         }
     }
 

@@ -1,6 +1,8 @@
 //! [`Geodata`]: keeps the world data current. A [`worker`] fetches and makes images in a folder of its own; what it made is compared
-//! with what is in use, and put into the kernel in one step, or held until somebody approves. What was in use before is kept.
+//! with what is in use, and put into the kernel in one step, or held until somebody approves. What was in use before is kept. On a host of a
+//! fleet it is what the [`portal`] serves.
 
+mod portal;
 mod sources;
 mod worker;
 
@@ -19,7 +21,8 @@ use geofilter_core::impact::Host;
 use geofilter_core::pbx::printable;
 use geofilter_core::policy::Policy;
 use geofilter_core::wire::{
-    self, Attempt, Data, Failure, FailureKind, GeodataAsk, Held, Reply, Running, UpdateOutcome,
+    self, Attempt, Data, Failure, FailureKind, GateReason, GeodataAsk, Held, Reply, Running,
+    UpdateOutcome,
 };
 use geofilter_update::sources::{Format, Part, Place, Source};
 use geofilter_update::{BASE, FRESH, Job, MADE, Told, put_name};
@@ -30,6 +33,7 @@ use super::{clock, ledger, records};
 use crate::cli::{self, failed};
 use crate::files::{Loaded, read_whole, set_aside, write_whole};
 use crate::geo::{Geo, Images};
+use portal::{OfPortal, Pulling};
 pub(crate) use sources::Wishes;
 use worker::Worker;
 pub(crate) use worker::work;
@@ -59,6 +63,9 @@ struct Notes {
     previous: Option<Data>,
     /// What is held, and why.
     held: Option<Held>,
+    /// What the portal of its fleet serves.
+    #[serde(default)]
+    portal: Option<OfPortal>,
 }
 
 /// When, and what came of it.
@@ -81,6 +88,9 @@ pub(super) struct Geodata {
     due: Option<Instant>,
     worker: Option<Worker>,
     running: Running,
+    /// Whether what runs is made of files of this host.
+    imports: bool,
+    pulling: Pulling,
 }
 
 /// Data to begin with, and what could not be read of it.
@@ -146,8 +156,9 @@ impl Geodata {
             }
         };
         let due = asks.then(|| first_turn(&wishes, notes.last.as_ref())).flatten();
-        let geodata =
-            Self { folder, wishes, asks, notes, due, worker: None, running: Running::default() };
+        let (running, pulling) = (Running::default(), Pulling::default());
+        let (worker, imports) = (None, false);
+        let geodata = Self { folder, wishes, asks, notes, due, worker, running, imports, pulling };
         Ok(Opened { geo, geodata, warnings })
     }
 
@@ -164,7 +175,7 @@ impl Geodata {
 
     /// Whether an update runs.
     pub(super) fn runs(&self) -> bool {
-        self.worker.is_some()
+        self.worker.is_some() || self.pulling.runs()
     }
 
     /// Starts the worker.
@@ -235,6 +246,7 @@ impl Geodata {
             (_, outcome) => tracing::info!(?outcome, "the sources of world data were asked"),
         }
         self.worker = None;
+        self.pulling.end();
         if self.due.is_some() {
             let rest = match outcome {
                 UpdateOutcome::Failed => AGAIN,
@@ -251,8 +263,8 @@ impl Geodata {
     /// What it can't save it only forgets at a restart.
     fn save(&mut self) {
         self.notes.schema = SCHEMA;
-        let saved = serde_json::to_vec(&self.notes)
-            .map_err(io::Error::from)
+        let saved = fs::create_dir_all(&self.folder)
+            .and_then(|()| Ok(serde_json::to_vec(&self.notes)?))
             .and_then(|text| write_whole(&self.folder, NOTES, &text));
         if let Err(error) = saved {
             tracing::warn!(%error, "what came of the update of the world data can't be saved");
@@ -267,9 +279,14 @@ impl Engine {
             GeodataAsk::State => {}
             GeodataAsk::Update => {
                 self.correct_anew()?;
+                if self.follows_portal() {
+                    self.pull_now()?;
+                    return Ok(Reply::Geodata(Box::new(self.geodata_state())));
+                }
                 let sources = self.geodata.wishes.sources();
                 let sources = sources.map_err(|error| failed(format!("{error:#}")))?;
                 self.begin_update(sources)?;
+                self.geodata.imports = false;
             }
             GeodataAsk::Import { files, locations, name } => self.import(files, locations, name)?,
             GeodataAsk::Approve => self.approve()?,
@@ -341,11 +358,14 @@ impl Engine {
             authorization: None,
             most: MOST_IMPORTED,
         };
-        self.begin_update(vec![(Part::Primary, source)])
+        self.begin_update(vec![(Part::Primary, source)])?;
+        self.geodata.imports = true;
+        Ok(())
     }
 
     /// Hears what the worker tells, and begins by itself when it is time.
     pub(super) fn look_after_geodata(&mut self) {
+        self.look_after_portals_data();
         let is_due = self.geodata.due.is_some_and(|due| due <= Instant::now());
         if is_due
             && !self.geodata.runs()
@@ -385,28 +405,43 @@ impl Engine {
                 return self.geodata.note(UpdateOutcome::Failed, Some(why));
             }
         };
-        let reasons = self.reasons_to_hold(&new);
+        let reasons = self.reasons_to_hold(&new).into_iter().map(|reason| reason.text).collect();
+        let taken = self.take_data(new, reasons);
+        match taken {
+            Some(UpdateOutcome::Used) if self.geodata.imports => self.pass_over_portals(),
+            Some(_) | None => {}
+        }
+        if taken.is_some() {
+            self.geodata.settle();
+        }
+    }
+
+    /// Uses other data, or holds it for these reasons. Returns which of the two; none if that failed.
+    fn take_data(&mut self, new: Geo, reasons: Vec<String>) -> Option<UpdateOutcome> {
         if reasons.is_empty() {
-            match self.use_data(new) {
+            return match self.use_data(new) {
                 Ok(warning) => {
-                    self.geodata.settle();
                     self.geodata.note(UpdateOutcome::Used, warning);
+                    Some(UpdateOutcome::Used)
                 }
-                Err(failure) => self.geodata.note(UpdateOutcome::Failed, Some(failure.message)),
-            }
-            return;
+                Err(failure) => {
+                    self.geodata.note(UpdateOutcome::Failed, Some(failure.message));
+                    None
+                }
+            };
         }
         if let Err(error) = new.images().write(&self.geodata.folder, HELD) {
             let why = format!("it differs too much, and can't be held: {error}");
-            return self.geodata.note(UpdateOutcome::Failed, Some(why));
+            self.geodata.note(UpdateOutcome::Failed, Some(why));
+            return None;
         }
         let why = format!(
             "{}; see `geofilter geodb status`, and `approve` if it is right",
             reasons.join("; ")
         );
         self.geodata.notes.held = Some(Held { data: new.data(), reasons });
-        self.geodata.settle();
         self.geodata.note(UpdateOutcome::Held, Some(why));
+        Some(UpdateOutcome::Held)
     }
 
     /// Uses other data from now on, and keeps that before. Returns what could not be saved.
@@ -460,6 +495,7 @@ impl Engine {
     fn approve(&mut self) -> Result<(), Failure> {
         let warning = self.use_kept(HELD, "no world data is held")?;
         self.geodata.forget_held();
+        self.pass_over_portals();
         self.geodata.note(UpdateOutcome::Used, warning);
         Ok(())
     }
@@ -467,6 +503,7 @@ impl Engine {
     fn roll_back(&mut self) -> Result<(), Failure> {
         let warning =
             self.use_kept(PREVIOUS, "there was no other world data before that in use")?;
+        self.pass_over_portals();
         self.geodata.note(UpdateOutcome::Used, warning);
         Ok(())
     }
@@ -481,7 +518,7 @@ impl Engine {
     }
 
     /// Why the data must not be used without somebody's consent.
-    fn reasons_to_hold(&mut self, new: &Geo) -> Vec<String> {
+    fn reasons_to_hold(&mut self, new: &Geo) -> Vec<GateReason> {
         let now = clock::boot();
         let policy =
             self.machine.dropping(now).unwrap_or(&self.machine.current(now).policy).clone();
@@ -494,7 +531,7 @@ impl Engine {
                 host.judge_source(&policy, address).verdict
             })
         });
-        report.reasons.into_iter().map(|reason| reason.text).collect()
+        report.reasons
     }
 
     /// Whom no new data may cut unseen: trunks, registered devices, whoever works on this host, canaries.
@@ -527,6 +564,7 @@ impl Engine {
                 why,
             }),
             next: due.map(|due| records::rfc3339(ledger::unix_now().plus(left(due)))),
+            portal: self.portals_data(),
         }
     }
 }

@@ -57,15 +57,18 @@ use tokio::sync::oneshot;
 use crate::cli::{self, args};
 pub(crate) use clock::wall;
 use engine::{Answer, Engine, Job};
-pub(crate) use geodata::work as work_on_geodata;
+pub(crate) use geodata::{Wishes, work as work_on_geodata};
 pub(crate) use journal::Journal;
+pub(crate) use memory::give_back_what_is_large;
 use metrics::Listener;
 use names::Follower;
 pub(crate) use place::take_dir;
 use place::{Listeners, Occupied, Serves};
 use sd_notify::NotifyState;
 use service::Pulse;
-pub(crate) use settings::{Settings, check, check_text, folders, manager};
+pub(crate) use settings::{
+    Settings, check, check_text, folders, geodata as geodata_wishes, manager,
+};
 pub(crate) use sip::{Sip, read as read_sip};
 pub(crate) use store::{parse as parse_state, renumber};
 use upkeep::Trouble;

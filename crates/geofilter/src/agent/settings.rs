@@ -121,6 +121,14 @@ pub(crate) fn manager(config: Option<&Path>) -> anyhow::Result<Option<Manager>> 
     config.map(read).transpose()?.unwrap_or_default().manager()
 }
 
+/// Where world data comes from, as a configuration says.
+///
+/// # Errors
+/// If the file can't be read or used.
+pub(crate) fn geodata(config: Option<&Path>) -> anyhow::Result<Wishes> {
+    Ok(config.map(read).transpose()?.unwrap_or_default().geodata)
+}
+
 /// Where an agent with a configuration keeps its things.
 #[derive(Debug)]
 pub(crate) struct Folders {

@@ -237,7 +237,7 @@ pub(crate) enum Portal {
     ///
     /// The agent serves it on a socket of its own, if its configuration names the portal's user:
     /// `[portal] user = "geofilter-portal"`. `geofilter up` starts both.
-    Run(PortalRun),
+    Run(Box<PortalRun>),
     /// Let an operator in again who has lost password or device
     ///
     /// It prints a new password, takes off the second factor, and ends the operator's sessions. The portal
@@ -250,6 +250,19 @@ pub(crate) enum Portal {
     /// What `portal run` starts to carry its notices.
     #[command(hide = true)]
     Courier,
+    /// What `portal run` starts to fetch world data for a fleet.
+    #[command(hide = true)]
+    Fetcher(PortalFetcher),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PortalFetcher {
+    /// The portal's folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state_dir: PathBuf,
+    /// The TOML file whose `[geodata]` says where world data comes from.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -296,6 +309,8 @@ pub(crate) struct Enrol {
 pub(crate) enum FleetCommand {
     /// What the agent starts to speak to the portal.
     Link,
+    /// What the agent starts to pull world data from it.
+    Pull,
 }
 
 #[derive(Debug, Args)]
@@ -322,6 +337,16 @@ pub(crate) struct PortalRun {
     /// Where the hosts of a fleet connect, such as 0.0.0.0:8443; without it this is the portal of one host.
     #[arg(long, value_name = "ADDR")]
     pub(crate) fleet: Option<SocketAddr>,
+    /// A TOML file as the agent has, of which `[geodata]` says where the world data comes from that the hosts of the fleet are served,
+    /// and how often; the portal's user reads it. Without it, from where an agent has it, once a day.
+    #[arg(long, value_name = "FILE", requires = "fleet")]
+    pub(crate) config: Option<PathBuf>,
+    /// Seconds over which the hosts of the fleet pull newer world data, so that not all do at once.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, requires = "fleet", value_parser = clap::value_parser!(u64).range(..=86_400))]
+    pub(crate) world_spread: u64,
+    /// Serve the hosts of the fleet no world data: each fetches its own.
+    #[arg(long, requires = "fleet", conflicts_with_all = ["config", "world_spread"])]
+    pub(crate) no_world_data: bool,
     /// A certificate to show browsers, in PEM, with those that vouch for it. Where it can be reached from elsewhere, the
     /// portal makes one of its own without it, and prints its fingerprint.
     #[arg(long, value_name = "FILE", requires = "tls_key")]

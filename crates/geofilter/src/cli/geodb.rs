@@ -67,6 +67,7 @@ fn state(global: &Global) -> Result<Geodata, Failure> {
                 running: None,
                 last: None,
                 next: None,
+                portal: None,
             })
         }
         answered => answered,

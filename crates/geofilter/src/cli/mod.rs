@@ -125,6 +125,10 @@ fn obey(command: Command, global: &Global) -> Outcome {
             trace::on_stderr(global);
             crate::fleet::run()
         }
+        Command::Fleet(FleetCommand::Pull) => {
+            trace::on_stderr(global);
+            crate::fleet::pull()
+        }
         Command::Geodb(command) => geodb::run(command, global),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { dir } => manual::man(dir.as_deref()),
@@ -135,13 +139,17 @@ fn obey_portal(portal: Portal, global: &Global) -> Outcome {
     match portal {
         Portal::Run(run) => {
             trace::on_stderr(global);
-            crate::portal::run(run, global.json)
+            crate::portal::run(*run, global.json)
         }
         Portal::Reset(reset) => crate::portal::reset(&reset, global.json),
         Portal::Token(token) => crate::portal::token(&token, global.json),
         Portal::Courier => {
             trace::on_stderr(global);
             crate::portal::carry()
+        }
+        Portal::Fetcher(fetcher) => {
+            trace::on_stderr(global);
+            crate::portal::fetch(fetcher)
         }
     }
 }

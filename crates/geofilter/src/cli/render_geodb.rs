@@ -1,12 +1,12 @@
 //! What is printed of the world data.
 
-use geofilter_core::wire::{Data, Geodata, UpdateOutcome};
+use geofilter_core::wire::{Data, Geodata, PortalData, PortalDataProgress, UpdateOutcome};
 
 use super::render::{Style, row};
 
 /// `geodb status`.
 pub(super) fn state(geodata: &Geodata, style: Style) -> String {
-    let Geodata { data, embedded, previous, held, running, last, next } = geodata;
+    let Geodata { data, embedded, previous, held, running, last, next, portal } = geodata;
     let mut text = String::new();
     if *embedded {
         row(&mut text, "Data", "what came with the program");
@@ -17,6 +17,19 @@ pub(super) fn state(geodata: &Geodata, style: Style) -> String {
         if !source.link.is_empty() {
             row(&mut text, "", &source.link);
         }
+    }
+    if let Some(PortalData { portal, digest, progress }) = portal {
+        let how = match progress {
+            PortalDataProgress::InUse => "it is in use",
+            PortalDataProgress::Held => "it is held here",
+            PortalDataProgress::Comes => "it comes by itself within a while",
+            PortalDataProgress::Asked => "`geodb update` brings it",
+            PortalDataProgress::PassedOver => {
+                "other data was chosen here, and `geodb update` brings it"
+            }
+        };
+        let digest: String = digest.chars().take(12).collect();
+        row(&mut text, "From", &format!("the portal {portal}, which serves {digest}: {how}"));
     }
     row(&mut text, "Ranges", &format!("{} IPv4, {} IPv6", data.ipv4_ranges, data.ipv6_ranges));
     if let Some(previous) = previous {

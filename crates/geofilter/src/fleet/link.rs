@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use geofilter_core::wire::{Failure, Membership};
 use geofilter_fleet::bans::SharedBans;
+use geofilter_fleet::world::Served;
 use geofilter_fleet::{
     self as fleet, Client, Enrol, Error, LATEST, LIFETIME, Question, Renew, Said, Snapshot, Ticket,
     pause,
@@ -56,6 +57,8 @@ pub(crate) enum Heard {
     Bans { bans: SharedBans },
     /// The certificate is another one.
     Renewed { membership: Membership },
+    /// World data that its portal serves, or that it serves none.
+    World { served: Option<Served> },
     /// What it was told is on its way.
     Sent,
     /// The portal has written down what was said by this number.
@@ -159,6 +162,7 @@ impl Link {
                     Ok(fleet::Heard::Bans(bans)) => Heard::Bans { bans },
                     Ok(fleet::Heard::Noted(number)) => Heard::Noted { number },
                     Ok(fleet::Heard::Preview(question)) => Heard::Preview { question },
+                    Ok(fleet::Heard::World(served)) => Heard::World { served },
                     Err(error) => return Some(error),
                 }),
                 heard = told.recv() => match heard? {

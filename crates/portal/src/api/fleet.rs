@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::Body;
 use super::series::word;
+use super::world::HostWorld;
 use crate::clock;
 use crate::fleet::{self, Settings, Sources};
 use crate::metrics::{self, Counted};
@@ -142,6 +143,8 @@ pub(crate) struct MemberReport {
     refused: Option<String>,
     /// What would have to be accepted for that.
     risks: Vec<Risk>,
+    /// Which world data it has.
+    world: Option<HostWorld>,
     /// It was asked something newer than what is chosen here, by this portal before it was taken back to an old state.
     ahead: bool,
 }
@@ -197,6 +200,7 @@ fn counted(group: GroupReport) -> impl Iterator<Item = Counted> {
         progress: word(host.progress),
         connected: host.connected,
         clock: host.clock.is_some(),
+        world: host.world.as_ref().is_some_and(HostWorld::is_behind),
     })
 }
 
@@ -248,21 +252,30 @@ async fn groups(shared: &Shared, tenant: Option<i64>) -> Result<Vec<GroupReport>
     }
     let places: HashMap<i64, usize> =
         groups.iter().enumerate().map(|(at, (group, _))| (group.id, at)).collect();
+    let served = shared.store.world_digest().await?;
     for member in shared.store.members(fleet::seen_since()).await? {
         let Some((group, aim)) = places.get(&member.host_group).and_then(|at| groups.get_mut(*at))
         else {
             continue;
         };
         let host = match of_hosts.get(&HostId(member.id)) {
-            None => member_report(member, aim, None),
-            Some((standing, own)) => member_report(member, &standing.into(), Some((standing, own))),
+            None => member_report(member, aim, None, served.as_deref()),
+            Some((standing, own)) => {
+                let alone = Some((standing, own));
+                member_report(member, &standing.into(), alone, served.as_deref())
+            }
         };
         group.hosts.push(host);
     }
     Ok(groups.into_iter().map(|(group, _)| group).collect())
 }
 
-fn member_report(member: Member, aim: &Aim, alone: Option<(&Standing, &Settings)>) -> MemberReport {
+fn member_report(
+    member: Member,
+    aim: &Aim,
+    alone: Option<(&Standing, &Settings)>,
+    served_world: Option<&str>,
+) -> MemberReport {
     let report = member.report.map(|report| report.0);
     let progress = progress(aim, report.as_ref());
     let standing = report.as_ref().and_then(|report| report.standing.as_ref());
@@ -304,6 +317,10 @@ fn member_report(member: Member, aim: &Aim, alone: Option<(&Standing, &Settings)
             .as_ref()
             .filter(|_| progress == Progress::Drifted)
             .and_then(|report| report.instead.as_deref().cloned()),
+        world: report
+            .as_ref()
+            .and_then(|report| report.world.as_ref())
+            .map(|world| HostWorld::of(world, served_world)),
         version: report.map(|report| report.version),
     }
 }

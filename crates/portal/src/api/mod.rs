@@ -1,6 +1,6 @@
 //! The HTTP API, `/api/v1`: [`session`] is who asks, [`sessions`] and [`operators`] say where and who may, [`hosts`] what hosts do, [`records`] their exemptions, bans and peers,
 //! [`live`] what happens there now, [`series`] and [`history`] what did before; [`choices`] are what operators did not apply yet, and an
-//! [`export`] takes them elsewhere; [`countries`] are what there is to select, [`audit`] what was changed, [`recipients`] whom to tell, [`travellers`] links that let in; [`fleet`] is other hosts, in groups, [`leading`] what those are told, [`bans`] what they share, [`rollouts`] some before the others, and a [`report`] what came of it. A document of
+//! [`export`] takes them elsewhere; [`countries`] are what there is to select, [`audit`] what was changed, [`recipients`] whom to tell, [`travellers`] links that let in; [`fleet`] is other hosts, in groups, [`leading`] what those are told, [`bans`] what they share, [`world`] data for them, [`rollouts`] some before the others, and a [`report`] what came of it. A document of
 //! `geofilter_core::wire` goes through as it is. The description is generated from this code ([`document`]).
 
 mod audit;
@@ -25,6 +25,7 @@ mod sessions;
 mod tokens;
 mod totp;
 mod travellers;
+mod world;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -156,6 +157,10 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(rollouts::fleet_preview))
         .routes(routes!(bans::shared_bans, bans::share_bans))
         .routes(routes!(bans::withdraw_ban))
+        .routes(routes!(world::fleet_world))
+        .routes(routes!(world::update_fleet_world))
+        .routes(routes!(world::approve_fleet_world))
+        .routes(routes!(world::roll_back_fleet_world))
         .routes(routes!(series::fleet_series))
         .routes(routes!(audit::audit))
         .routes(routes!(recipients::recipients, recipients::add_recipient))

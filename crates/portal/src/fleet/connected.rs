@@ -66,9 +66,15 @@ impl Hosts {
     }
 }
 
+/// What all hosts hear of world data: a line; none until it is known.
+pub(super) type OfWorld = watch::Receiver<Option<Arc<[u8]>>>;
+
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Connected(Mutex<Hosts>);
+pub(crate) struct Connected {
+    hosts: Mutex<Hosts>,
+    of_world: watch::Sender<Option<Arc<[u8]>>>,
+}
 
 /// A place among them, until it is dropped.
 pub(super) struct Place {
@@ -146,6 +152,24 @@ impl Connected {
         }
     }
 
+    /// What whoever listens from now on hears of world data, first what is known of it.
+    pub(super) fn of_world(&self) -> OfWorld {
+        let mut of_world = self.of_world.subscribe();
+        of_world.mark_changed();
+        of_world
+    }
+
+    /// Tells all hosts of world data, if that is another line than before.
+    pub(super) fn tell_of_world(&self, line: Arc<[u8]>) {
+        self.of_world.send_if_modified(|told| {
+            let is_new = told.as_ref() != Some(&line);
+            if is_new {
+                *told = Some(line);
+            }
+            is_new
+        });
+    }
+
     /// A host hears nothing more: its connection ends at once.
     pub(super) fn cut(&self, host: HostId) {
         self.lock().remove(host);
@@ -165,7 +189,7 @@ impl Connected {
     }
 
     fn lock(&self) -> MutexGuard<'_, Hosts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::bans::Bans;
-use super::connected::{Place, Told};
+use super::connected::{OfWorld, Place, Told};
 use super::listener::OfHost;
 use super::{HostId, Statements};
 use crate::clock;
@@ -31,6 +31,7 @@ const AT_A_TIME: usize = 1024;
 pub(super) struct Conversation {
     pub(super) host: HostId,
     pub(super) told: watch::Receiver<Told>,
+    pub(super) of_world: OfWorld,
     /// Given up when nobody hears it any more.
     pub(super) place: Place,
     pub(super) upgrade: OnUpgrade,
@@ -44,6 +45,8 @@ enum Next {
     Told(bool),
     /// There is more to be told of bans.
     Bans,
+    /// There is other world data, or none.
+    World,
     /// What it said is written down, or is not.
     Written(bool),
     /// It said more, or nothing more.
@@ -62,7 +65,7 @@ impl Conversation {
     }
 
     async fn converse(self) -> io::Result<()> {
-        let Self { host, mut told, place: _place, upgrade, statements, bans } = self;
+        let Self { host, mut told, mut of_world, place: _place, upgrade, statements, bans } = self;
         let upgraded = upgrade.await.map_err(io::Error::other)?;
         let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>()
         else {
@@ -86,6 +89,7 @@ impl Conversation {
             let next = tokio::select! {
                 changed = told.changed() => Next::Told(changed.is_ok()),
                 _ = more.changed() => Next::Bans,
+                Ok(()) = of_world.changed() => Next::World,
                 written = written(&mut pending) => Next::Written(written),
                 read = stream.read_buf(&mut buffer), if pending.is_none() => Next::Read(read?),
                 () = sleep_until(quiet + KEEP_ALIVE) => Next::Quiet,
@@ -103,6 +107,7 @@ impl Conversation {
                     (lines, far) = bans.after(far);
                     lines
                 }
+                Next::World => of_world.borrow_and_update().iter().cloned().collect(),
                 Next::Written(false) => {
                     pending = None;
                     Vec::new()

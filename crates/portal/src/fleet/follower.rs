@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use geofilter_fleet::Heard;
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{Bans, Connected};
+use super::{Bans, Connected, World};
 use crate::clock;
 use crate::store::{News, Store};
 
@@ -21,20 +22,24 @@ pub(crate) struct Follower {
     store: Store,
     connected: Arc<Connected>,
     bans: Arc<Bans>,
+    /// What they pull, if that is anything.
+    world: Option<Arc<World>>,
     /// What was told last.
     told: Mutex<Last>,
 }
 
 /// The last change, and the last question, once it is known which was asked before this portal came.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Last {
     changed: i64,
     asked: Option<i64>,
 }
 
 impl Follower {
-    pub(crate) fn new(store: Store, connected: Arc<Connected>) -> Self {
-        Self { store, connected, bans: Arc::default(), told: Mutex::default() }
+    pub(crate) fn new(store: Store, connected: Arc<Connected>, world: Option<Arc<World>>) -> Self {
+        // None has a number below 0: hosts are told something first.
+        let told = Mutex::new(Last { changed: -1, asked: None });
+        Self { store, connected, bans: Arc::default(), world, told }
     }
 
     /// What they are told of bans.
@@ -77,6 +82,11 @@ impl Follower {
                 }
             }
         }
+        let of_world = match &self.world {
+            Some(world) => world.line().await?,
+            None => Heard::World(None).line().into(),
+        };
+        self.connected.tell_of_world(of_world);
         told.changed = changed;
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use axum::body::Bytes;
 use geofilter_fleet::{
     Authority, ENROL, Enrol, Enrolled, HostId, PROTOCOL, RENEW, Renew, Renewed, STREAM, Ticket,
-    host_of, server,
+    WORLD, host_of, server, world,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -21,11 +21,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::conversation::Conversation;
-use super::{Bans, Connected, Error, Statements};
+use super::world::NoPull;
+use super::{Bans, Connected, Error, Statements, World};
 use crate::clock;
 use crate::connections::Taken;
 use crate::passwords::check_name;
@@ -37,7 +39,7 @@ const STRANGERS_OF_ONE: u32 = 1024;
 /// How long greeting may take, and all that a stranger says.
 const GREETING: Duration = Duration::from_secs(5);
 const STRANGE: Duration = Duration::from_secs(15);
-/// Connections of one host: its stream, a report, and those that broke and were not noticed yet.
+/// Connections of one host: its stream, what it pulls, and those that broke and were not noticed yet.
 const OF_HOST: usize = 8;
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -56,6 +58,18 @@ pub(crate) struct Listener {
     acceptor: TlsAcceptor,
     strangers: Taken,
     by_host: Arc<ByHost>,
+    /// What hosts pull, if that is anything.
+    world: Option<Arc<World>>,
+}
+
+/// What a connection is for besides an answer.
+#[derive(Default)]
+struct Begun {
+    /// From when it is answered on.
+    conversation: Mutex<Option<Conversation>>,
+    /// World data goes over it, as long as that is read.
+    pull: Mutex<Option<OwnedSemaphorePermit>>,
+    pulls: Notify,
 }
 
 /// How many connections each host has.
@@ -125,12 +139,23 @@ impl Listener {
         connected: Arc<Connected>,
         statements: Arc<Statements>,
         bans: Arc<Bans>,
+        world: Option<Arc<World>>,
     ) -> Result<Self, Error> {
         let config = server(&authority, SystemTime::now())?;
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let strangers = Taken::new(STRANGERS, STRANGERS_OF_ONE);
         let by_host = Arc::default();
-        Ok(Self { store, authority, connected, statements, bans, acceptor, strangers, by_host })
+        Ok(Self {
+            store,
+            authority,
+            connected,
+            statements,
+            bans,
+            acceptor,
+            strangers,
+            by_host,
+            world,
+        })
     }
 
     /// Serves for as long as it is polled.
@@ -194,7 +219,7 @@ impl Listener {
         stream: tokio_rustls::server::TlsStream<TcpStream>,
         host: Option<HostId>,
     ) -> Option<Conversation> {
-        let begun = Arc::new(Mutex::new(None));
+        let begun = Arc::new(Begun::default());
         let service = service_fn(|request| {
             let (listener, begun) = (Arc::clone(&self), Arc::clone(&begun));
             async move { Ok::<_, Infallible>(listener.answer(request, host, &begun).await) }
@@ -205,17 +230,24 @@ impl Listener {
             .max_buf_size(AHEAD)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        if let Err(error) = conversation.await {
-            tracing::debug!(%error, ?host, "a host went away");
+        let slow = async {
+            begun.pulls.notified().await;
+            sleep(world::PATIENCE).await;
+        };
+        tokio::select! {
+            ended = conversation => if let Err(error) = ended {
+                tracing::debug!(%error, ?host, "a host went away");
+            },
+            () = slow => tracing::debug!(?host, "it does not read what it pulls"),
         }
-        begun.lock().unwrap_or_else(PoisonError::into_inner).take()
+        begun.conversation.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     async fn answer(
         &self,
         request: Request<Incoming>,
         host: Option<HostId>,
-        begun: &Mutex<Option<Conversation>>,
+        begun: &Begun,
     ) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let answered = match (host, method, path.as_str()) {
@@ -226,6 +258,9 @@ impl Listener {
             )),
             (Some(host), Method::POST, RENEW) => self.renew(host, request).await,
             (Some(host), Method::GET, STREAM) => self.stream(host, request, begun).await,
+            (Some(host), Method::GET, path) if path.starts_with(WORLD) => {
+                self.world(host, &path[WORLD.len()..], begun).await
+            }
             (Some(_), ..) => {
                 Err(Refusal::new(StatusCode::NOT_FOUND, "the portal knows no such request"))
             }
@@ -289,7 +324,7 @@ impl Listener {
         &self,
         host: HostId,
         request: Request<Incoming>,
-        begun: &Mutex<Option<Conversation>>,
+        begun: &Begun,
     ) -> Result<Answer, Refusal> {
         if request.headers().get(UPGRADE).is_none_or(|asked| asked != PROTOCOL) {
             return Err(Refusal(
@@ -304,12 +339,36 @@ impl Listener {
         self.connected.tell(host, &self.known(host).await?);
         let upgrade = hyper::upgrade::on(request);
         let (statements, bans) = (Arc::clone(&self.statements), Arc::clone(&self.bans));
-        *begun.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Conversation { host, told, place, upgrade, statements, bans });
+        let of_world = self.connected.of_world();
+        *begun.conversation.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Conversation { host, told, of_world, place, upgrade, statements, bans });
         let mut answer = Response::new(Full::default());
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
         answer.headers_mut().insert(UPGRADE, HeaderValue::from_static(PROTOCOL));
+        Ok(answer)
+    }
+
+    /// World data, over a connection that ends with it.
+    async fn world(&self, host: HostId, digest: &str, begun: &Begun) -> Result<Answer, Refusal> {
+        self.known(host).await?;
+        let other =
+            || Refusal::new(StatusCode::NOT_FOUND, "the portal does not serve this world data now");
+        let world = self.world.as_ref().filter(|_| world::is_digest(digest)).ok_or_else(other)?;
+        let (content, pull) = world.pull(digest).await.map_err(|why| match why {
+            NoPull::Other => other(),
+            NoPull::Busy => Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many hosts pull world data just now: come again",
+            ),
+            NoPull::Database(error) => error.into(),
+        })?;
+        *begun.pull.lock().unwrap_or_else(PoisonError::into_inner) = Some(pull);
+        begun.pulls.notify_one();
+        let mut answer = Response::new(Full::new(content));
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
         Ok(answer)
     }
 

@@ -1,5 +1,5 @@
 //! The portal of a fleet. Hosts connect to a listener of its own ([`listener`]), where each is known by its certificate; [`connected`] are
-//! those that hear what they are to do, in a [`conversation`], and [`authority`] is who vouches for them. [`bans`] are what they share.
+//! those that hear what they are to do, in a [`conversation`], and [`authority`] is who vouches for them. [`bans`] are what they share. They pull the fleet's [`world`] data.
 
 mod bans;
 mod conductor;
@@ -8,6 +8,7 @@ mod conversation;
 mod follower;
 mod listener;
 mod settings;
+mod world;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -24,6 +25,8 @@ pub(crate) use connected::{Connected, Statement, Statements};
 pub(crate) use follower::Follower;
 pub(crate) use listener::{Listener, address};
 pub(crate) use settings::{Chosen, Level, Settings, Sources, Unfit};
+pub use world::{Ask, BASE, FOLDER, Fetched, Keeping, MADE};
+pub(crate) use world::{Fetcher, World};
 
 /// Hosts that come or go in one wave, after which there is memory to give back.
 const MANY: usize = 256;

@@ -1,6 +1,6 @@
 //! [`Store`]: what the portal keeps, in one [`database`]: [`operators`], their second factors ([`totp`]) and [`sessions`], the [`audit`] of
 //! what they changed, the [`choices`] they did not apply yet or gave a name, the [`recipients`] of notices, and the links of [`travellers`]; of each
-//! host the [`history`] of its policies and the [`series`] of what was counted; the hosts of a [`fleet`], and the [`bans`] that they share. The filter's own state is the agent's, and never here.
+//! host the [`history`] of its policies and the [`series`] of what was counted; the hosts of a [`fleet`], the [`bans`] that they share, and the [`world`] data that they pull. The filter's own state is the agent's, and never here.
 
 mod audit;
 mod bans;
@@ -19,6 +19,7 @@ mod sessions;
 mod tokens;
 mod totp;
 mod travellers;
+mod world;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -61,6 +62,8 @@ pub(crate) use totp::Factor;
 
 pub(crate) use travellers::{Grant, Traveller};
 
+pub(crate) use world::{Attempt, KeptWorld, NewWorld, Place, Worlds};
+
 /// What the portal keeps, brought up to this version.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
@@ -92,7 +95,7 @@ impl Store {
 
     /// Makes it as good as new, for [`parsers`](crate::parsers). The audit can't be shortened.
     pub(crate) async fn forget_all_but_the_audit(&self) -> Result<(), sqlx::Error> {
-        let tables = "session token series history draft profile recipient delivery traveller recovery_code totp operator ticket rollout made_ban shared_ban unshared protected protection ban_budget member host_group portal fleet tenant";
+        let tables = "session token series history draft profile recipient delivery traveller recovery_code totp operator ticket rollout made_ban shared_ban unshared protected protection ban_budget member host_group portal fleet tenant world_data world";
         let mut all = self.begin().await?;
         for table in tables.split(' ') {
             run!(all, sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))))?;

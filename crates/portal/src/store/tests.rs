@@ -11,7 +11,7 @@ use geofilter_core::evidence::OfDay;
 use geofilter_core::limits::Limits;
 use geofilter_core::policy::Mode;
 use geofilter_core::series::{Counts, Packets, STEP, Slot};
-use geofilter_core::wire::EvidenceDay;
+use geofilter_core::wire::{Data, EvidenceDay, UpdateOutcome};
 use geofilter_fleet::{HostId, Mark, Previewed, Report, Said, Served};
 use serde_json::json;
 use sqlx::types::Json;
@@ -612,5 +612,68 @@ async fn what_a_host_counted_is_kept_once_however_often_it_says_it() {
         .await;
         say(9, vec![Slot { watched: 20_000, ..slot(NOW, 1) }, slot(NOW + 5, 1)]).await;
         assert!(kept("9", 10).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn of_world_data_one_is_served_one_was_before_and_one_waits() {
+    for store in both().await {
+        let authority = KeptAuthority { key: "K".into(), certificate: "C".into() };
+        store.set_authority(&authority).await.unwrap();
+        let new = |digest: &str| NewWorld {
+            digest: digest.to_owned(),
+            content: digest.as_bytes().to_vec(),
+            about: Data { sources: Vec::new(), ipv4_ranges: 1, ipv6_ranges: 2 },
+            reasons: vec!["why".to_owned()],
+        };
+        let kept = async || {
+            let worlds = store.worlds(0).await.unwrap();
+            let digest = |kept: Option<KeptWorld>| kept.map(|kept| kept.digest).unwrap_or_default();
+            [worlds.current, worlds.previous, worlds.held].map(digest)
+        };
+        let keep = async |digest, place, compared| {
+            store.keep_world(&new(digest), place, compared, 5).await.unwrap()
+        };
+        assert_eq!(store.world_digest().await.unwrap(), None);
+        assert!(store.roll_back_world().await.unwrap().is_none());
+        assert!(keep("a", Place::Held, None).await);
+        assert_eq!(store.world_content("a").await.unwrap(), None, "it is not served");
+        let changed = store.changed().await.unwrap();
+        assert!(!store.approve_world("b").await.unwrap());
+        assert!(store.approve_world("a").await.unwrap());
+        assert!(store.changed().await.unwrap() > changed, "hosts are told");
+        assert_eq!(store.world_content("a").await.unwrap().as_deref(), Some(&b"a"[..]));
+        // What was compared with something else than what is served is not kept.
+        assert!(!keep("b", Place::Current, None).await);
+        assert!(keep("h", Place::Held, Some("a")).await);
+        assert!(keep("b", Place::Current, Some("a")).await);
+        assert_eq!(kept().await, ["b", "a", ""], "what waited is older");
+        assert_eq!(store.roll_back_world().await.unwrap().as_deref(), Some("a"));
+        assert_eq!(kept().await, ["a", "b", ""]);
+        assert_eq!(store.worlds(0).await.unwrap().taken_back.as_deref(), Some("b"));
+        // What was before is made anew.
+        assert!(keep("b", Place::Current, Some("a")).await);
+        assert_eq!(kept().await, ["b", "a", ""]);
+        assert_eq!(store.worlds(0).await.unwrap().taken_back, None);
+        assert_eq!(store.worlds(0).await.unwrap().current.unwrap().about.0, new("b").about);
+    }
+}
+
+#[tokio::test]
+async fn of_portals_that_share_a_database_one_fetches_until_it_says_no_more_that_it_does() {
+    for store in both().await {
+        assert!(store.begin_fetch(1, 1_000).await.unwrap());
+        assert!(!store.begin_fetch(2, 2_000).await.unwrap());
+        assert!(store.worlds(2_000).await.unwrap().is_fetched);
+        store.go_on_fetching(1, 50_000).await.unwrap();
+        assert!(!store.begin_fetch(2, 70_000).await.unwrap());
+        assert!(store.begin_fetch(2, 110_000).await.unwrap(), "the other is gone");
+        let attempt = Attempt { outcome: UpdateOutcome::Failed, why: Some("why".to_owned()) };
+        // It comes back, and has nothing to say by now.
+        store.end_fetch(1, &attempt, 111_000).await.unwrap();
+        assert_eq!(store.worlds(111_000).await.unwrap().last, None);
+        store.end_fetch(2, &attempt, 112_000).await.unwrap();
+        let worlds = store.worlds(112_000).await.unwrap();
+        assert_eq!((worlds.last, worlds.is_fetched), (Some((112_000, attempt)), false));
     }
 }

@@ -21,6 +21,8 @@ use crate::agent::{ledger, records};
 pub(crate) struct Wishes {
     /// Hours between two updates that nobody asks for; 0 for none.
     every_hours: u64,
+    /// Whether this host uses what the portal of its fleet serves; if not said, unless it names sources of its own.
+    portal: Option<bool>,
     /// The source of countries that decides; `kept` for what is in use.
     #[serde(deserialize_with = "known_or_kept")]
     primary: Option<Known>,
@@ -62,6 +64,7 @@ impl Default for Wishes {
     fn default() -> Self {
         Self {
             every_hours: 24,
+            portal: None,
             primary: Some(Known::DbipLite),
             second: Some(Known::Rir),
             systems: Some(Known::Iptoasn),
@@ -80,6 +83,23 @@ impl Wishes {
     /// Seconds between two updates that nobody asks for, a year at most; none if there are none.
     pub(crate) fn interval(&self) -> Option<u64> {
         (self.every_hours > 0).then(|| self.every_hours.min(24 * 365) * 3600)
+    }
+
+    /// Whether this host uses what the portal of its fleet serves. Who named sources wants these; a mirror is but another way to the same,
+    /// and corrections and canaries hold for whatever comes.
+    pub(crate) fn takes_portals(&self) -> bool {
+        let usual = Self::default();
+        let names = |wishes: &Self| {
+            let Self { primary, second, systems, classes, maxmind, ipinfo, .. } = wishes.clone();
+            (primary, second, systems, classes, maxmind, ipinfo)
+        };
+        self.portal.unwrap_or_else(|| names(self) == names(&usual))
+    }
+
+    /// The files with secrets that sources ask for.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &Path> {
+        let maxmind = self.maxmind.as_ref().map(|maxmind| &*maxmind.licence_key_file);
+        maxmind.into_iter().chain(self.ipinfo.as_ref().map(|ipinfo| &*ipinfo.token_file))
     }
 
     /// What the administrator knows better, as it is written now.
@@ -179,6 +199,24 @@ fn basic(user: &str, password: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_that_names_sources_keeps_to_them_unless_it_says_otherwise() {
+        let takes = |text: &str| toml::from_str::<Wishes>(text).unwrap().takes_portals();
+        for text in [
+            "",
+            "every-hours = 0",
+            "corrections = '/x'",
+            "canaries = ['192.0.2.1']",
+            "mirrors.rir = ['https://mirror.example/x']",
+            "primary = 'ipfire'\nportal = true",
+        ] {
+            assert!(takes(text), "{text}");
+        }
+        for text in ["primary = 'ipfire'", "second = 'kept'", "portal = false"] {
+            assert!(!takes(text), "{text}");
+        }
+    }
 
     #[test]
     fn who_asks_for_a_key_is_refused_without_one() {
