@@ -56,6 +56,8 @@ pub fn fleet(data: &[u8]) {
     serde_json::from_slice::<Enrol>(data).iter().for_each(super::comes_back);
     if let Ok(said) = serde_json::from_slice::<Said>(data) {
         super::comes_back(&said);
+        super::comes_back(&said.report.tidy());
+        super::comes_back(&said.previewed.map(|previewed| previewed.tidy()));
         super::comes_back(&said.bans.tidy());
     }
     let text = String::from_utf8_lossy(data);
@@ -70,6 +72,8 @@ pub fn fleet(data: &[u8]) {
                 super::comes_back(&bans);
                 drop(bans.put.into_iter().filter_map(|ban| ban.tidy(0)).collect::<Vec<_>>());
             }
+            Heard::Preview(question) => super::comes_back(&question),
+            Heard::World(served) => super::comes_back(&served),
             Heard::Noted(_) => {}
         }
     }

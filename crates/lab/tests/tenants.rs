@@ -39,6 +39,8 @@ fn customers(test: impl FnOnce(&mut Scene<'_>, Customers<'_>)) {
         let token = ana.must("POST", &path, None).unwrap()["token"].clone();
         let words = ["enrol", PORTAL, "--token", token.as_str().unwrap(), "--name", "pbx-1"];
         scene.agent.json(&words).unwrap();
+        let connected = || host(&ana)["connected"] == true;
+        within(MOMENT, Instant::now(), connected, || host(&ana).to_string());
         let host = host(&ana)["id"].as_i64().unwrap();
         test(scene, Customers { ana, ids, groups, host });
     })
@@ -306,6 +308,7 @@ fn an_operator_of_an_organisation_sees_and_changes_nothing_of_anybody_else() {
             "/api/v1/fleet/hosts/{id}/series",
             "/api/v1/fleet/previews",
             "/api/v1/fleet/previews/{id}",
+            "/api/v1/fleet/report",
             "/api/v1/fleet/rollouts",
             "/api/v1/fleet/rollouts/{id}",
             "/api/v1/fleet/tenants/{id}/policy",

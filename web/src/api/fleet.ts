@@ -21,7 +21,12 @@ export function useFleet() {
 export function useReport(month: string, tenant: number | undefined) {
   return useQuery({
     queryKey: ["report", month, tenant],
-    queryFn: () => done(api.GET("/api/v1/fleet/report", { params: { query: { month, tenant } } })),
+    queryFn: () =>
+      done(
+        api.GET("/api/v1/fleet/report", {
+          params: { query: tenant === undefined ? { month } : { month, tenant } },
+        }),
+      ),
   });
 }
 

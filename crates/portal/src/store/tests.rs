@@ -65,10 +65,10 @@ pub(crate) async fn member(store: &Store, name: &str) -> HostId {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let new = KeptAuthority { key: String::new(), certificate: String::new() };
     store.set_authority(&new).await.unwrap();
-    let group = store.group_named("Spain").await.unwrap();
+    let group = store.groups_named(None, "Spain").await.unwrap().first().copied();
     let group = match group {
         Some(group) => group,
-        None => store.add_group("Spain").await.unwrap().unwrap(),
+        None => store.add_group(1, "Spain").await.unwrap().unwrap(),
     };
     let mut digest = [0; 32];
     digest[..4].copy_from_slice(&number.to_be_bytes());
