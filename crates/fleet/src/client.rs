@@ -26,8 +26,8 @@ use tokio_rustls::TlsConnector;
 use tower::ServiceExt;
 
 use crate::{
-    ENROL, Enrol, Enrolled, Heard, KEEP_ALIVE, PROTOCOL, Pin, RENEW, Renew, Renewed, STREAM, Said,
-    trust,
+    ENROL, Enrol, Enrolled, Heard, KEEP_ALIVE, LEAVE, PROTOCOL, Pin, RENEW, Renew, Renewed, STREAM,
+    Said, trust,
 };
 
 /// How long a connection may take, and an answer.
@@ -130,6 +130,14 @@ impl Client {
     /// Any; [`Error::Refused`] if the host was revoked.
     pub async fn renew(&self, renew: &Renew) -> Result<Renewed, Error> {
         self.post(RENEW, renew).await
+    }
+
+    /// Is a host of the portal no more.
+    ///
+    /// # Errors
+    /// Any; [`Error::Refused`] if the host was revoked before.
+    pub async fn leave(&self) -> Result<(), Error> {
+        self.post(LEAVE, &()).await
     }
 
     /// Hears what the host is to do, first what it is now, and then what changes; and says how it stands.

@@ -42,6 +42,8 @@ pub const DAYS: usize = 8;
 pub const ENROL: &str = "/fleet/v1/enrol";
 /// Where it gets another certificate, by the one that it has.
 pub const RENEW: &str = "/fleet/v1/renew";
+/// Where a host says that it is one no more, by its certificate.
+pub const LEAVE: &str = "/fleet/v1/leave";
 /// Where a host listens and speaks: its connection is upgraded (RFC 9110, 7.8) to [`PROTOCOL`], by which each side says a line of JSON
 /// after another, [`Said`] and [`Heard`].
 pub const STREAM: &str = "/fleet/v1/stream";

@@ -135,6 +135,22 @@ fn a_host_does_what_its_group_is_told_within_a_moment_and_says_what_its_kernel_h
         scene.agent.json(&["leave"]).unwrap();
         assert_eq!(of_fleet(scene), Value::Null);
         assert!(!scene.reached(), "what was in force still is");
+        // The portal hears of it, and whoever enrols once more is there once.
+        let hosts = || ana.read(FLEET).unwrap()["groups"][0]["hosts"].clone();
+        let is_gone = || hosts() == json!([]);
+        within(MOMENT, Instant::now(), is_gone, || hosts().to_string());
+        let audit = ana.read("/api/v1/audit").unwrap()["entries"][0].clone();
+        assert_eq!(
+            (&audit["action"], &audit["before"]["name"]),
+            (&json!("host left"), &json!("pbx-1"))
+        );
+        for _ in 0..2 {
+            enrol(scene, PORTAL, &token(&ana, group)).unwrap();
+            says(scene, |it| it["connected"] == true);
+        }
+        let is_one = || hosts().as_array().unwrap().len() == 1;
+        within(MOMENT, Instant::now(), is_one, || hosts().to_string());
+        scene.agent.json(&["leave"]).unwrap();
         choose(&ana, group, &allow(&["CN"]));
         assert!(!scene.reached());
         assert_eq!(scene.agent.ask(&["leave"]).unwrap().status.code(), Some(1));

@@ -51,6 +51,8 @@ const FIGURES: usize = 500;
 const DIARY: Duration = Duration::from_secs(300);
 /// How soon what was refused is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may take to tell a portal that this host is its no more.
+const FAREWELL: Duration = Duration::from_secs(30);
 /// How soon a link is started again that ended.
 const REST: Duration = Duration::from_secs(5);
 
@@ -80,6 +82,8 @@ pub(super) struct Fleet {
     membership: Option<Membership>,
     marks: Marks,
     link: Option<Child<Heard>>,
+    /// What tells the portal of before that this host is its no more, and until when.
+    farewell: Option<(Child<Heard>, Instant)>,
     /// When the link is started again.
     again: Option<Instant>,
     is_connected: bool,
@@ -207,6 +211,7 @@ impl Fleet {
             membership,
             marks,
             link: None,
+            farewell: None,
             again: None,
             is_connected: false,
             trouble: None,
@@ -309,13 +314,23 @@ impl Fleet {
         }
     }
 
-    /// Begins with another portal, or with none.
+    /// Begins with another portal, or with none. The one before is told, if it hears that.
     fn become_of(&mut self, membership: Option<Membership>) {
-        *self = Self::of(std::mem::take(&mut self.dir), membership, Marks::default());
+        let farewell = self.link.take().and_then(|mut link| {
+            let told = link.tell(&Tell::Leave);
+            told.is_ok().then(|| (link, Instant::now() + FAREWELL))
+        });
+        let new = Self::of(std::mem::take(&mut self.dir), membership, Marks::default());
+        *self = Self { farewell, ..new };
     }
 
     /// What the link says. It is started when there is none.
     fn heard(&mut self) -> Vec<Heard> {
+        if let Some((link, until)) = &mut self.farewell
+            && (link.heard().1.is_some() || *until <= Instant::now())
+        {
+            self.farewell = None;
+        }
         let Some(membership) = &self.membership else { return Vec::new() };
         let Some(link) = &mut self.link else {
             if self.again.is_none_or(|again| again <= Instant::now()) {

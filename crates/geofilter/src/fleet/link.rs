@@ -39,6 +39,8 @@ pub(crate) enum Job {
 pub(crate) enum Tell {
     /// How the host stands, and what was counted.
     Report { said: Box<Said> },
+    /// That this host is its own no more; the process ends with it.
+    Leave,
 }
 
 /// What it says.
@@ -135,8 +137,10 @@ impl Link {
             let again = Instant::now() + pause(failures);
             // What is told meanwhile is told again.
             while let Ok(heard) = timeout_at(again, told.recv()).await {
-                if heard.is_none() {
-                    return;
+                match heard {
+                    Some(Tell::Report { .. }) => {}
+                    Some(Tell::Leave) => return self.leave().await,
+                    None => return,
                 }
             }
         }
@@ -170,6 +174,10 @@ impl Link {
                         Ok(()) => child::tell(&Heard::Sent),
                         Err(error) => return Some(error),
                     },
+                    Tell::Leave => {
+                        self.leave().await;
+                        return None;
+                    }
                 },
                 () = sleep_until(renewal) => {
                     self.asked = Some(Instant::now());
@@ -179,6 +187,17 @@ impl Link {
                     }
                 },
             }
+        }
+    }
+
+    /// A portal that does not hear it lists this host until somebody revokes it.
+    async fn leave(&self) {
+        let left = match Client::member(&self.membership) {
+            Ok(client) => client.leave().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = left {
+            tracing::warn!(%error, "the portal was not told that this host left it: revoke it there");
         }
     }
 
@@ -220,7 +239,7 @@ mod tests {
         let counted = vec![Slot { time: 1_795_400_000_000, watched: 10_000, counts }];
         let said = Said { number: 7, counted, ..Said::default() };
         let line = serde_json::to_string(&Tell::Report { said: Box::new(said.clone()) }).unwrap();
-        let Tell::Report { said: heard } = serde_json::from_str(&line).unwrap();
+        let Tell::Report { said: heard } = serde_json::from_str(&line).unwrap() else { panic!() };
         assert_eq!(*heard, said);
     }
 }

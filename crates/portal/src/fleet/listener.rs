@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use geofilter_fleet::{
-    Authority, ENROL, Enrol, Enrolled, HostId, PROTOCOL, RENEW, Renew, Renewed, STREAM, Ticket,
-    WORLD, host_of, server, world,
+    Authority, ENROL, Enrol, Enrolled, HostId, LEAVE, PROTOCOL, RENEW, Renew, Renewed, STREAM,
+    Ticket, WORLD, host_of, server, world,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -31,7 +31,7 @@ use super::{Bans, Connected, Error, Statements, World};
 use crate::clock;
 use crate::connections::Taken;
 use crate::passwords::check_name;
-use crate::store::{Store, Wanted, is_away};
+use crate::store::{Deed, Store, Wanted, is_away};
 
 /// Those at a time who are greeted or have shown no certificate, and of one network: behind a load balancer all have one address.
 const STRANGERS: u32 = 2048;
@@ -47,6 +47,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LONGEST: usize = 64 * 1024;
 /// Bytes that hyper reads ahead: a request's head is short.
 const AHEAD: usize = 8 * 1024;
+
+/// What the audit names instead of an operator.
+const ITSELF: &str = "(the host itself)";
 
 /// See the module.
 pub(crate) struct Listener {
@@ -257,6 +260,7 @@ impl Listener {
                 "only hosts are heard here: enrol this one with `geofilter enrol`",
             )),
             (Some(host), Method::POST, RENEW) => self.renew(host, request).await,
+            (Some(host), Method::POST, LEAVE) => self.leave(host).await,
             (Some(host), Method::GET, STREAM) => self.stream(host, request, begun).await,
             (Some(host), Method::GET, path) if path.starts_with(WORLD) => {
                 self.world(host, &path[WORLD.len()..], begun).await
@@ -317,6 +321,20 @@ impl Listener {
         let issued = self.authority.vouch(&request, host, SystemTime::now()).map_err(not_asked)?;
         self.store.note_certificate(host, issued.until).await?;
         json(&Renewed { certificate: issued.certificate, until: issued.until })
+    }
+
+    /// A host is one no more, and says so itself.
+    async fn leave(&self, host: HostId) -> Result<Answer, Refusal> {
+        let known = self.store.known_host(host).await?.ok_or_else(revoked)?;
+        let before = Some(serde_json::json!({ "id": host.0, "name": known.name }));
+        let (operator, source, action) = (ITSELF, known.name.as_str(), "host left");
+        let deed = Deed { operator, source, host: None, action, before, after: None };
+        self.store.write_down(&deed, clock::now()).await?;
+        self.store.revoke(host, clock::now()).await?;
+        // Other portals look by themselves.
+        self.connected.cut(host);
+        tracing::info!(%host, name = known.name, "a host left");
+        json(&())
     }
 
     /// From now on the connection is for what the host hears and says.
