@@ -81,7 +81,7 @@ pub struct OfDay {
 impl OfDay {
     /// Attempts from all countries.
     pub fn attempted(&self) -> u64 {
-        self.attempts.values().sum()
+        self.attempts.values().copied().fold(0, u64::saturating_add)
     }
 }
 
@@ -104,8 +104,8 @@ impl Span {
 
     fn add(&mut self, day: &OfDay) {
         self.days += 1;
-        self.attempts += day.attempted();
-        self.logins += day.logins;
+        self.attempts = self.attempts.saturating_add(day.attempted());
+        self.logins = self.logins.saturating_add(day.logins);
     }
 }
 

@@ -8,8 +8,6 @@ use geofilter_core::decide::is_global;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::message::cut;
-
 /// Bans that a host says at a time at most.
 pub const MADE: usize = 32;
 /// Prefixes that a host protects from the bans of others at most.
@@ -31,7 +29,7 @@ pub const LONGEST_PROVEN: u64 = 86_400;
 /// See [`LONGEST_PROVEN`].
 pub const LONGEST_COUNTED: u64 = 3_600;
 
-/// Characters of why there is a ban.
+/// Letters of why there is a ban, each of which is a byte: the lines of others depend on it.
 const WHY: usize = 64;
 
 /// A ban that a host made.
@@ -122,7 +120,7 @@ impl OfBans {
         self.made.truncate(MADE);
         self.made.retain(|ban| is_single(ban.target));
         for ban in &mut self.made {
-            ban.why = cut(&ban.why, WHY);
+            ban.why = plain(&ban.why);
         }
         self.protects = self.protects.map(|Protected { prefixes, left_out }| {
             let kept = Protected::of(prefixes);
@@ -185,9 +183,15 @@ impl SharedBan {
     #[must_use]
     pub fn tidy(mut self, now: u64) -> Option<Self> {
         self.until = self.until.min(now.saturating_add(LONGEST_PROVEN));
-        self.why = cut(&self.why, WHY);
+        self.why = plain(&self.why);
         (is_single(self.target) && self.until > now).then_some(self)
     }
+}
+
+/// So many letters of a reason, which are no other than those of names.
+fn plain(why: &str) -> String {
+    let plain = why.chars().filter(|it| it.is_ascii_graphic() || *it == ' ');
+    plain.take(WHY).collect()
 }
 
 /// Whether a ban of this is one of a single source: an IPv4 address, an IPv6 address or the /64 that a customer has.

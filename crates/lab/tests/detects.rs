@@ -119,8 +119,7 @@ fn a_real_asterisk_is_found_with_its_ports_trunks_and_devices() {
     assert_eq!(pbx["rtp"], json!([10_000, 10_100]));
     assert_eq!(codes(&first), Vec::<&str>::new());
 
-    let registration =
-        json!({"name": "upstream", "how": "registration", "addresses": ["198.51.100.1:5080"]});
+    let registration = json!({"name": "upstream", "how": "registration", "addresses": ["198.51.100.1:5080"], "registered": false});
     assert_eq!(trunks(pbx, "registration"), [&registration]);
     let contact =
         json!({"name": "carrier", "how": "static-contact", "addresses": ["198.51.100.2:5080"]});

@@ -133,9 +133,11 @@ fn a_rollout_that_is_paused_stays_where_it_is_and_one_that_is_aborted_goes_back(
         let id = scene.begin();
         scene.reaches(2);
         scene.steer(id, "pause");
-        let canary = usize::from(scene.canary());
-        let stays = || scene.states()[canary] == "enforcing";
-        within(MOMENT, Instant::now(), stays, || format!("{:?}", scene.states()));
+        // What it tries stays for as long as it is paused, and still not for good.
+        let canary = &scene.fleet.hosts()[usize::from(scene.canary())];
+        let remaining = || canary.status().unwrap()["remaining"].as_u64();
+        let stays = || remaining().is_some_and(|seconds| seconds > 3_600);
+        within(MOMENT, Instant::now(), stays, || canary.status().unwrap().to_string());
         let paused = Instant::now();
         let went_on = || scene.last()["stage"] != "canary";
         while paused.elapsed() < Duration::from_secs(2 * HOLD) {
@@ -157,6 +159,28 @@ fn a_rollout_that_is_paused_stays_where_it_is_and_one_that_is_aborted_goes_back(
         // What was before is chosen again, and can be changed.
         scene.leader.choose(scene.group, &allow(&["ES"])).unwrap();
         scene.reaches(0);
+    });
+}
+
+#[test]
+fn where_nothing_was_chosen_before_a_host_goes_back_to_what_it_did() {
+    scene(|scene| {
+        let new = scene.leader.make_group("New").unwrap();
+        let fleet = scene.leader.ask("GET", "", None).unwrap();
+        let groups = fleet["groups"].as_array().unwrap();
+        let hosts = groups.iter().flat_map(|group| group["hosts"].as_array().unwrap());
+        let id = hosts.map(|host| host["id"].clone()).next().unwrap();
+        let place = json!({ "group": new });
+        scene.leader.ask("PUT", &format!("/hosts/{id}/group"), Some(&place)).unwrap();
+        let wanted = json!({ "group": new, "settings": allow(&["ES"]), "seconds": 3600 });
+        let rollout = scene.leader.ask("POST", "/rollouts", Some(&wanted)).unwrap()["id"].clone();
+        scene.reaches(2);
+        scene.steer(rollout.as_i64().unwrap(), "abort");
+        scene.reaches(3);
+        assert_eq!(scene.states(), ["enforcing"; 3]);
+        // Where no policy comes of it there is nothing to try.
+        let wanted = json!({ "group": new, "settings": { "hosting": "drop" } });
+        assert!(scene.leader.ask("POST", "/rollouts", Some(&wanted)).is_err());
     });
 }
 

@@ -19,6 +19,12 @@ pub(crate) fn written(time: i64) -> String {
     jiff::Timestamp::from_millisecond(time).unwrap_or_default().to_string()
 }
 
+/// The day of a time of [`now`], in UTC, as ISO 8601 writes it.
+pub(crate) fn day(time: i64) -> String {
+    let date = jiff::Timestamp::from_millisecond(time).unwrap_or_default();
+    date.to_zoned(jiff::tz::TimeZone::UTC).date().to_string()
+}
+
 /// A time in RFC 3339 as one of [`now`].
 pub(crate) fn read(text: &str) -> Option<i64> {
     text.parse::<jiff::Timestamp>().ok().map(|time| time.as_millisecond())

@@ -69,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) throttle: Mutex<Throttle>,
     pub(crate) hashing: Semaphore,
     pub(crate) waiting: Semaphore,
+    /// Held by whoever has a report of a month written.
+    pub(crate) reporting: Semaphore,
     /// Held by whoever changes what a traveller's link exempts.
     pub(crate) travelling: tokio::sync::Mutex<()>,
     pub(crate) courier: Courier,
@@ -302,6 +304,7 @@ pub(crate) async fn open(
         throttle: Mutex::default(),
         hashing: Semaphore::new(HASHING),
         waiting: Semaphore::new(WAITING),
+        reporting: Semaphore::new(1),
         travelling: tokio::sync::Mutex::default(),
         courier: Courier::of(courier)
             .map_err(|source| Error::System { what: "use the courier's socket", source })?,

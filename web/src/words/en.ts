@@ -353,8 +353,8 @@ export const en = {
     of: "Of",
     all: "all organisations",
     empty: "This portal leads no other hosts.",
-    hosts: (hosts: string) => `${hosts} hosts.`,
-    dropped: (packets: string) => `They dropped ${packets} packets that month.`,
+    hosts: (hosts: string) => `Hosts: ${hosts}.`,
+    dropped: (packets: string) => `Packets dropped that month: ${packets}.`,
     without: (days: string, attempts: string) =>
       `On ${days} days of a host without a policy, up to then, its PBX refused ${attempts} attempts a day`,
     with: (days: string, attempts: string) => `On ${days} days of a host with one it refused ${attempts}`,

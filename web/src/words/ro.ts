@@ -360,8 +360,8 @@ export const ro: Words = {
     of: "Pentru",
     all: "toate organizațiile",
     empty: "Acest portal nu conduce alte gazde.",
-    hosts: (hosts) => `${hosts} gazde.`,
-    dropped: (packets) => `Au oprit ${packets} pachete în acea lună.`,
+    hosts: (hosts) => `Gazde: ${hosts}.`,
+    dropped: (packets) => `Pachete oprite în acea lună: ${packets}.`,
     without: (days, attempts) =>
       `În ${days} zile de gazdă fără politică, până atunci, centrala ei a refuzat ${attempts} încercări pe zi`,
     with: (days, attempts) => `În ${days} zile de gazdă cu una a refuzat ${attempts}`,

@@ -49,6 +49,8 @@ const UNSENT: usize = 720;
 const FIGURES: usize = 500;
 /// How often it is looked whether the logs tell more of a day.
 const DIARY: Duration = Duration::from_secs(300);
+/// Steps with which there is room for days.
+const FEW: usize = 3;
 /// How soon what was refused is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may take to tell a portal that this host is its no more.
@@ -471,10 +473,19 @@ impl Engine {
         if self.fleet.is_connected && self.fleet.due.is_some_and(|due| due <= Instant::now()) {
             let report = self.report_to_fleet();
             self.fleet.due = Some(Instant::now() + TOLD);
-            let counted = self.fleet.telemetry.next();
-            let number = Telemetry::number(&counted);
+            // A line has room for one of them.
             let previewed = self.fleet.previewed.take().map(Box::new);
-            let days = self.fleet.diary.next(|| self.watch.days(), number);
+            let counted = match previewed {
+                Some(_) => Vec::new(),
+                None => self.fleet.telemetry.next(),
+            };
+            let number = Telemetry::number(&counted);
+            let days = match counted.len() {
+                0..=FEW if previewed.is_none() => {
+                    self.fleet.diary.next(|| self.watch.days(), number)
+                }
+                _ => Vec::new(),
+            };
             let said =
                 Box::new(Said { number, report, counted, previewed, days, ..Said::default() });
             self.fleet.tell(&Tell::Report { said });
@@ -505,7 +516,15 @@ impl Engine {
             self.fleet.refused = None;
             return;
         }
-        let Some(policy) = policy else { return };
+        let Some(policy) = policy else {
+            // What was tried is not to stay, and there was nothing before: the host does what it did.
+            if self.tries_for_fleet()
+                && let Reply::Error(failure) = self.command(Command::Revert)
+            {
+                tracing::warn!(%mark, "what was tried for the portal of the fleet ends at its deadline: {}", failure.message);
+            }
+            return;
+        };
         // Its ports are this host's own.
         let change = Change { edit: Edit::Replace, scope: None, ..policy };
         match self.enforce_for_fleet(change, within) {
@@ -523,6 +542,13 @@ impl Engine {
                 self.fleet.waiting = Some((snapshot, Instant::now() + PATIENCE));
             }
         }
+    }
+
+    /// Whether what is in force until a deadline was asked by the portal.
+    fn tries_for_fleet(&self) -> bool {
+        let now = clock::boot();
+        let asked = self.fleet.marks.digest.as_ref();
+        self.remaining(now).is_some() && asked == Some(&digest(&self.machine.current(now).policy))
     }
 
     /// Puts a change in force, or keeps it if it is in force until a deadline.

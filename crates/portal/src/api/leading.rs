@@ -136,16 +136,13 @@ pub(super) async fn set_tenant(
         let detail = "a prefix has 32 bits at most, or 128 of IPv6";
         return Err(Problem::new(Kind::Invalid, detail));
     }
-    shared.fleet_address().await?;
     let tenant = shared.store.tenant(id).await?.ok_or_else(no_tenant)?;
-    shared.no_rollout(id).await?;
     let before =
         WantedTenant { name: tenant.name, limits: tenant.limits.0, editing: tenant.editing };
     let (before, after) = (Some(json!(before)), Some(json!(wanted)));
     let deed = Deed { before, after, ..by.deed("set organisation") };
     shared.store.write_down(&deed, clock::now()).await?;
-    let now = clock::now() / 1000;
-    match shared.store.set_tenant(id, name, &wanted.limits, wanted.editing, now).await? {
+    match shared.store.set_tenant(id, name, &wanted.limits, wanted.editing).await? {
         true => {
             shared.tell_hosts().await;
             Ok(StatusCode::NO_CONTENT)
@@ -299,12 +296,14 @@ pub(super) async fn move_host(
         let detail = "that group is another organisation's: revoke the host, and enrol it there";
         return Err(Problem::new(Kind::Unfit, detail));
     }
-    shared.no_rollout(tenant.id).await?;
     let told = |group: &Group| Some(json!({ "id": id, "name": host.name, "group": group.name }));
     let (before, after) = (told(&former), told(&group));
     let deed = Deed { before, after, ..by.deed("move host") };
     shared.store.write_down(&deed, clock::now()).await?;
-    shared.store.move_host(HostId(id), group.id, clock::now() / 1000).await?;
+    let now = clock::now() / 1000;
+    if !shared.store.move_host(tenant.id, HostId(id), group.id, now).await? {
+        return Err(goes_on());
+    }
     shared.tell_hosts().await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -334,11 +333,12 @@ pub(super) async fn settle_drift(
             shared.choose_for_host(&by, at, &settings, "accept drift").await?;
         }
         Drift::Overwrite => {
-            shared.no_rollout(tenant.id).await?;
             let after = Some(json!({ "id": id, "name": host.name }));
             let deed = Deed { after, ..by.deed("overwrite drift") };
             shared.store.write_down(&deed, clock::now()).await?;
-            shared.store.tell_again(HostId(id), clock::now() / 1000).await?;
+            if !shared.store.tell_again(tenant.id, HostId(id), clock::now() / 1000).await? {
+                return Err(goes_on());
+            }
             shared.tell_hosts().await;
         }
     }
@@ -478,27 +478,12 @@ impl Shared {
         deed: &Deed<'_>,
     ) -> Result<Body<Told>, Problem> {
         self.fleet_address().await?;
-        self.no_rollout(tenant.id).await?;
         self.store.write_down(deed, clock::now()).await?;
-        let revision = self.store.choose(target, settings, clock::now() / 1000).await?;
-        let gone = || Problem::new(Kind::Missing, "there is nobody to choose for any more");
-        let revision = revision.ok_or_else(gone)?;
+        let now = clock::now() / 1000;
+        let revision = self.store.choose(tenant.id, target, settings, now).await?;
+        let revision = revision.ok_or_else(goes_on)?;
         self.tell_hosts().await;
         Ok(Body(Told { revision }))
-    }
-
-    /// What changes while a rollout goes on could not be told from what it does.
-    async fn no_rollout(&self, tenant: i64) -> Result<(), Problem> {
-        match self.store.rollout_on(tenant).await? {
-            None => Ok(()),
-            Some(rollout) => {
-                let detail = format!(
-                    "rollout {} goes on for this organisation: wait until it is done, or abort it",
-                    rollout.id
-                );
-                Err(Problem::new(Kind::Unfit, detail))
-            }
-        }
     }
 
     /// Has the hosts that listen here do what is chosen now. If the database is gone by now, they do as soon as it is back.
@@ -532,6 +517,12 @@ pub(super) fn check(settings: &Settings, levels: &[(Level, &Settings)]) -> Resul
 
 fn taken(what: &str, name: &str) -> Problem {
     Problem::new(Kind::Unfit, format!("there is {what} {name} already"))
+}
+
+/// What changes while a rollout goes on could not be told from what it does.
+fn goes_on() -> Problem {
+    let detail = "a rollout goes on for this organisation: wait until it is done, or abort it; or whom this was for is gone";
+    Problem::new(Kind::Unfit, detail)
 }
 
 fn no_tenant() -> Problem {

@@ -124,6 +124,8 @@ pub(super) async fn fleet_report(
             Some(found.ok_or_else(missing)?.name)
         }
     };
+    // It takes memory and a while where there are many hosts.
+    let _alone = shared.reporting.acquire().await;
     let groups: HashMap<i64, i64> =
         shared.store.groups().await?.into_iter().map(|group| (group.id, group.tenant)).collect();
     let mut members = shared.store.members(fleet::seen_since()).await?;

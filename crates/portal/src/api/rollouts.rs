@@ -18,7 +18,7 @@ use crate::fleet::{self, Level, Settings};
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
 use crate::session::{By, Changing, Own, Seeing};
-use crate::store::{Answered, Deed, NewRollout, Rollout, Stage, Watched};
+use crate::store::{Answered, Deed, NewRollout, RolledOut, Rollout, Stage, Watched};
 
 /// Rollouts that are told of.
 const MOST: i64 = 20;
@@ -26,8 +26,6 @@ const MOST: i64 = 20;
 const HOLD: i64 = 300;
 /// A day.
 const LONGEST: i64 = 86_400;
-/// One canary of so many hosts.
-const OF: usize = 20;
 
 /// What would be chosen, and for whom: a group, or a whole organisation.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -67,7 +65,7 @@ pub(crate) struct WantedRollout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Steer {
-    /// It stays where it is: what hosts have of it stays too.
+    /// It stays where it is, and what hosts try of it too, for a day.
     Pause,
     /// It goes on.
     Resume,
@@ -290,9 +288,7 @@ pub(super) async fn begin_rollout(
     }
     shared.fleet_address().await?;
     let (tenant, name, before) = shared.planned(&by, tenant, group, &settings).await?;
-    let seen = fleet::seen_since();
-    let listening = shared.store.listening(tenant, group, seen).await?;
-    let canaries = chosen(&listening, &canaries)?;
+    let canaries: Vec<HostId> = canaries.into_iter().map(HostId).collect();
     let told = |settings: &Settings| Some(json!({ "of": name, "settings": settings }));
     let deed = Deed { before: told(&before), after: told(&settings), ..by.deed("begin rollout") };
     shared.store.write_down(&deed, clock::now()).await?;
@@ -300,36 +296,24 @@ pub(super) async fn begin_rollout(
         tenant,
         host_group: group,
         policy: &settings,
-        before: &before,
         operator: &by.name,
         hold: hold * 1000,
         canaries: &canaries,
-        seen,
+        seen: fleet::seen_since(),
     };
-    let id = shared.store.begin_rollout(&new, clock::now()).await?;
-    let id = id.ok_or_else(|| {
-        let detail =
-            "another rollout goes on for this organisation: wait until it is done, or abort it";
-        Problem::new(Kind::Unfit, detail)
-    })?;
-    shared.tell_hosts().await;
-    Ok((StatusCode::CREATED, Body(Made { id })))
-}
-
-/// The hosts that try it first.
-fn chosen(listening: &[HostId], wanted: &[i64]) -> Result<Vec<HostId>, Problem> {
-    if listening.is_empty() {
-        let detail = "none of its hosts is connected, so nobody could try it: choose it without a rollout, and hosts do it when they come";
-        return Err(Problem::new(Kind::Unfit, detail));
-    }
-    if let Some(away) = wanted.iter().find(|host| !listening.contains(&HostId(**host))) {
-        let detail = format!("host {away} is not one of those, or is not connected: name others");
-        return Err(Problem::new(Kind::Unfit, detail));
-    }
-    Ok(match wanted {
-        [] => listening.iter().take(listening.len().div_ceil(OF)).copied().collect(),
-        some => some.iter().map(|host| HostId(*host)).collect(),
-    })
+    let detail = match shared.store.begin_rollout(&new, clock::now()).await? {
+        RolledOut::Rollout(id) => {
+            shared.tell_hosts().await;
+            return Ok((StatusCode::CREATED, Body(Made { id })));
+        }
+        RolledOut::Another => {
+            "another rollout goes on for this organisation: wait until it is done, or abort it"
+        }
+        RolledOut::Nobody => {
+            "none of its hosts is connected and would have a policy by it, or the hosts that are named are not: choose it without a rollout, and hosts do it when they come"
+        }
+    };
+    Err(Problem::new(Kind::Unfit, detail))
 }
 
 /// Pause a rollout, have it go on, or abort it.
@@ -359,8 +343,8 @@ pub(super) async fn steer_rollout(
     let goes_on = matches!(rollout.stage, Stage::Canary | Stage::All);
     let done = goes_on
         && match steer {
-            Steer::Pause => shared.store.pause_rollout(&rollout, now).await?,
-            Steer::Resume => shared.store.resume_rollout(id, now).await?,
+            Steer::Pause => shared.store.pause_rollout(id, now).await?,
+            Steer::Resume => shared.store.resume_rollout(&rollout, now).await?,
             Steer::Abort => {
                 let why = format!("aborted by {}", by.name);
                 shared.store.step(&rollout, Stage::Aborted, Some(&why), &[], now).await?

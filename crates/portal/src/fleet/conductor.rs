@@ -28,8 +28,10 @@ const OF: usize = 50;
 enum Next {
     /// Nothing yet.
     Wait,
-    /// The next stage.
-    Step(Stage),
+    /// The next stage, at which these hosts keep what was before, since they lost something.
+    Step(Stage, Vec<(HostId, String)>),
+    /// It is paused, and these hosts keep what they try.
+    Keep(Vec<HostId>),
     /// These hosts lost something, and all go back.
     Halt(Vec<(HostId, String)>),
 }
@@ -57,13 +59,12 @@ pub(crate) async fn conduct(store: Store, follower: Arc<Follower>) {
 async fn look(store: &Store, is_settled: bool) -> Result<bool, sqlx::Error> {
     let mut stepped = false;
     for rollout in store.rollouts_on().await? {
-        if rollout.paused.is_some() {
-            continue;
-        }
         let (now, watched) = (clock::now(), store.watched(rollout.id).await?);
         stepped |= match next(&rollout, &watched, is_settled, now) {
             Next::Wait => false,
-            Next::Step(stage) => store.step(&rollout, stage, None, &[], now).await?,
+            Next::Step(stage, lost) => store.step(&rollout, stage, None, &lost, now).await?,
+            Next::Keep(hosts) if hosts.is_empty() => false,
+            Next::Keep(hosts) => store.keep_on_trial(&rollout, &hosts, now).await?,
             Next::Halt(lost) => {
                 let why = halted(&watched, &lost);
                 let halted = store.step(&rollout, Stage::Halted, Some(&why), &lost, now).await?;
@@ -85,30 +86,49 @@ fn next(rollout: &Rollout, watched: &[Watched], is_settled: bool, now: i64) -> N
     let is_canary = rollout.stage == Stage::Canary;
     let hosts: Vec<&Watched> =
         watched.iter().filter(|host| !is_canary || host.canary != 0).collect();
+    if let Some(paused) = rollout.paused {
+        // One that is cut off by it says nothing since, and goes back by itself.
+        let keeps = hosts.iter().filter(|host| {
+            let is_heard = host.reported.is_some_and(|reported| reported > paused);
+            !host.kept && is_heard && has(rollout, host) && {
+                let report = host.report.as_ref().map(|report| &report.0);
+                report.is_some_and(|report| not_in_force(report).is_none())
+            }
+        });
+        return Next::Keep(keeps.map(|host| HostId(host.id)).collect());
+    }
     let lost: Vec<(HostId, String)> = hosts
         .iter()
         .filter_map(|host| Some((HostId(host.id), lost(rollout, host, is_settled, now)?)))
         .collect();
     let tolerated = if is_canary { 0 } else { hosts.len() / OF };
-    if lost.len() > tolerated {
+    if lost.len() > tolerated || hosts.is_empty() {
         return Next::Halt(lost);
     }
     // What was said before that says nothing of all that time.
     let watched = rollout.since + rollout.hold;
-    let has = |host: &&Watched| {
-        let applied = host.report.as_ref().and_then(|report| report.0.applied);
-        applied.is_some_and(|mark| mark.revision >= rollout.revision.cast_unsigned())
-            && host.reported.is_some_and(|reported| reported >= watched)
+    let have = |host: &&Watched| {
+        has(rollout, host) && host.reported.is_some_and(|reported| reported >= watched)
     };
-    let have = hosts.iter().copied().filter(has).count();
+    let is_lost = |host: &&Watched| lost.iter().any(|(lost, _)| *lost == HostId(host.id));
+    let have = hosts.iter().copied().filter(|host| have(host) && !is_lost(host)).count();
     if now < watched || have + lost.len() < hosts.len() {
         return Next::Wait;
     }
-    Next::Step(if is_canary { Stage::All } else { Stage::Done })
+    Next::Step(if is_canary { Stage::All } else { Stage::Done }, lost)
+}
+
+/// Whether a host has what the stage asks of it.
+fn has(rollout: &Rollout, host: &Watched) -> bool {
+    let applied = host.report.as_ref().and_then(|report| report.0.applied);
+    applied.is_some_and(|mark| mark.revision >= rollout.revision.cast_unsigned())
 }
 
 /// What a host lost by it, if anything.
 fn lost(rollout: &Rollout, host: &Watched, is_settled: bool, now: i64) -> Option<String> {
+    if host.gone {
+        return Some("it was revoked, or left".to_owned());
+    }
     let silent = now - host.reported.unwrap_or(0).max(rollout.since);
     if is_settled && silent > SILENT {
         return Some("nothing is heard of it any more".to_owned());
@@ -172,6 +192,9 @@ fn halted(watched: &[Watched], lost: &[(HostId, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use geofilter_core::change::Change;
+    use geofilter_core::country::CountrySet;
+    use geofilter_core::policy::Mode;
     use geofilter_fleet::{Mark, Refused, Standing};
 
     use super::*;
@@ -222,6 +245,8 @@ mod tests {
             lost: None,
             report: None,
             reported: Some(NOW + 60_000),
+            gone: false,
+            kept: false,
         };
         change(&mut watched, &mut report);
         watched.report = Some(report.into());
@@ -241,13 +266,14 @@ mod tests {
         let behind = host(2, false, |_, report| report.applied = None);
         let hosts = [fine(1), behind.clone()];
         assert_eq!(after(Stage::Canary, 59, &hosts), Next::Wait);
-        assert_eq!(after(Stage::Canary, 60, &hosts), Next::Step(Stage::All));
+        assert_eq!(after(Stage::Canary, 60, &hosts), Next::Step(Stage::All, Vec::new()));
         let old = host(1, true, |host, _| host.reported = Some(NOW + 59_999));
         let old = [old];
         assert_eq!(after(Stage::Canary, 70, &old), Next::Wait, "not the whole time");
         assert!(matches!(after(Stage::Canary, 90, &old), Next::Halt(_)), "it says nothing");
         assert_eq!(after(Stage::All, 29, &hosts), Next::Wait);
-        assert_eq!(after(Stage::All, 60, &[fine(1), fine(2)]), Next::Step(Stage::Done));
+        let done = Next::Step(Stage::Done, Vec::new());
+        assert_eq!(after(Stage::All, 60, &[fine(1), fine(2)]), done);
         let Next::Halt(lost) = after(Stage::All, 31, &hosts) else { panic!() };
         assert_eq!(lost[0].0, HostId(2));
     }
@@ -271,6 +297,7 @@ mod tests {
             host.reported = Some(NOW + 2_000);
         };
         lost(host(1, true, gone), "nothing is heard");
+        lost(host(1, true, |host, _| host.gone = true), "revoked, or left");
         lost(
             host(1, true, served(Served { registrations: 1, ..SERVED })),
             "of its 2 registrations",
@@ -293,6 +320,18 @@ mod tests {
     }
 
     #[test]
+    fn while_it_is_paused_hosts_keep_what_they_try_unless_they_are_cut_off_by_it() {
+        let paused = Rollout { paused: Some(NOW + 20_000), ..rollout(Stage::Canary) };
+        let back = host(2, true, |_, report| {
+            report.instead =
+                Some(Box::new(Change::new(Mode::BlockSelected, CountrySet::default())));
+        });
+        let silent = host(3, true, |host, _| host.reported = Some(NOW + 19_000));
+        let hosts = [fine(1), back, silent, host(4, false, |_, _| {})];
+        assert_eq!(next(&paused, &hosts, true, NOW + 900_000), Next::Keep(vec![HostId(1)]));
+    }
+
+    #[test]
     fn of_many_hosts_one_may_be_restarted() {
         let gone = |host: &mut Watched, _: &mut Report| {
             host.reported = Some(NOW + 2_000);
@@ -300,7 +339,8 @@ mod tests {
         let away = host(1, true, gone);
         let mut hosts: Vec<Watched> = (2..=50).map(fine).collect();
         hosts.push(away);
-        assert_eq!(after(Stage::All, 60, &hosts), Next::Step(Stage::Done));
+        let Next::Step(Stage::Done, lost) = after(Stage::All, 60, &hosts) else { panic!() };
+        assert_eq!(lost.len(), 1, "it keeps what was before");
         hosts.pop();
         hosts.pop();
         hosts.push(host(60, false, gone));

@@ -30,7 +30,7 @@ impl Told {
     /// What is to be said to whoever heard that before.
     pub(super) fn since(&self, before: &Self) -> Vec<Arc<[u8]>> {
         let number = |told: &Self| told.question.as_ref().map(|asked| asked.number);
-        let line = self.line.clone().filter(|_| self.mark != before.mark);
+        let line = self.line.clone().filter(|_| self.line != before.line);
         let question = self.question.as_ref().filter(|_| number(self) != number(before));
         line.into_iter().chain(question.map(|asked| Arc::clone(&asked.line))).collect()
     }
@@ -196,7 +196,9 @@ impl Connected {
 impl Host {
     fn tell(&self, told: &Told) {
         self.hears.send_if_modified(|heard| {
-            let is_newer = told.mark > heard.mark;
+            // Limits are told by the same mark.
+            let is_newer =
+                told.mark > heard.mark || (told.mark == heard.mark && told.line != heard.line);
             if is_newer {
                 (heard.mark, heard.line) = (told.mark, told.line.clone());
             }

@@ -167,7 +167,6 @@ fn line(buffer: &mut Vec<u8>) -> io::Result<Option<Said>> {
 
 /// The first day and the last one of which a host may know something by now, wherever it is.
 fn days() -> (String, String) {
-    let day =
-        |days: i64| clock::written(clock::now() + days * 86_400_000).chars().take(10).collect();
+    let day = |days: i64| clock::day(clock::now() + days * 86_400_000);
     (day(-i64::try_from(KEPT).unwrap_or(0)), day(1))
 }

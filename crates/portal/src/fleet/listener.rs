@@ -21,12 +21,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::conversation::Conversation;
-use super::world::NoPull;
+use super::world::{NoPull, Pull};
 use super::{Bans, Connected, Error, Statements, World};
 use crate::clock;
 use crate::connections::Taken;
@@ -71,7 +71,7 @@ struct Begun {
     /// From when it is answered on.
     conversation: Mutex<Option<Conversation>>,
     /// World data goes over it, as long as that is read.
-    pull: Mutex<Option<OwnedSemaphorePermit>>,
+    pull: Mutex<Option<Pull>>,
     pulls: Notify,
 }
 
@@ -373,7 +373,7 @@ impl Listener {
         let other =
             || Refusal::new(StatusCode::NOT_FOUND, "the portal does not serve this world data now");
         let world = self.world.as_ref().filter(|_| world::is_digest(digest)).ok_or_else(other)?;
-        let (content, pull) = world.pull(digest).await.map_err(|why| match why {
+        let (content, pull) = world.pull(host, digest).await.map_err(|why| match why {
             NoPull::Other => other(),
             NoPull::Busy => Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,

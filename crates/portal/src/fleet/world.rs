@@ -1,13 +1,14 @@
 //! [`World`]: the world data of the fleet. Of all portals that share the database one at a time has its [`Fetcher`] ask the sources and make
 //! images; what it made is compared with what is served, and served, or held until somebody approves it. Hosts hear its digest and pull it.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -148,19 +149,46 @@ pub(crate) struct World {
     pulls: Arc<Semaphore>,
     /// What was pulled last: all hosts pull the same.
     served: Mutex<Option<(String, Bytes)>>,
+    /// Who pulls.
+    pulling: std::sync::Mutex<HashSet<HostId>>,
     /// Somebody asked for it, and it is this portal that fetches.
     asked: Notify,
     /// Whether there is a process that fetches.
     fetches: AtomicBool,
 }
 
+/// A place among those who pull, until it is dropped. A host has one: it could keep all others from pulling.
+pub(super) struct Pull {
+    host: HostId,
+    world: Arc<World>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Pull {
+    fn of(world: &Arc<World>, host: HostId, permit: OwnedSemaphorePermit) -> Option<Self> {
+        let is_first = world.pulling().insert(host);
+        is_first.then(|| Self { host, world: Arc::clone(world), _permit: permit })
+    }
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        self.world.pulling().remove(&self.host);
+    }
+}
+
 impl World {
+    fn pulling(&self) -> std::sync::MutexGuard<'_, HashSet<HostId>> {
+        self.pulling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn new(store: Store, keeping: Keeping, portal: HostId) -> Self {
         Self {
             store,
             keeping,
             portal: portal.0,
             pulls: Arc::new(Semaphore::new(PULLS)),
+            pulling: std::sync::Mutex::default(),
             served: Mutex::default(),
             asked: Notify::new(),
             fetches: AtomicBool::new(false),
@@ -202,8 +230,13 @@ impl World {
     }
 
     /// What a host pulls.
-    pub(super) async fn pull(&self, digest: &str) -> Result<(Bytes, OwnedSemaphorePermit), NoPull> {
+    pub(super) async fn pull(
+        self: &Arc<Self>,
+        host: HostId,
+        digest: &str,
+    ) -> Result<(Bytes, Pull), NoPull> {
         let permit = Arc::clone(&self.pulls).try_acquire_owned().map_err(|_| NoPull::Busy)?;
+        let permit = Pull::of(self, host, permit).ok_or(NoPull::Busy)?;
         let served = self.store.world_digest().await.map_err(NoPull::Database)?;
         if served.as_deref() != Some(digest) {
             return Err(NoPull::Other);
@@ -438,18 +471,20 @@ mod tests {
         let about = Data { sources: Vec::new(), ipv4_ranges: 0, ipv6_ranges: 0 };
         let new = NewWorld { digest: digest.clone(), content, about, reasons: Vec::new() };
         let keeping = Keeping { every: None, spread: 0 };
-        let world = World::new((*store).clone(), keeping, HostId(1));
+        let world = Arc::new(World::new((*store).clone(), keeping, HostId(1)));
+        let pull = async |host| world.pull(HostId(host), &digest).await;
         assert!(store.keep_world(&new, Place::Held, None, 0).await.unwrap());
-        assert!(matches!(world.pull(&digest).await, Err(NoPull::Other)), "it is held");
+        assert!(matches!(pull(0).await, Err(NoPull::Other)), "it is held");
         assert!(store.approve_world(&digest).await.unwrap());
         let mut pulls = Vec::new();
-        for _ in 0..PULLS {
-            let Ok((content, pull)) = world.pull(&digest).await else { panic!("refused") };
+        for host in 0..i64::try_from(PULLS).unwrap() {
+            let Ok((content, place)) = pull(host).await else { panic!("refused") };
             assert_eq!(&content[..], b"data");
-            pulls.push(pull);
+            pulls.push(place);
+            assert!(matches!(pull(host).await, Err(NoPull::Busy)), "a host has one place");
         }
-        assert!(matches!(world.pull(&digest).await, Err(NoPull::Busy)));
+        assert!(matches!(pull(99).await, Err(NoPull::Busy)));
         pulls.pop();
-        assert!(world.pull(&digest).await.is_ok());
+        assert!(pull(99).await.is_ok());
     }
 }

@@ -39,12 +39,19 @@ impl Store {
     }
 }
 
-/// What hosts say of days, which is all that is known of each.
+/// What hosts say of days, which is all that is known of each. Of those who say something what is before the oldest day goes.
 pub(super) async fn note_days(
     all: &mut Writing,
     days: &BTreeMap<(HostId, &str), &OfDay>,
+    oldest: &str,
 ) -> Result<(), sqlx::Error> {
     for ((host, day), of_day) in days {
+        run!(
+            all,
+            sqlx::query("DELETE FROM evidence WHERE member = $1 AND day < $2")
+                .bind(host.0)
+                .bind(oldest)
+        )?;
         // One that was never enrolled has none.
         run!(
             all,

@@ -12,10 +12,13 @@ use super::bans::forget_bans_of;
 use super::database::{CHANNEL, Writing, on, run};
 use super::evidence::note_days;
 use super::rollouts::note_answers;
+use crate::clock;
 use crate::fleet::{Settings, Statement};
 
 /// Milliseconds after which a portal that was not seen is forgotten.
 const FORGOTTEN: i64 = 86_400_000;
+/// Milliseconds for which it is kept what the logs of hosts told of a day: as long as they keep it.
+const TOLD_OF: i64 = 732 * 86_400_000;
 
 /// Who vouches, in PEM.
 #[derive(Debug, FromRow)]
@@ -233,7 +236,7 @@ impl Store {
         for Statement { host, said, .. } in statements {
             days.extend(said.days.iter().map(|day| ((*host, day.day.as_str()), &day.of_day)));
         }
-        note_days(&mut all, &days).await?;
+        note_days(&mut all, &days, &clock::day(now - TOLD_OF)).await?;
         match &mut all {
             Writing::Sqlite(all) => {
                 for (host, Statement { said, at, .. }) in last {

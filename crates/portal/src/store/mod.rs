@@ -52,7 +52,7 @@ pub(crate) use policies::{Editing, Group, Standing, Target, Tenant, Wanted};
 
 pub(crate) use recipients::{Delivered, Delivery, Recipient};
 
-pub(crate) use rollouts::{Answered, NewRollout, Rollout, Stage, Watched};
+pub(crate) use rollouts::{Answered, NewRollout, RolledOut, Rollout, Stage, Watched};
 
 pub(crate) use sessions::{Begun, LONGEST};
 

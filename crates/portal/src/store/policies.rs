@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::Store;
 use super::database::{Writing, on, run};
 use super::fleet::announce;
+use super::rollouts::STEPS;
 use crate::fleet::{Chosen, Level, Settings};
 
 /// Who chooses for an organisation.
@@ -219,20 +220,16 @@ impl Store {
         name: &str,
         limits: &Limits,
         editing: Editing,
-        now: i64,
     ) -> Result<bool, sqlx::Error> {
         let mut all = self.begin().await?;
-        let revision = next_revision(&mut all, now).await?;
+        // Hosts hear of limits, and have no reason to do anything anew.
         let done = run!(
             all,
-            sqlx::query(
-                "UPDATE tenant SET name = $1, editing = $2, limits = $3, revision = $4 WHERE id = $5"
-            )
-            .bind(name)
-            .bind(editing)
-            .bind(Json(limits))
-            .bind(revision)
-            .bind(id)
+            sqlx::query("UPDATE tenant SET name = $1, editing = $2, limits = $3 WHERE id = $4")
+                .bind(name)
+                .bind(editing)
+                .bind(Json(limits))
+                .bind(id)
         );
         match done {
             Ok(_) => {}
@@ -332,24 +329,43 @@ impl Store {
         Ok(done > 0)
     }
 
-    /// Has somebody want this from now on, at this second since 1970. Returns which revision that is; none if there is nobody of that number.
+    /// Has somebody of an organisation want this from now on, at this second since 1970. Returns which revision that is; none if there is
+    /// nobody of that number, or a rollout goes on.
     pub(crate) async fn choose(
         &self,
+        tenant: i64,
         target: Target,
         settings: &Settings,
         now: i64,
     ) -> Result<Option<i64>, sqlx::Error> {
-        let mut all = self.begin().await?;
+        let Some(mut all) = self.begin_beside_rollouts(tenant).await? else { return Ok(None) };
         let revision = next_revision(&mut all, now).await?;
         let done = set(&mut all, target, settings, None, revision).await?;
+        forget_trials(&mut all, target, revision).await?;
         announce(&mut all).await?;
         all.commit().await?;
         Ok(done.then_some(revision))
     }
 
-    /// Has a host hear once more what it is to do, which it then does whatever it does now.
-    pub(crate) async fn tell_again(&self, host: HostId, now: i64) -> Result<(), sqlx::Error> {
-        let mut all = self.begin().await?;
+    /// Several queries about an organisation for which no rollout goes on, nor begins meanwhile; none if one does.
+    async fn begin_beside_rollouts(&self, tenant: i64) -> Result<Option<Writing>, sqlx::Error> {
+        let mut all = self.begin_alone(STEPS).await?;
+        let on: Option<i64> = on!(all, |db| sqlx::query_scalar(
+            "SELECT id FROM rollout WHERE tenant = $1 AND stage IN ('canary', 'all')"
+        )
+        .bind(tenant)
+        .fetch_optional(db))?;
+        Ok(on.is_none().then_some(all))
+    }
+
+    /// Has a host hear once more what it is to do, which it then does whatever it does now. Not while a rollout goes on.
+    pub(crate) async fn tell_again(
+        &self,
+        tenant: i64,
+        host: HostId,
+        now: i64,
+    ) -> Result<bool, sqlx::Error> {
+        let Some(mut all) = self.begin_beside_rollouts(tenant).await? else { return Ok(false) };
         let revision = next_revision(&mut all, now).await?;
         run!(
             all,
@@ -358,27 +374,32 @@ impl Store {
                 .bind(host.0)
         )?;
         announce(&mut all).await?;
-        all.commit().await
+        all.commit().await?;
+        Ok(true)
     }
 
-    /// A host belongs to another group from now on, and does what that does.
+    /// A host belongs to another group of its organisation from now on, and does what that does. Not while a rollout goes on.
     pub(crate) async fn move_host(
         &self,
+        tenant: i64,
         host: HostId,
         group: i64,
         now: i64,
-    ) -> Result<(), sqlx::Error> {
-        let mut all = self.begin().await?;
+    ) -> Result<bool, sqlx::Error> {
+        let Some(mut all) = self.begin_beside_rollouts(tenant).await? else { return Ok(false) };
         let revision = next_revision(&mut all, now).await?;
         run!(
             all,
-            sqlx::query("UPDATE member SET host_group = $1, revision = $2 WHERE id = $3")
-                .bind(group)
-                .bind(revision)
-                .bind(host.0)
+            sqlx::query(
+                "UPDATE member SET host_group = $1, revision = $2, trial = NULL WHERE id = $3"
+            )
+            .bind(group)
+            .bind(revision)
+            .bind(host.0)
         )?;
         announce(&mut all).await?;
-        all.commit().await
+        all.commit().await?;
+        Ok(true)
     }
 
     /// Begins a new epoch, at this second since 1970: what each group wants has a new number.
@@ -476,6 +497,30 @@ pub(super) async fn set(
     let settings = (!settings.is_empty()).then_some(Json(settings));
     let done = run!(all, sqlx::query(query).bind(settings).bind(within).bind(revision).bind(id))?;
     Ok(done > 0)
+}
+
+/// Hosts that had something else than what is chosen for all now do that.
+async fn forget_trials(
+    all: &mut Writing,
+    target: Target,
+    revision: i64,
+) -> Result<(), sqlx::Error> {
+    let (query, id) = match target {
+        Target::Tenant(id) => (
+            "UPDATE member SET trial = NULL, revision = $1 WHERE trial IS NOT NULL
+                 AND host_group IN (SELECT id FROM host_group WHERE tenant = $2)",
+            id,
+        ),
+        Target::Group(id) => (
+            "UPDATE member SET trial = NULL, revision = $1 WHERE trial IS NOT NULL AND host_group = $2",
+            id,
+        ),
+        Target::Host(host) => (
+            "UPDATE member SET trial = NULL, revision = $1 WHERE trial IS NOT NULL AND id = $2",
+            host.0,
+        ),
+    };
+    run!(all, sqlx::query(query).bind(revision).bind(id)).map(drop)
 }
 
 fn own(settings: Option<&Json<Settings>>) -> Settings {

@@ -1,5 +1,7 @@
 //! Settings on their way to hosts, which some try first; and what hosts say of settings before that.
 
+use std::collections::BTreeSet;
+
 use geofilter_core::change::Change;
 use geofilter_fleet::{HostId, Previewed, Report, Served};
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ use super::policies::{Levels, Target, Trial, levels, next_revision, set};
 use crate::fleet::{Level, Settings};
 
 /// Those who step from one stage to the next do so alone.
-const STEPS: &str = "rollouts";
+pub(super) const STEPS: &str = "rollouts";
 
 /// How far a rollout is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
@@ -59,6 +61,11 @@ impl Rollout {
         self.host_group.map_or(Target::Tenant(self.tenant), Target::Group)
     }
 
+    /// What a host has in the place of what is chosen there.
+    fn trial(&self, settings: &Settings) -> Trial {
+        trial(self.host_group, settings)
+    }
+
     /// Seconds in which a host of it must hear more, or goes back: while it is watched, and long enough to hear that it stays.
     fn within(&self) -> i64 {
         self.hold / 1000 + MARGIN
@@ -67,6 +74,8 @@ impl Rollout {
 
 /// Seconds that it may take to tell hosts that something stays.
 const MARGIN: i64 = 60;
+/// Seconds for which hosts keep what they try while that is paused.
+const PAUSED: i64 = 86_400;
 
 /// A host that a rollout watches.
 #[derive(Debug, Clone, FromRow)]
@@ -80,6 +89,10 @@ pub(crate) struct Watched {
     pub(crate) lost: Option<String>,
     pub(crate) report: Option<Json<Report>>,
     pub(crate) reported: Option<i64>,
+    /// It was revoked, or left.
+    pub(crate) gone: bool,
+    /// It keeps what it tries while that is paused.
+    pub(crate) kept: bool,
 }
 
 /// What is asked of hosts before it is chosen.
@@ -105,12 +118,33 @@ pub(crate) struct NewRollout<'a> {
     pub(crate) tenant: i64,
     pub(crate) host_group: Option<i64>,
     pub(crate) policy: &'a Settings,
-    pub(crate) before: &'a Settings,
     pub(crate) operator: &'a str,
     pub(crate) hold: i64,
     pub(crate) canaries: &'a [HostId],
     /// A portal that was not seen after this is gone, and whoever listened to it.
     pub(crate) seen: i64,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RolledOut {
+    /// It goes on, by this number.
+    Rollout(i64),
+    /// Another one goes on for that organisation.
+    Another,
+    /// Nobody is there who could try it, or those are not who are named.
+    Nobody,
+}
+
+/// One canary of so many hosts.
+const OF: usize = 20;
+
+fn trial(host_group: Option<i64>, settings: &Settings) -> Trial {
+    let level = match host_group {
+        Some(_) => Level::Group,
+        None => Level::Tenant,
+    };
+    Trial { level, settings: settings.clone() }
 }
 
 /// The hosts of a rollout or preview that listen to a portal seen after `$3`, of the group `$2` or else the organisation `$1`.
@@ -123,34 +157,22 @@ macro_rules! listening {
 }
 
 impl Store {
-    /// The hosts of an organisation, or one of its groups, that listen.
-    pub(crate) async fn listening(
-        &self,
-        tenant: i64,
-        group: Option<i64>,
-        seen: i64,
-    ) -> Result<Vec<HostId>, sqlx::Error> {
-        let hosts: Vec<i64> = on!(self, |db| sqlx::query_scalar(concat!(
-            "SELECT member.id ",
-            listening!(),
-            " ORDER BY member.id"
-        ))
-        .bind(tenant)
-        .bind(group)
-        .bind(seen)
-        .fetch_all(db))?;
-        Ok(hosts.into_iter().map(HostId).collect())
-    }
-
-    /// Begins a rollout: its canaries try it. Returns its number; none if another one goes on for that organisation.
+    /// Begins a rollout: its canaries try it, or one of some hosts that listen if none are named.
     pub(crate) async fn begin_rollout(
         &self,
         new: &NewRollout<'_>,
         now: i64,
-    ) -> Result<Option<i64>, sqlx::Error> {
-        let NewRollout { tenant, host_group, policy, before, operator, hold, canaries, seen } =
-            *new;
+    ) -> Result<RolledOut, sqlx::Error> {
+        let NewRollout { tenant, host_group, policy, operator, hold, canaries, seen } = *new;
         let mut all = self.begin_alone(STEPS).await?;
+        // What is chosen now, since nobody chooses meanwhile.
+        let (query, id) = match host_group {
+            Some(group) => ("SELECT policy FROM host_group WHERE id = $1", group),
+            None => ("SELECT policy FROM tenant WHERE id = $1", tenant),
+        };
+        let before: Option<Option<Json<Settings>>> =
+            on!(all, |db| sqlx::query_scalar(query).bind(id).fetch_optional(db))?;
+        let before = before.flatten().map(|before| before.0).unwrap_or_default();
         let revision = next_revision(&mut all, now / 1000).await?;
         let rollout: Option<Rollout> = on!(all, |db| {
             sqlx::query_as(
@@ -160,7 +182,7 @@ impl Store {
         .bind(tenant)
         .bind(host_group)
         .bind(Json(policy))
-        .bind(Json(before))
+        .bind(Json(&before))
         .bind(operator)
         .bind(now)
         .bind(Stage::Canary)
@@ -168,7 +190,7 @@ impl Store {
         .bind(revision)
         .fetch_optional(db)
         })?;
-        let Some(rollout) = rollout else { return Ok(None) };
+        let Some(rollout) = rollout else { return Ok(RolledOut::Another) };
         match &mut all {
             Writing::Sqlite(all) => {
                 let query = sqlx::query(concat!(
@@ -189,11 +211,33 @@ impl Store {
                 query.execute(&mut **all).await?;
             }
         }
-        let level = match host_group {
-            Some(_) => Level::Group,
-            None => Level::Tenant,
+        // Where no policy comes of it there is nothing to try.
+        let levels: Vec<Levels> = on!(all, |db| sqlx::query_as(levels!(
+            "JOIN member ON member.host_group = host_group.id
+             WHERE member.id IN (SELECT member FROM rollout_host WHERE rollout = $1)"
+        ))
+        .bind(rollout.id)
+        .fetch_all(db))?;
+        let trial = trial(host_group, policy);
+        let tried = levels.into_iter().filter_map(|levels| levels.if_it_tried(trial.clone()));
+        let (does, does_nothing): (Vec<_>, Vec<_>) =
+            tried.partition(|(_, policy)| policy.is_some());
+        for (host, _) in does_nothing {
+            run!(
+                all,
+                sqlx::query("DELETE FROM rollout_host WHERE rollout = $1 AND member = $2")
+                    .bind(rollout.id)
+                    .bind(host.0)
+            )?;
+        }
+        let does: BTreeSet<HostId> = does.into_iter().map(|(host, _)| host).collect();
+        let canaries = match canaries {
+            [] => does.iter().take(does.len().div_ceil(OF)).copied().collect(),
+            some => some.to_vec(),
         };
-        let trial = Trial { level, settings: policy.clone() };
+        if canaries.is_empty() || !canaries.iter().all(|canary| does.contains(canary)) {
+            return Ok(RolledOut::Nobody);
+        }
         for canary in canaries {
             run!(
                 all,
@@ -216,16 +260,7 @@ impl Store {
         }
         announce(&mut all).await?;
         all.commit().await?;
-        Ok(Some(rollout.id))
-    }
-
-    /// The rollout that goes on for an organisation.
-    pub(crate) async fn rollout_on(&self, tenant: i64) -> Result<Option<Rollout>, sqlx::Error> {
-        on!(self, |db| sqlx::query_as(
-            "SELECT * FROM rollout WHERE tenant = $1 AND stage IN ('canary', 'all')"
-        )
-        .bind(tenant)
-        .fetch_optional(db))
+        Ok(RolledOut::Rollout(rollout.id))
     }
 
     /// All rollouts that go on.
@@ -258,15 +293,18 @@ impl Store {
     /// The hosts that a rollout watches, by name.
     pub(crate) async fn watched(&self, rollout: i64) -> Result<Vec<Watched>, sqlx::Error> {
         on!(self, |db| sqlx::query_as(
-            "SELECT member.id, name, canary, before, lost, report, reported
+            "SELECT member.id, name, canary, before, lost, report, reported,
+                 revoked IS NOT NULL AS gone, within IS NOT DISTINCT FROM $2 AS kept
              FROM rollout_host JOIN member ON member.id = rollout_host.member
-             WHERE rollout = $1 AND revoked IS NULL ORDER BY name, member.id",
+             WHERE rollout = $1 ORDER BY name, member.id",
         )
         .bind(rollout)
+        .bind(PAUSED)
         .fetch_all(db))
     }
 
-    /// Brings a rollout to a stage, for this reason, unless it is at another one than is thought by now. Says whether it did.
+    /// Brings a rollout to a stage, for this reason, unless it is at another one than is thought by now, or was paused. Those that lost
+    /// something keep what was before. Says whether it did.
     pub(crate) async fn step(
         &self,
         rollout: &Rollout,
@@ -281,7 +319,7 @@ impl Store {
             all,
             sqlx::query(
                 "UPDATE rollout SET stage = $1, since = $2, paused = NULL, why = $3, revision = $4
-                 WHERE id = $5 AND stage = $6"
+                 WHERE id = $5 AND stage = $6 AND revision = $7 AND (paused IS NULL OR $1 = 'aborted')"
             )
             .bind(to)
             .bind(now)
@@ -289,11 +327,33 @@ impl Store {
             .bind(revision)
             .bind(rollout.id)
             .bind(rollout.stage)
+            .bind(rollout.revision)
         )?;
         if done == 0 {
             return Ok(false);
         }
+        // Those that were on trial are like the others from now on, by a revision that is newer than what they try.
+        run!(
+            all,
+            sqlx::query(
+                "UPDATE member SET trial = NULL, within = NULL, revision = $1
+                 WHERE (trial IS NOT NULL OR within IS NOT NULL)
+                     AND id IN (SELECT member FROM rollout_host WHERE rollout = $2)"
+            )
+            .bind(revision)
+            .bind(rollout.id)
+        )?;
+        let pinned = rollout.trial(&rollout.before.0);
         for (host, what) in lost {
+            if to == Stage::Done {
+                run!(
+                    all,
+                    sqlx::query("UPDATE member SET trial = $1, revision = $2 WHERE id = $3")
+                        .bind(Json(&pinned))
+                        .bind(revision)
+                        .bind(host.0)
+                )?;
+            }
             run!(
                 all,
                 sqlx::query("UPDATE rollout_host SET lost = $1 WHERE rollout = $2 AND member = $3")
@@ -302,78 +362,112 @@ impl Store {
                     .bind(host.0)
             )?;
         }
-        // Canaries are like the others from now on, by a revision that is newer than what they try.
-        run!(
-            all,
-            sqlx::query(
-                "UPDATE member SET trial = NULL, within = NULL, revision = $1
-                 WHERE trial IS NOT NULL AND id IN (SELECT member FROM rollout_host WHERE rollout = $2)"
-            )
-            .bind(revision)
-            .bind(rollout.id)
-        )?;
-        let (settings, within) = match to {
-            Stage::All => (&rollout.policy.0, Some(rollout.within())),
-            Stage::Done => (&rollout.policy.0, None),
-            Stage::Canary | Stage::Halted | Stage::Aborted => (&rollout.before.0, None),
+        let chosen = match to {
+            Stage::All => Some((&rollout.policy.0, Some(rollout.within()))),
+            Stage::Done => Some((&rollout.policy.0, None)),
+            // The others never heard of it.
+            _ if rollout.stage == Stage::Canary => None,
+            Stage::Canary | Stage::Halted | Stage::Aborted => Some((&rollout.before.0, None)),
         };
-        set(&mut all, rollout.target(), settings, within, revision).await?;
+        if let Some((settings, within)) = chosen {
+            set(&mut all, rollout.target(), settings, within, revision).await?;
+        }
         announce(&mut all).await?;
         all.commit().await?;
         Ok(true)
     }
 
-    /// Leaves a rollout where it is, for as long as it is paused: what hosts have of it stays. Says whether it went on.
-    pub(crate) async fn pause_rollout(
+    /// Leaves a rollout where it is, for as long as it is paused. Says whether it went on.
+    pub(crate) async fn pause_rollout(&self, id: i64, now: i64) -> Result<bool, sqlx::Error> {
+        let mut all = self.begin_alone(STEPS).await?;
+        let done = run!(
+            all,
+            sqlx::query(
+                "UPDATE rollout SET paused = $1
+                 WHERE id = $2 AND paused IS NULL AND stage IN ('canary', 'all')"
+            )
+            .bind(now)
+            .bind(id)
+        )?;
+        all.commit().await?;
+        Ok(done > 0)
+    }
+
+    /// Has hosts of a rollout that is paused keep what they try for a day, unless they were told so before. Says whether any was.
+    pub(crate) async fn keep_on_trial(
+        &self,
+        rollout: &Rollout,
+        hosts: &[HostId],
+        now: i64,
+    ) -> Result<bool, sqlx::Error> {
+        let mut all = self.begin_alone(STEPS).await?;
+        let paused: Option<i64> = on!(all, |db| sqlx::query_scalar(
+            "SELECT paused FROM rollout WHERE id = $1 AND stage = $2"
+        )
+        .bind(rollout.id)
+        .bind(rollout.stage)
+        .fetch_optional(db))?
+        .flatten();
+        if paused.is_none() {
+            return Ok(false);
+        }
+        let revision = next_revision(&mut all, now / 1000).await?;
+        let mut told = 0;
+        for host in hosts {
+            told += run!(
+                all,
+                sqlx::query(
+                    "UPDATE member SET within = $1, revision = $2
+                     WHERE id = $3 AND revoked IS NULL AND within IS DISTINCT FROM $1"
+                )
+                .bind(PAUSED)
+                .bind(revision)
+                .bind(host.0)
+            )?;
+        }
+        if told == 0 {
+            return Ok(false);
+        }
+        announce(&mut all).await?;
+        all.commit().await?;
+        Ok(true)
+    }
+
+    /// Has a rollout that is paused go on: the stage is watched anew, and hosts have as long as before. Says whether it was.
+    pub(crate) async fn resume_rollout(
         &self,
         rollout: &Rollout,
         now: i64,
     ) -> Result<bool, sqlx::Error> {
         let mut all = self.begin_alone(STEPS).await?;
-        let revision = next_revision(&mut all, now / 1000).await?;
         let done = run!(
             all,
             sqlx::query(
-                "UPDATE rollout SET paused = $1, revision = $2
-                 WHERE id = $3 AND stage = $4 AND paused IS NULL"
+                "UPDATE rollout SET paused = NULL, since = $1
+                 WHERE id = $2 AND paused IS NOT NULL AND stage = $3"
             )
             .bind(now)
-            .bind(revision)
             .bind(rollout.id)
             .bind(rollout.stage)
         )?;
         if done == 0 {
             return Ok(false);
         }
+        let revision = next_revision(&mut all, now / 1000).await?;
         run!(
             all,
             sqlx::query(
-                "UPDATE member SET within = NULL, revision = $1
-                 WHERE trial IS NOT NULL AND id IN (SELECT member FROM rollout_host WHERE rollout = $2)"
+                "UPDATE member SET within = $1, revision = $2
+                 WHERE within = $3 AND id IN (SELECT member FROM rollout_host WHERE rollout = $4)"
             )
+            .bind(rollout.within())
             .bind(revision)
+            .bind(PAUSED)
             .bind(rollout.id)
         )?;
-        if rollout.stage == Stage::All {
-            set(&mut all, rollout.target(), &rollout.policy.0, None, revision).await?;
-        }
         announce(&mut all).await?;
         all.commit().await?;
         Ok(true)
-    }
-
-    /// Has a rollout that is paused go on: the stage is watched anew. Says whether it was.
-    pub(crate) async fn resume_rollout(&self, id: i64, now: i64) -> Result<bool, sqlx::Error> {
-        let done = run!(
-            self,
-            sqlx::query(
-                "UPDATE rollout SET paused = NULL, since = $1
-                 WHERE id = $2 AND paused IS NOT NULL AND stage IN ('canary', 'all')"
-            )
-            .bind(now)
-            .bind(id)
-        )?;
-        Ok(done > 0)
     }
 
     /// Asks the hosts that listen what these settings would do there. Returns the question's number. Old ones are forgotten.
@@ -386,6 +480,8 @@ impl Store {
         now: i64,
     ) -> Result<i64, sqlx::Error> {
         let mut all = self.begin().await?;
+        // Those who ask at once do so one after another: numbers are told in their order.
+        announce(&mut all).await?;
         run!(all, sqlx::query("DELETE FROM preview WHERE began < $1").bind(now - KEPT))?;
         let id: i64 = on!(all, |db| {
             sqlx::query_scalar(
@@ -408,7 +504,6 @@ impl Store {
             .bind(seen)
             .bind(id)
         )?;
-        announce(&mut all).await?;
         all.commit().await?;
         Ok(id)
     }
@@ -448,11 +543,7 @@ impl Store {
         .bind(asked.id)
         .fetch_all(db)
         })?;
-        let level = match asked.host_group {
-            Some(_) => Level::Group,
-            None => Level::Tenant,
-        };
-        let trial = Trial { level, settings: asked.policy.0.clone() };
+        let trial = trial(asked.host_group, &asked.policy.0);
         let of = |levels: Levels| levels.if_it_tried(trial.clone());
         Ok(levels.into_iter().filter_map(of).collect())
     }

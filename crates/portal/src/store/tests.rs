@@ -329,7 +329,8 @@ async fn a_ticket_is_good_once_and_what_a_group_wants_is_numbered() {
 
         let policy = Change::new(Mode::AllowSelected, choice("ES").countries);
         let settings = Settings::of(&policy);
-        let choose = async |group| store.choose(Target::Group(group), &settings, 50).await.unwrap();
+        let choose =
+            async |group| store.choose(1, Target::Group(group), &settings, 50).await.unwrap();
         assert_eq!((choose(group).await, choose(group).await), (Some(50), Some(51)));
         assert_eq!(choose(group + 1).await, None);
         let mark = |epoch, revision| Mark { epoch, revision };
@@ -413,7 +414,7 @@ async fn what_a_host_is_to_do_comes_from_its_organisation_its_group_and_itself()
     for store in both().await {
         let (tenant, [one, two]) = fleet_of(&store, &[1, 2]).await;
         let choose = async |target, settings: &Settings| {
-            store.choose(target, settings, 50).await.unwrap().unwrap().cast_unsigned()
+            store.choose(tenant, target, settings, 50).await.unwrap().unwrap().cast_unsigned()
         };
         assert_eq!(wants(&store, 1).await, (String::new(), 0, None));
         let first = choose(Target::Tenant(tenant), &allowing("ES")).await;
@@ -425,16 +426,15 @@ async fn what_a_host_is_to_do_comes_from_its_organisation_its_group_and_itself()
         // What is not said any more is as above, by a number that is newer.
         let fourth = choose(Target::Host(HostId(2)), &Settings::default()).await;
         assert_eq!(wants(&store, 2).await, ("PT".to_owned(), fourth, None));
-        store.move_host(HostId(2), two, 50).await.unwrap();
+        assert!(store.move_host(tenant, HostId(2), two, 50).await.unwrap());
         let (countries, moved, _) = wants(&store, 2).await;
         assert!(countries == "ES" && moved > fourth, "{countries} by {moved}");
-        store.tell_again(HostId(2), 50).await.unwrap();
+        assert!(store.tell_again(tenant, HostId(2), 50).await.unwrap());
         assert_eq!(wants(&store, 2).await.1, moved + 1);
 
         let limits = Limits { exemptions: Some(3), ..Limits::default() };
-        let set = async |name| {
-            store.set_tenant(tenant, name, &limits, Editing::Portal, 50).await.unwrap()
-        };
+        let set =
+            async |name| store.set_tenant(tenant, name, &limits, Editing::Portal).await.unwrap();
         assert!(!set("organisation").await, "that is another one");
         assert!(set("Client").await);
         assert_eq!(store.wanted(HostId(2)).await.unwrap().unwrap().limits, limits);
@@ -466,18 +466,20 @@ async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_don
         let said = Statement::of(HostId(1), Said { report, ..Said::default() }, 100);
         store.note_statements(&[said], 100).await.unwrap();
         let (before, policy) = (allowing("ES"), allowing("PT"));
-        store.choose(Target::Group(one), &before, 50).await.unwrap();
+        store.choose(tenant, Target::Group(one), &before, 50).await.unwrap();
         let new = NewRollout {
             tenant,
             host_group: Some(one),
             policy: &policy,
-            before: &before,
             operator: "ana",
             hold: 60_000,
             canaries: &[HostId(1)],
             seen,
         };
-        let begin = async || store.begin_rollout(&new, 60_000).await.unwrap();
+        let begin = async || match store.begin_rollout(&new, 60_000).await.unwrap() {
+            RolledOut::Rollout(id) => Some(id),
+            RolledOut::Another | RolledOut::Nobody => None,
+        };
         let countries = async |host| wants(&store, host).await.0;
         let rollout = async |id| store.rollout(id).await.unwrap().unwrap();
 
@@ -495,28 +497,39 @@ async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_don
         assert!(!store.step(&on, Stage::All, None, &[], 70_000).await.unwrap(), "it is over");
         let (back, newer, within) = wants(&store, 1).await;
         assert!(back == "ES" && newer > tried && within.is_none(), "{back} {newer} {within:?}");
+        assert!(wants(&store, 2).await.1 < tried, "the others never heard of it");
         assert_eq!(store.watched(id).await.unwrap()[0].lost.as_deref(), Some("it lost a phone"));
 
         // It is done: all have it, first until a deadline. While it is paused nobody has one.
         let id = begin().await.unwrap();
-        assert!(store.pause_rollout(&rollout(id).await, 70_000).await.unwrap());
-        assert_eq!(wants(&store, 1).await.2, None);
-        assert!(store.resume_rollout(id, 80_000).await.unwrap());
-        assert!(!store.resume_rollout(id, 80_000).await.unwrap());
-        assert!(store.step(&rollout(id).await, Stage::All, None, &[], 90_000).await.unwrap());
-        assert_eq!(
-            (wants(&store, 1).await, countries(2).await),
-            (wants(&store, 2).await, "PT".to_owned())
-        );
-        assert_eq!(wants(&store, 2).await.2, Some(120));
+        let host = [HostId(1)];
+        assert!(store.pause_rollout(id, 70_000).await.unwrap());
+        assert_eq!(wants(&store, 1).await.2, Some(120), "it may be cut off by it");
         let on = rollout(id).await;
-        assert!(store.pause_rollout(&on, 91_000).await.unwrap());
-        assert_eq!(wants(&store, 2).await.2, None);
-        assert!(store.resume_rollout(id, 92_000).await.unwrap());
-        assert!(store.step(&on, Stage::Done, None, &[], 99_000).await.unwrap());
+        assert!(!store.step(&on, Stage::All, None, &[], 70_000).await.unwrap(), "it is paused");
+        assert!(store.keep_on_trial(&on, &host, 71_000).await.unwrap());
+        assert!(!store.keep_on_trial(&on, &host, 72_000).await.unwrap(), "it was told");
+        assert!(store.watched(id).await.unwrap()[0].kept);
+        assert_eq!(wants(&store, 1).await.2, Some(86_400));
+        assert!(store.resume_rollout(&on, 80_000).await.unwrap());
+        assert!(!store.resume_rollout(&on, 80_000).await.unwrap());
+        assert_eq!(wants(&store, 1).await.2, Some(120));
+        assert!(!store.keep_on_trial(&on, &host, 81_000).await.unwrap(), "it is not paused");
+        let other = store.choose(tenant, Target::Host(HostId(2)), &policy, 50).await.unwrap();
+        assert_eq!(other, None, "nothing else is chosen meanwhile");
+        assert!(store.step(&rollout(id).await, Stage::All, None, &[], 90_000).await.unwrap());
+        let all = wants(&store, 2).await;
+        assert_eq!((wants(&store, 1).await.0, &*all.0, all.2), ("PT".to_owned(), "PT", Some(120)));
+        // One that lost something by it keeps what was before, until something else is chosen.
+        let on = rollout(id).await;
+        let lost = [(HostId(2), "it is silent".to_owned())];
+        assert!(store.step(&on, Stage::Done, None, &lost, 99_000).await.unwrap());
         assert_eq!((countries(3).await, wants(&store, 1).await.2), ("PT".to_owned(), None));
+        assert_eq!(wants(&store, 2).await.0, "ES");
+        store.choose(tenant, Target::Group(one), &policy, 50).await.unwrap();
+        assert_eq!(countries(2).await, "PT");
         assert_eq!(store.group(one).await.unwrap().unwrap().settings(), policy);
-        assert!(store.rollout_on(tenant).await.unwrap().is_none());
+        assert!(store.rollouts_on().await.unwrap().is_empty());
         assert_eq!(store.rollouts(Some(tenant), 9).await.unwrap().len(), 2);
         assert!(store.rollouts(Some(1), 9).await.unwrap().is_empty());
 
