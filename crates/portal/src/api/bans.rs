@@ -149,6 +149,8 @@ pub(super) async fn withdraw_ban(
     let target = target.map_err(|error| Problem::new(Kind::Invalid, error.to_string()))?;
     let missing = || Problem::new(Kind::Missing, format!("no ban of {target} is shared"));
     let prefix = target.prefix().filter(|prefix| is_single(*prefix)).ok_or_else(missing)?;
+    // Where there is no fleet nothing is.
+    shared.store.sharing().await?.ok_or_else(missing)?;
     let before = Some(json!({ "address": target.to_string() }));
     let deed = Deed { before, ..by.deed("withdraw ban") };
     shared.store.write_down(&deed, clock::now()).await?;
