@@ -188,7 +188,7 @@ impl Measured {
         sql(&format!(
             "INSERT INTO operator (name, password, role, created) VALUES ('who measures', '', 'admin', 0);
              INSERT INTO token (digest, operator, name, role, made) VALUES ('\\x{token}', 1, 'measures', 'admin', 0);
-             INSERT INTO host_group (name) VALUES ('all');
+             INSERT INTO host_group (tenant, name) VALUES (1, 'all');
              INSERT INTO member (id, host_group, name, enrolled, until)
              SELECT number, 1, 'pbx-' || number, 0, 0 FROM generate_series(1, {hosts}) AS number;
              ANALYZE member"
