@@ -2,6 +2,7 @@
 
 import { useEvidence } from "../api/host";
 import { Code } from "../parts/Code";
+import { Compared } from "../parts/Compared";
 import { Loaded, Warnings } from "../parts/Notice";
 import { useWords } from "../words";
 
@@ -11,7 +12,7 @@ const MOST_OF_A_DAY = 82_800;
 const NAMED = 4;
 
 export function Evidence() {
-  const { words, number, share, language } = useWords();
+  const { words, number, language } = useWords();
   const evidence = useEvidence();
   const day = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeZone: "UTC" });
   return (
@@ -25,29 +26,12 @@ export function Evidence() {
       <p className="quiet">{words.evidence.about}</p>
       <Loaded query={evidence}>
         {({ days, without, with: having, logs, warnings }) => {
-          const before = without.attempts / Math.max(1, without.days);
-          const after = having.attempts / Math.max(1, having.days);
           const most = Math.max(1, ...days.map(attempted));
           const looked = days.findIndex((day) => day.watched > 0);
           return (
             <>
               <Warnings of={warnings} />
-              {without.days > 0 && (
-                <p>{words.evidence.without(number(without.days), number(Math.round(before)))}</p>
-              )}
-              {having.days > 0 && (
-                <p>
-                  {words.evidence.with(number(having.days), number(Math.round(after)))}
-                  {before > 0 && (
-                    <strong>
-                      {", "}
-                      {after <= before
-                        ? words.evidence.fewer(share(before - after, before))
-                        : words.evidence.more(share(after - before, before))}
-                    </strong>
-                  )}
-                </p>
-              )}
+              <Compared without={without} having={having} say={words.evidence} />
               {days.length === 0 ? (
                 <p className="quiet empty">{words.evidence.empty}</p>
               ) : (

@@ -9,9 +9,10 @@ import { useCountries, useOrder, usePreview, useSeen, useStatus } from "../api/h
 import { useMayChange } from "../api/session";
 import { Consequences } from "../parts/Consequences";
 import { CountryPicker } from "../parts/CountryPicker";
+import { Modes } from "../parts/Modes";
 import { Failure, Loaded, Note } from "../parts/Notice";
 import { Profiles } from "../parts/Profiles";
-import { change, choice, type Draft, drafted, inForce, same, turned } from "../policy";
+import { change, choice, type Draft, drafted, inForce, same } from "../policy";
 import { useWords } from "../words";
 
 /** How long nothing is chosen before it is asked what it would do, in milliseconds. */
@@ -100,7 +101,7 @@ function Choice({ status, countries, kept, again }: Kept) {
           {keeping.kept && !known && words.policy.kept}
         </p>
         <Failure error={keeping.error} />
-        <Modes draft={draft} set={choose} />
+        <Modes draft={draft} set={choose} hosting={draft.mode === "allow"} />
         <Profiles draft={draft} status={status} set={choose} imported={read} />
         <CountryPicker countries={countries} draft={draft} set={choose} packets={packets} />
       </div>
@@ -217,37 +218,5 @@ function Standing({ status, packets, mayChange, previewed }: Standing) {
       )}
       <Failure error={order.error} />
     </div>
-  );
-}
-
-function Modes({ draft, set }: { draft: Draft; set: (draft: Draft) => void }) {
-  const { words } = useWords();
-  return (
-    <fieldset className="modes">
-      <legend>{words.policy.mode}</legend>
-      {(["allow", "block"] as const).map((mode) => (
-        <label key={mode}>
-          <input
-            type="radio"
-            name="mode"
-            checked={draft.mode === mode}
-            onChange={() => set(turned(draft, mode))}
-          />
-          {words.policy[mode]}
-        </label>
-      ))}
-      {draft.mode === "allow" && (
-        <label>
-          <input
-            type="checkbox"
-            checked={draft.hosting}
-            onChange={(event) => set({ ...draft, hosting: event.target.checked })}
-          />
-          <span>
-            {words.policy.hosting} <small className="quiet">{words.policy.hostingSays}</small>
-          </span>
-        </label>
-      )}
-    </fieldset>
   );
 }

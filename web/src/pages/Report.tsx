@@ -4,6 +4,7 @@ import { useState } from "react";
 import type { Fleet, FleetReport } from "../api/client";
 import { useFleet, useReport } from "../api/fleet";
 import { Code } from "../parts/Code";
+import { aDay, Compared } from "../parts/Compared";
 import { Loaded } from "../parts/Notice";
 import { useWords } from "../words";
 
@@ -71,11 +72,9 @@ function Chosen({ fleet }: { fleet: Fleet }) {
 }
 
 function Written({ report }: { report: FleetReport }) {
-  const { words, number, share, language } = useWords();
+  const { words, number, language } = useWords();
   const day = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeZone: "UTC" });
   const { without, with: having, days, hosts } = report;
-  const before = without.attempts / Math.max(1, without.days);
-  const after = having.attempts / Math.max(1, having.days);
   const dropped = hosts.reduce((sum, host) => sum + host.dropped, 0);
   const most = Math.max(1, ...days.map((of) => of.attempts));
   return (
@@ -84,20 +83,7 @@ function Written({ report }: { report: FleetReport }) {
       <p>
         {words.report.hosts(number(hosts.length))} {words.report.dropped(number(dropped))}
       </p>
-      {without.days > 0 && <p>{words.report.without(number(without.days), number(Math.round(before)))}</p>}
-      {having.days > 0 && (
-        <p>
-          {words.report.with(number(having.days), number(Math.round(after)))}
-          {before > 0 && (
-            <strong>
-              {", "}
-              {after <= before
-                ? words.evidence.fewer(share(before - after, before))
-                : words.evidence.more(share(after - before, before))}
-            </strong>
-          )}
-        </p>
-      )}
+      <Compared without={without} having={having} say={words.report} />
       <p className="quiet small">{words.report.about}</p>
       {hosts.length > 0 && (
         <div className="scrolls">
@@ -116,8 +102,8 @@ function Written({ report }: { report: FleetReport }) {
                 <tr key={host.id}>
                   <th scope="row">{host.name}</th>
                   <td className="number">{number(host.attempts)}</td>
-                  <td className="number">{aDay(host.without)}</td>
-                  <td className="number">{aDay(host.with)}</td>
+                  <td className="number">{each(host.without)}</td>
+                  <td className="number">{each(host.with)}</td>
                   <td className="number">{number(host.dropped)}</td>
                 </tr>
               ))}
@@ -159,8 +145,8 @@ function Written({ report }: { report: FleetReport }) {
     </>
   );
 
-  function aDay({ days, attempts }: FleetReport["with"]): string {
-    return days > 0 ? number(Math.round(attempts / days)) : "–";
+  function each(span: FleetReport["with"]): string {
+    return span.days > 0 ? number(Math.round(aDay(span))) : "–";
   }
 }
 

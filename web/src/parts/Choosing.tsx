@@ -6,9 +6,10 @@ import type { FleetSettings } from "../api/client";
 import { type Many, type Target, useAnswers, useAsking, type useLeading, useRolling } from "../api/fleet";
 import { useCountries, useStatus } from "../api/host";
 import { useSession } from "../api/session";
-import { choice, type Draft, inForce, turned } from "../policy";
+import { choice, type Draft, inForce } from "../policy";
 import { useWords } from "../words";
 import { CountryPicker } from "./CountryPicker";
+import { Modes } from "./Modes";
 import { Failure, Loaded, Note } from "./Notice";
 
 interface Chooser {
@@ -70,33 +71,10 @@ export function Choosing({ target, name, own, leading }: Chooser) {
 }
 
 function Picker({ draft, set }: { draft: Draft; set: (draft: Draft) => void }) {
-  const { words } = useWords();
   const countries = useCountries();
-  const group = useId();
   return (
     <div className="stack">
-      <fieldset className="modes">
-        <legend>{words.policy.mode}</legend>
-        {(["allow", "block"] as const).map((mode) => (
-          <label key={mode}>
-            <input
-              type="radio"
-              name={group}
-              checked={draft.mode === mode}
-              onChange={() => set(turned(draft, mode))}
-            />
-            {words.policy[mode]}
-          </label>
-        ))}
-        <label>
-          <input
-            type="checkbox"
-            checked={draft.hosting}
-            onChange={(event) => set({ ...draft, hosting: event.target.checked })}
-          />
-          {words.policy.hosting}
-        </label>
-      </fieldset>
+      <Modes draft={draft} set={set} hosting />
       <Loaded query={countries}>
         {(countries) => <CountryPicker countries={countries} draft={draft} set={set} packets={NOBODY} />}
       </Loaded>
