@@ -130,11 +130,7 @@ impl Watch {
             format!("what the logs tell can't be saved, so a restart would forget it: {why}")
         }));
         EvidenceReport {
-            days: told
-                .evidence
-                .days()
-                .map(|(day, of_day)| EvidenceDay { day: day.to_string(), of_day: of_day.clone() })
-                .collect(),
+            days: told.days().collect(),
             without,
             with,
             logs: told.logs.iter().map(|path| path.display().to_string()).collect(),
@@ -157,10 +153,7 @@ impl Drop for Watch {
 impl Watch {
     /// What is known of each day, the newest first.
     pub(super) fn days(&self) -> Vec<EvidenceDay> {
-        let told = self.shared.told();
-        let days = told.evidence.days().rev();
-        days.map(|(day, of_day)| EvidenceDay { day: day.to_string(), of_day: of_day.clone() })
-            .collect()
+        self.shared.told().days().rev().collect()
     }
 }
 
@@ -179,6 +172,12 @@ struct Saved {
 }
 
 impl Told {
+    /// What is known of each day, in their order.
+    fn days(&self) -> impl DoubleEndedIterator<Item = EvidenceDay> {
+        let days = self.evidence.days();
+        days.map(|(day, of_day)| EvidenceDay { day: day.to_string(), of_day: of_day.clone() })
+    }
+
     /// Begins with what was saved. What can't be read is kept beside it, and it is counted anew; what a newer version
     /// saved is left as it is, and nothing is saved.
     fn load<'a>(&mut self, dir: Option<&'a Path>) -> (Option<&'a Path>, BTreeMap<PathBuf, Place>) {

@@ -237,9 +237,7 @@ pub(super) async fn rollouts(
 impl RolloutReport {
     fn of(rollout: Rollout, watched: Vec<Watched>) -> Self {
         let has = |host: &&Watched| {
-            let applied = host.report.as_ref().and_then(|report| report.0.applied);
-            applied.is_some_and(|mark| mark.revision >= rollout.revision.cast_unsigned())
-                && (rollout.stage != Stage::Canary || host.canary != 0)
+            host.has(&rollout) && (rollout.stage != Stage::Canary || host.canary != 0)
         };
         let applied = watched.iter().filter(has).count();
         let canaries = watched.iter().filter(|host| host.canary != 0);

@@ -90,7 +90,7 @@ fn next(rollout: &Rollout, watched: &[Watched], is_settled: bool, now: i64) -> N
         // One that is cut off by it says nothing since, and goes back by itself.
         let keeps = hosts.iter().filter(|host| {
             let is_heard = host.reported.is_some_and(|reported| reported > paused);
-            !host.kept && is_heard && has(rollout, host) && {
+            !host.kept && is_heard && host.has(rollout) && {
                 let report = host.report.as_ref().map(|report| &report.0);
                 report.is_some_and(|report| not_in_force(report).is_none())
             }
@@ -108,7 +108,7 @@ fn next(rollout: &Rollout, watched: &[Watched], is_settled: bool, now: i64) -> N
     // What was said before that says nothing of all that time.
     let watched = rollout.since + rollout.hold;
     let have = |host: &&Watched| {
-        has(rollout, host) && host.reported.is_some_and(|reported| reported >= watched)
+        host.has(rollout) && host.reported.is_some_and(|reported| reported >= watched)
     };
     let is_lost = |host: &&Watched| lost.iter().any(|(lost, _)| *lost == HostId(host.id));
     let have = hosts.iter().copied().filter(|host| have(host) && !is_lost(host)).count();
@@ -116,12 +116,6 @@ fn next(rollout: &Rollout, watched: &[Watched], is_settled: bool, now: i64) -> N
         return Next::Wait;
     }
     Next::Step(if is_canary { Stage::All } else { Stage::Done }, lost)
-}
-
-/// Whether a host has what the stage asks of it.
-fn has(rollout: &Rollout, host: &Watched) -> bool {
-    let applied = host.report.as_ref().and_then(|report| report.0.applied);
-    applied.is_some_and(|mark| mark.revision >= rollout.revision.cast_unsigned())
 }
 
 /// What a host lost by it, if anything.

@@ -11,6 +11,7 @@ use super::Store;
 use super::bans::forget_bans_of;
 use super::database::{CHANNEL, Writing, on, run};
 use super::evidence::note_days;
+use super::policies::own;
 use super::rollouts::note_answers;
 use crate::clock;
 use crate::fleet::{Settings, Statement};
@@ -54,7 +55,7 @@ pub(crate) struct Known {
 impl Known {
     /// What is chosen for it alone.
     pub(crate) fn settings(&self) -> Settings {
-        self.policy.as_ref().map(|settings| settings.0.clone()).unwrap_or_default()
+        own(self.policy.as_ref())
     }
 }
 

@@ -523,6 +523,7 @@ async fn forget_trials(
     run!(all, sqlx::query(query).bind(revision).bind(id)).map(drop)
 }
 
-fn own(settings: Option<&Json<Settings>>) -> Settings {
+/// What is said at a level; nothing where nobody chose anything.
+pub(super) fn own(settings: Option<&Json<Settings>>) -> Settings {
     settings.map(|settings| settings.0.clone()).unwrap_or_default()
 }

@@ -95,6 +95,14 @@ pub(crate) struct Watched {
     pub(crate) kept: bool,
 }
 
+impl Watched {
+    /// Whether it has what a rollout asks of it at its stage.
+    pub(crate) fn has(&self, rollout: &Rollout) -> bool {
+        let applied = self.report.as_ref().and_then(|report| report.0.applied);
+        applied.is_some_and(|mark| mark.revision >= rollout.revision.cast_unsigned())
+    }
+}
+
 /// What is asked of hosts before it is chosen.
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct Asked {
