@@ -38,7 +38,8 @@ help:
 	@echo 'make benches            criterion benches of the pure parts, without root'
 	@echo 'make lab                attacks on a real PBX during calls, with filters and without, into bench/LAB.md;'
 	@echo '                        PART=floods measures that alone anew'
-	@echo 'make soak HOURS=1       attacks, calls and changes for hours: what grows, into bench/SOAK.md'
+	@echo 'make soak HOURS=1       attacks, calls and changes for hours: what grows, into bench/SOAK.md; then what ten thousand'
+	@echo '                        hosts count for as long, into bench/FLEET.md'
 	@echo 'make fleet              ten thousand hosts at one portal for a quarter of an hour, into bench/FLEET.md'
 	@echo 'make audience           200 operators at the web page during a flood, into bench/AUDIENCE.md'
 	@echo 'make update             what an update of the country data costs, into bench/UPDATE.md'
@@ -98,6 +99,7 @@ lab: require-root build
 soak: require-root build
 	@scripts/deps lab
 	@target/release/soak $(HOURS)
+	@MINUTES=$$(awk 'BEGIN { print int($(HOURS) * 60) }') target/release/crowd
 
 # Boots a Debian with systemd, for which not every machine has what it takes.
 booted: require-root

@@ -12,10 +12,12 @@ use geofilter_core::country::CountryCode;
 use geofilter_core::desired::State;
 use geofilter_core::series::{Counts, Packets, STEP, Slot};
 use geofilter_core::wire::Membership;
+use geofilter_fleet::bans::{MadeBan, OfBans};
 use geofilter_fleet::{
-    Authority, Client, Enrolled, Heard, HostId, Mark, Report, Request, SLOTS, Said, Served,
-    Standing, digest, pause,
+    Authority, Client, Enrolled, Heard, HostId, Mark, Previewed, Report, Request, SLOTS, Said,
+    Served, Standing, digest, pause,
 };
+use ipnet::IpNet;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -29,18 +31,21 @@ struct Shared {
     connected: Mutex<Vec<Option<Instant>>>,
     /// What each has in force, and since when.
     applied: Mutex<Vec<Option<(Mark, Instant)>>>,
-    /// What the portal noted of what all said.
-    noted: AtomicU64,
     /// Steps that were counted.
     counted: AtomicU64,
     /// Whether they count.
     counts: watch::Receiver<bool>,
+    /// What the first of them banned.
+    made: watch::Receiver<Option<MadeBan>>,
+    /// Whom each heard last that it is to ban, and when.
+    banned: Mutex<Vec<Option<(IpNet, Instant)>>>,
 }
 
 /// See the module.
 pub struct Crowd {
     shared: Arc<Shared>,
     counts: watch::Sender<bool>,
+    made: watch::Sender<Option<MadeBan>>,
     /// Ends them when it goes.
     _runtime: Runtime,
 }
@@ -53,12 +58,14 @@ impl Crowd {
     pub fn gather(size: usize, portal: &str, key: &str, certificate: &str) -> Result<Self> {
         let authority = Authority::read(key, certificate).context("read the authority")?;
         let (counts, receiver) = watch::channel(false);
+        let (made, bans) = watch::channel(None);
         let shared = Arc::new(Shared {
             connected: Mutex::new(vec![None; size]),
             applied: Mutex::new(vec![None; size]),
-            noted: AtomicU64::new(0),
             counted: AtomicU64::new(0),
             counts: receiver,
+            made: bans,
+            banned: Mutex::new(vec![None; size]),
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -78,7 +85,7 @@ impl Crowd {
             let membership = request.enrolled(portal, enrolled);
             runtime.spawn(live(index, membership, Arc::clone(&shared)));
         }
-        Ok(Self { shared, counts, _runtime: runtime })
+        Ok(Self { shared, counts, made, _runtime: runtime })
     }
 
     /// How many are connected.
@@ -92,9 +99,17 @@ impl Crowd {
         applied.iter().flatten().filter(|(has, _)| *has == mark).map(|(_, since)| *since).collect()
     }
 
-    /// How often the portal noted what a host said.
-    pub fn noted(&self) -> u64 {
-        self.shared.noted.load(Ordering::Relaxed)
+    /// The first of them banned this one for an hour, who is proven to have attacked it.
+    pub fn ban(&self, target: IpNet) {
+        let until = now().unsigned_abs() / 1000 + 3600;
+        let _ =
+            self.made.send(Some(MadeBan { target, until, proven: true, why: "asterisk".into() }));
+    }
+
+    /// When each that was told to ban this one heard it.
+    pub fn banned(&self, target: IpNet) -> Vec<Instant> {
+        let banned = lock(&self.shared.banned);
+        banned.iter().flatten().filter(|(of, _)| *of == target).map(|(_, since)| *since).collect()
     }
 
     /// They count from now on, or no more. Returns how many steps they counted so far.
@@ -169,6 +184,7 @@ impl Host {
         let phase = EVERY.mul_f64((self.index % 1000) as f64 / 1000.0);
         let mut turn = tokio::time::interval_at(tokio::time::Instant::now() + phase, EVERY);
         let mut counts = self.shared.counts.clone();
+        let mut made = self.shared.made.clone();
         loop {
             let counting = *counts.borrow_and_update();
             let heard = tokio::select! {
@@ -183,6 +199,14 @@ impl Host {
                     continue;
                 }
                 _ = counts.changed() => continue,
+                _ = made.changed(), if self.index == 0 => {
+                    let made = made.borrow_and_update().iter().cloned().collect();
+                    let bans = OfBans { made, protects: None };
+                    if stream.say(&Said { bans, ..self.said() }).await.is_err() {
+                        return true;
+                    }
+                    continue;
+                }
             };
             match heard {
                 Ok(Heard::Snapshot(snapshot)) => {
@@ -195,13 +219,21 @@ impl Host {
                         return true;
                     }
                 }
-                // Nobody asks here.
-                Ok(Heard::Preview(_)) => {}
+                Ok(Heard::Preview(question)) => {
+                    // It would cut nobody.
+                    let previewed = Previewed { number: question.number, ..Previewed::default() };
+                    let said = Said { previewed: Some(Box::new(previewed)), ..self.said() };
+                    if stream.say(&said).await.is_err() {
+                        return true;
+                    }
+                }
                 Ok(Heard::Noted(number)) => {
-                    self.shared.noted.fetch_add(1, Ordering::Relaxed);
                     self.unsent.retain(|slot| slot.time.unsigned_abs() > number);
                 }
-                Ok(Heard::Bans(_)) => {}
+                Ok(Heard::Bans(bans)) => {
+                    let last = bans.put.last().map(|ban| (ban.target, Instant::now()));
+                    lock(&self.shared.banned)[self.index] = last;
+                }
                 // They have no data, and pull none.
                 Ok(Heard::World(_)) => {}
                 Err(_) => return true,

@@ -27,6 +27,12 @@ const TOKEN: &str = "the-token-of-who-measures";
 const PATIENCE: Duration = Duration::from_secs(180);
 /// How often a choice is made.
 const PUSHES: usize = 7;
+/// How many bans are shared, one after another.
+const BANS: usize = 7;
+/// For how long each stage of a rollout is watched.
+const WATCHED: Duration = Duration::from_secs(30);
+/// How often it is looked whether all have answered.
+const LOOK: Duration = Duration::from_millis(50);
 /// For how long nothing happens: each host hears twice that the portal is there.
 const IDLE: Duration = Duration::from_secs(90);
 
@@ -40,7 +46,7 @@ fn main() -> Result<()> {
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     let text = Measured::of(hosts, minutes)?.text();
     print!("{text}");
-    if (hosts, minutes) == (10_000, 10) {
+    if hosts == 10_000 && minutes >= 10 {
         fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/FLEET.md"), &text)?;
     }
     Ok(())
@@ -100,21 +106,24 @@ impl Portal {
         Ok(Duration::from_secs_f64((stat.utime + stat.stime) as f64 / ticks as f64))
     }
 
-    fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
         let request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.url.trim_end_matches('/')))
             .header("authorization", format!("Bearer {TOKEN}"))
             .header("content-type", "application/json")
-            .body(body.to_string())?;
-        let answer = ureq::run(request).with_context(|| format!("{method} {path}"))?;
+            .body(body.map(Value::to_string).unwrap_or_default())?;
+        let config = ureq::Agent::config_builder().allow_non_standard_methods(true).build();
+        let answer = ureq::Agent::new_with_config(config)
+            .run(request)
+            .with_context(|| format!("{method} {path}"))?;
         Ok(serde_json::from_str(&answer.into_body().read_to_string()?)?)
     }
 
     /// Chooses for the group. Returns what it is numbered by.
     fn choose(&self, countries: &[&str]) -> Result<Mark> {
         let policy = json!({ "mode": "allow", "countries": countries });
-        let told = self.ask("PUT", "/api/v1/fleet/groups/1/policy", &policy)?;
+        let told = self.ask("PUT", "/api/v1/fleet/groups/1/policy", Some(&policy))?;
         let revision = told["revision"].as_u64().context("the revision")?;
         Ok(Mark { epoch: 1, revision })
     }
@@ -171,6 +180,10 @@ struct Measured {
     idle: f64,
     pushes: Vec<(Spread, Duration, Duration)>,
     reconnected: Duration,
+    bans: Vec<(Spread, Duration)>,
+    asked: (Duration, Duration),
+    rollout: (Duration, Duration),
+    listed: Duration,
     counted: u64,
     lost: i64,
     telemetry: f64,
@@ -202,8 +215,17 @@ impl Measured {
         let all_have = |mark| move |crowd: &Crowd| crowd.applied(mark).len() == hosts;
         crowd.wait(PATIENCE, "all are connected", all_have(first))?;
         let gathered = began.elapsed();
-        let noted = |count: usize| move |crowd: &Crowd| crowd.noted() >= count as u64;
-        crowd.wait(PATIENCE, "all was noted", noted(hosts))?;
+        // What hosts say of it is written down in turns.
+        let all_wrote = |mark: Mark| -> Result<()> {
+            let count = format!("SELECT count(*) FROM member WHERE applied = {}", mark.revision);
+            let began = Instant::now();
+            while sql(&count)? != hosts.to_string() {
+                ensure!(began.elapsed() < PATIENCE, "not all said that they have {mark}");
+                std::thread::sleep(LOOK);
+            }
+            Ok(())
+        };
+        all_wrote(first)?;
         let greeting = portal.cpu()? - before;
 
         let before = portal.cpu()?;
@@ -214,13 +236,11 @@ impl Measured {
         let mut pushes = Vec::new();
         for push in 0..PUSHES {
             let before = portal.cpu()?;
-            let said = crowd.noted();
             let clicked = Instant::now();
             let mark = portal.choose([&["ES", "PT"][..], &["ES"]][push % 2])?;
             crowd.wait(PATIENCE, "all have what was chosen", all_have(mark))?;
             let told = portal.cpu()? - before;
-            let until = usize::try_from(said)? + hosts;
-            crowd.wait(PATIENCE, "all said so", noted(until))?;
+            all_wrote(mark)?;
             let applied = crowd.applied(mark);
             let spread = Spread::of(applied.iter().map(|at| at.duration_since(clicked)).collect())?;
             pushes.push((spread, told, portal.cpu()? - before));
@@ -236,14 +256,58 @@ impl Measured {
         })?;
         let reconnected = began.elapsed();
 
+        let mut bans = Vec::new();
+        for ban in 1..=BANS {
+            let target = format!("192.0.2.{ban}/32").parse()?;
+            let (before, began) = (portal.cpu()?, Instant::now());
+            crowd.ban(target);
+            // Who made it is told too, and has it already.
+            crowd.wait(PATIENCE, "all are told", |crowd| crowd.banned(target).len() == hosts)?;
+            let heard = crowd.banned(target).iter().map(|at| at.duration_since(began)).collect();
+            bans.push((Spread::of(heard)?, portal.cpu()? - before));
+        }
+
+        let plan = json!({ "group": 1, "settings": { "mode": "allow", "countries": ["ES"] } });
+        let (before, began) = (portal.cpu()?, Instant::now());
+        let asked = portal.ask("POST", "/api/v1/fleet/previews", Some(&plan))?["id"].clone();
+        let path = format!("/api/v1/fleet/previews/{asked}");
+        while portal.ask("GET", &path, None)?["answered"] != hosts {
+            ensure!(began.elapsed() < PATIENCE, "not all said whom it would cut");
+            std::thread::sleep(LOOK);
+        }
+        let asked = (began.elapsed(), portal.cpu()? - before);
+
         let before = (portal.cpu()?, of_the_database(&cluster)?);
         let began = Instant::now();
         crowd.count(true);
         std::thread::sleep(Duration::from_secs(60 * minutes as u64));
-        crowd.count(false);
         let took = began.elapsed().as_secs_f64();
         let telemetry = (portal.cpu()? - before.0).as_secs_f64() / took;
         let database = (of_the_database(&cluster)? - before.1).as_secs_f64() / took;
+
+        let (before, began) = (portal.cpu()?, Instant::now());
+        let mut plan = plan;
+        plan["seconds"] = json!(WATCHED.as_secs());
+        portal.ask("POST", "/api/v1/fleet/rollouts", Some(&plan))?;
+        let mut listed = Duration::ZERO;
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+            let asked = Instant::now();
+            let told = portal.ask("GET", "/api/v1/fleet/rollouts", None)?;
+            listed = listed.max(asked.elapsed());
+            let rollout = &told["rollouts"][0];
+            match rollout["stage"].as_str() {
+                Some("canary" | "all") => {}
+                Some("done") => break,
+                _ => anyhow::bail!("the rollout was not done: {rollout}"),
+            }
+            ensure!(began.elapsed() < PATIENCE, "the rollout goes on for long: {rollout}");
+        }
+        let took_it = began.elapsed();
+        let usual = Duration::from_secs_f64(telemetry * took_it.as_secs_f64());
+        let rollout = (took_it, (portal.cpu()? - before).saturating_sub(usual));
+        crowd.count(false);
+
         let kept =
             || -> Result<i64> { Ok(sql("SELECT count(*) FROM series WHERE step = 10")?.parse()?) };
         // What is on its way when they stop is said until it is noted.
@@ -268,6 +332,10 @@ impl Measured {
             idle,
             pushes,
             reconnected,
+            bans,
+            asked,
+            rollout,
+            listed,
             counted,
             lost,
             telemetry,
@@ -357,6 +425,40 @@ impl Measured {
                 self.database * 100.0
             ),
             "none lost",
+            "",
+        );
+        let mut bans = self.bans.clone();
+        bans.sort_by_key(|(spread, _)| spread.last);
+        if let (Some((median, cpu)), Some((worst, _))) = (bans.get(bans.len() / 2), bans.last()) {
+            row(
+                "a ban that one host made, until the last is told",
+                format!(
+                    "{}, {:.0} us of CPU for each host; the worst of {BANS}: {}",
+                    seconds(median.last),
+                    micros(*cpu),
+                    seconds(worst.last)
+                ),
+                "1 s",
+                "",
+            );
+        }
+        let (took, cpu) = self.asked;
+        row(
+            "all say whom a choice would cut",
+            format!("{}, {:.0} us of CPU for each host", seconds(took), micros(cpu)),
+            "",
+            "",
+        );
+        let (took, cpu) = self.rollout;
+        row(
+            &format!("a rollout, watched for {} s at each stage", WATCHED.as_secs()),
+            format!(
+                "done after {}, {} of CPU beside what is counted; the list of rollouts takes {} at most",
+                seconds(took),
+                seconds(cpu),
+                seconds(self.listed)
+            ),
+            "",
             "",
         );
         let _ = write!(
