@@ -152,10 +152,10 @@ pub struct Served {
 /// What a host says at one time: a line of what it says while it listens.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Said {
-    /// Its number, which the host chooses: the portal [notes](Heard::Noted) it once all of it is written down.
+    /// Its number, which the host chooses: the portal [notes](Heard::Noted) it once all of it is written down. By 0 nobody waits for that, and
+    /// nothing is noted.
     pub number: u64,
     /// How it stands.
-    #[serde(flatten)]
     pub report: Report,
     /// What was counted there, step by step, that the portal has not acknowledged yet: at most [`SLOTS`](crate::SLOTS).
     #[serde(default)]

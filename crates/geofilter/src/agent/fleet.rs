@@ -171,9 +171,9 @@ impl Telemetry {
         some.cloned().collect()
     }
 
-    /// By which number they are said: the time of the last one.
+    /// By which number they are said: the time of the last one, or one that is before all.
     fn number(slots: &[Slot]) -> u64 {
-        slots.iter().map(|slot| slot.time.unsigned_abs()).max().unwrap_or(0)
+        slots.iter().map(|slot| slot.time.unsigned_abs()).max().unwrap_or(1)
     }
 
     /// The portal has what was said by this number.
@@ -486,6 +486,8 @@ impl Engine {
                 }
                 _ => Vec::new(),
             };
+            // Only how it stands needs not be noted: it is said again.
+            let number = if counted.is_empty() && days.is_empty() { 0 } else { number };
             let said =
                 Box::new(Said { number, report, counted, previewed, days, ..Said::default() });
             self.fleet.tell(&Tell::Report { said });

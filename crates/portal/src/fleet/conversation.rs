@@ -113,8 +113,8 @@ impl Conversation {
                     Vec::new()
                 }
                 Next::Written(true) => {
-                    let noted = pending.take().map(|(number, _)| Heard::Noted(number).line());
-                    noted.into_iter().map(Into::into).collect()
+                    let noted = pending.take().filter(|(number, _)| *number != 0);
+                    noted.into_iter().map(|(number, _)| Heard::Noted(number).line().into()).collect()
                 }
                 Next::Read(_) => Vec::new(),
                 Next::Quiet => vec![b"\n"[..].into()],
@@ -152,13 +152,15 @@ fn line(buffer: &mut Vec<u8>) -> io::Result<Option<Said>> {
     said.bans = said.bans.tidy();
     buffer.drain(..=end);
     buffer.shrink_to(AT_A_TIME);
-    let (oldest, newest) = days();
-    said.days.truncate(DAYS);
-    // Of a day that is none, or that it can't know of, it makes it up.
-    said.days.retain(|day| {
-        let is_day = day.day.parse::<Day>().is_ok();
-        is_day && (oldest.as_str()..=newest.as_str()).contains(&day.day.as_str())
-    });
+    if !said.days.is_empty() {
+        let (oldest, newest) = days();
+        said.days.truncate(DAYS);
+        // Of a day that is none, or that it can't know of, it makes it up.
+        said.days.retain(|day| {
+            let is_day = day.day.parse::<Day>().is_ok();
+            is_day && (oldest.as_str()..=newest.as_str()).contains(&day.day.as_str())
+        });
+    }
     match said.counted.len() {
         0..=SLOTS => Ok(Some(said)),
         _ => Err(io::Error::other(format!("more than {SLOTS} steps at a time"))),
