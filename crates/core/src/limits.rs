@@ -22,6 +22,9 @@ pub struct Limits {
     /// Profiles of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profiles: Option<u32>,
+    /// Hosts that are enrolled and were not revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<u32>,
 }
 
 /// More than an organisation may have.
@@ -74,6 +77,13 @@ impl Limits {
         }
     }
 
+    /// Those that a host of it keeps by itself.
+    #[must_use]
+    pub fn of_host(&self) -> Self {
+        let Self { exemptions, smallest_v4, smallest_v6, profiles: _, hosts: _ } = *self;
+        Self { exemptions, smallest_v4, smallest_v6, profiles: None, hosts: None }
+    }
+
     /// Whether they can be meant.
     pub fn are_sound(&self) -> bool {
         self.smallest_v4.is_none_or(|bits| bits <= 32)
@@ -91,7 +101,7 @@ mod tests {
             exemptions: Some(2),
             smallest_v4: Some(24),
             smallest_v6: Some(48),
-            profiles: None,
+            ..Limits::default()
         };
         let check = |target: &str, exempt| limits.check(&target.parse().unwrap(), exempt);
         assert_eq!(check("192.0.2.7", 1), Ok(()));

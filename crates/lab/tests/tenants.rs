@@ -177,7 +177,7 @@ fn what_somebody_changed_at_a_host_is_kept_or_overwritten_in_one_step() {
 
 #[test]
 fn the_limits_of_an_organisation_hold_at_its_hosts_and_for_its_profiles() {
-    customers(|scene, Customers { ana, ids, .. }| {
+    customers(|scene, Customers { ana, ids, groups, .. }| {
         let exempt = |target: &str| {
             let said = scene.agent.ask(&["exempt", "add", target]).unwrap();
             match said.status.success() {
@@ -191,9 +191,14 @@ fn the_limits_of_an_organisation_hold_at_its_hosts_and_for_its_profiles() {
             ana.send("PUT", &format!("{FLEET}/tenants/{}", ids[0]), Some(&body)).unwrap().status
         };
         assert_eq!(set(json!({ "smallest_v4": 33 })), 422);
-        let limits =
-            json!({ "exemptions": 2, "smallest_v4": 24, "smallest_v6": 48, "profiles": 1 });
+        let tokens = format!("{FLEET}/groups/{}/tokens", groups[0]);
+        let token = ana.must("POST", &tokens, None).unwrap()["token"].clone();
+        let limits = json!({ "exemptions": 2, "smallest_v4": 24, "smallest_v6": 48, "profiles": 1, "hosts": 1 });
         assert_eq!(set(limits), 204);
+        assert_eq!(ana.send("POST", &tokens, None).unwrap().status, 409);
+        let late = scene.agent.ask(&["enrol", PORTAL, "--token", token.as_str().unwrap()]).unwrap();
+        let why = String::from_utf8_lossy(&late.stderr);
+        assert!(why.contains("as many hosts as it may"), "{why}");
         let is_told = || match exempt("203.0.0.0/16") {
             Ok(()) => scene.agent.json(&["exempt", "remove", "203.0.0.0/16"]).is_err(),
             Err(_) => true,

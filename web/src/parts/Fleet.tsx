@@ -130,7 +130,7 @@ function Tenant({ tenant, leading, isAdmin }: OfTenant) {
 function Limits({ tenant, set }: { tenant: TenantReport; set: Leading["setTenant"] }) {
   const { words } = useWords();
   const id = useId();
-  const fields = ["exemptions", "profiles", "smallest_v4", "smallest_v6"] as const;
+  const fields = ["hosts", "exemptions", "profiles", "smallest_v4", "smallest_v6"] as const;
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
     const said = new FormData(event.currentTarget);

@@ -58,11 +58,14 @@ function One({ rollout, fleet }: { rollout: RolloutReport; fleet: Fleet }) {
   const group = fleet.groups.find(({ id }) => id === rollout.group);
   const tenant = fleet.tenants.find(({ id }) => id === rollout.tenant);
   const { mode, countries } = rollout.settings;
+  const others = rollout.canaries_in_all - rollout.canaries.length;
+  const canaries = others > 0 ? [...rollout.canaries, words.fleet.more(others)] : rollout.canaries;
+  const unnamed = rollout.lost_in_all - rollout.lost.length;
   return (
     <div>
       <strong>{group?.name ?? tenant?.name}</strong>:{" "}
       {mode && countries ? words.fleet.chosen(mode, countries.join(" ")) : words.fleet.asAbove}{" "}
-      {words.rollouts.stages[rollout.stage](rollout.applied, rollout.hosts, rollout.canaries.join(", "))}{" "}
+      {words.rollouts.stages[rollout.stage](rollout.applied ?? 0, rollout.hosts, canaries.join(", "))}{" "}
       {rollout.paused && <em>{words.rollouts.paused}</em>}{" "}
       <span className="quiet">
         {rollout.operator}, {moment(rollout.began)}
@@ -73,6 +76,7 @@ function One({ rollout, fleet }: { rollout: RolloutReport; fleet: Fleet }) {
           {host}: {what}
         </p>
       ))}
+      {unnamed > 0 && <p className="doubt">{words.fleet.more(unnamed)}</p>}
     </div>
   );
 }

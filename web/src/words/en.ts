@@ -338,6 +338,7 @@ export const en = {
     add: "Make organisation",
     limits: "Limits",
     exemptions: "Exemptions on each host",
+    hosts: "Hosts",
     profiles: "Profiles",
     smallest_v4: "Bits of an exempt IPv4 prefix, at least",
     smallest_v6: "Bits of an exempt IPv6 prefix, at least",

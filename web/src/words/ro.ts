@@ -345,6 +345,7 @@ export const ro: Words = {
     add: "Creează organizația",
     limits: "Limite",
     exemptions: "Excepții pe fiecare gazdă",
+    hosts: "Gazde",
     profiles: "Profiluri",
     smallest_v4: "Biți ai unui prefix IPv4 exceptat, cel puțin",
     smallest_v6: "Biți ai unui prefix IPv6 exceptat, cel puțin",

@@ -373,7 +373,16 @@ pub(super) async fn add_ticket(
     Path(id): Path<i64>,
 ) -> Result<(StatusCode, Body<MadeTicket>), Problem> {
     let address = shared.fleet_address().await?;
-    let (group, _) = shared.leads_group(&by, id).await?;
+    let (group, tenant) = shared.leads_group(&by, id).await?;
+    if let Some(most) = tenant.limits.0.hosts
+        && shared.store.hosts_of(tenant.id).await? >= i64::from(most)
+    {
+        let detail = format!(
+            "{} has as many hosts as it may, which is {most}: revoke one first, or raise its limit",
+            tenant.name
+        );
+        return Err(Problem::new(Kind::Unfit, detail));
+    }
     let after = Some(json!({ "group": group.name }));
     shared.store.write_down(&Deed { after, ..by.deed("invite host") }, clock::now()).await?;
     let ticket = fleet::ticket(&shared.store, id).await;

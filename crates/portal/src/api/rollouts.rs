@@ -18,10 +18,11 @@ use crate::fleet::{self, Level, Settings};
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
 use crate::session::{By, Changing, Own, Seeing};
-use crate::store::{Answered, Deed, NewRollout, RolledOut, Rollout, Stage, Watched};
+use crate::store::{Answered, Deed, NewRollout, Outstanding, Progress, RolledOut, Stage, Standout};
 
-/// Rollouts that are told of.
+/// Rollouts that are told of, and hosts that are named of each.
 const MOST: i64 = 20;
+const NAMED: i64 = 20;
 /// Seconds for which a stage is watched, unless said: devices register every few minutes.
 const HOLD: i64 = 300;
 /// A day.
@@ -116,13 +117,17 @@ pub(crate) struct RolloutReport {
     /// Why it was halted.
     why: Option<String>,
     /// How many hosts it watches: those that listened when it began. The others have what is chosen when they come.
-    hosts: usize,
-    /// How many of them have it.
-    applied: usize,
-    /// The names of those that try it first.
+    hosts: i64,
+    /// How many of them have what its stage asks of them, as long as it goes on.
+    applied: Option<i64>,
+    /// The names of those that try it first, of 20 at most.
     canaries: Vec<String>,
-    /// Those that lost something by it.
+    /// How many try it first.
+    canaries_in_all: i64,
+    /// Those that lost something by it, 20 at most.
     lost: Vec<LostReport>,
+    /// How many lost something by it.
+    lost_in_all: i64,
 }
 
 /// A host that lost something.
@@ -227,23 +232,19 @@ pub(super) async fn rollouts(
     by: By<Own<Seeing>>,
 ) -> Result<Body<Rollouts>, Problem> {
     let mut rollouts = Vec::new();
-    for rollout in shared.store.rollouts(by.tenant, MOST).await? {
-        let watched = shared.store.watched(rollout.id).await?;
-        rollouts.push(RolloutReport::of(rollout, watched));
+    for progress in shared.store.rollouts(by.tenant, MOST).await? {
+        let named = async |by| shared.store.outstanding(progress.rollout.id, by, NAMED).await;
+        let (canaries, lost) = (named(Standout::Canary).await?, named(Standout::Lost).await?);
+        rollouts.push(RolloutReport::of(progress, canaries, lost));
     }
     Ok(Body(Rollouts { rollouts }))
 }
 
 impl RolloutReport {
-    fn of(rollout: Rollout, watched: Vec<Watched>) -> Self {
-        let has = |host: &&Watched| {
-            host.has(&rollout) && (rollout.stage != Stage::Canary || host.canary != 0)
-        };
-        let applied = watched.iter().filter(has).count();
-        let canaries = watched.iter().filter(|host| host.canary != 0);
-        let canaries = canaries.map(|host| host.name.clone()).collect();
-        let hosts = watched.len();
-        let lost = watched
+    fn of(progress: Progress, canaries: Vec<Outstanding>, lost: Vec<Outstanding>) -> Self {
+        let Progress { rollout, hosts, canaries: canaries_in_all, applied, lost: lost_in_all } =
+            progress;
+        let lost = lost
             .into_iter()
             .filter_map(|host| Some(LostReport { host: host.name, what: host.lost? }));
         Self {
@@ -261,8 +262,10 @@ impl RolloutReport {
             why: rollout.why,
             hosts,
             applied,
-            canaries,
+            canaries: canaries.into_iter().map(|host| host.name).collect(),
+            canaries_in_all,
             lost: lost.collect(),
+            lost_in_all,
         }
     }
 }

@@ -128,13 +128,12 @@ fn lost(rollout: &Rollout, host: &Watched, is_settled: bool, now: i64) -> Option
         return Some("nothing is heard of it any more".to_owned());
     }
     let report = &host.report.as_ref()?.0;
-    let revision = rollout.revision.cast_unsigned();
     if let Some(refused) = &report.refused
-        && refused.mark.revision >= revision
+        && refused.mark.revision >= rollout.revision.cast_unsigned()
     {
         return Some(format!("it refuses it: {}", refused.why));
     }
-    if report.applied.is_none_or(|mark| mark.revision < revision) {
+    if !host.has(rollout) {
         let late = is_settled && now - rollout.since > PROMPT;
         return late.then(|| "it does not do it, and does not say why".to_owned());
     }
@@ -216,7 +215,6 @@ mod tests {
     }
 
     fn host(id: i64, canary: bool, change: impl FnOnce(&mut Watched, &mut Report)) -> Watched {
-        let mark = Some(Mark { epoch: 1, revision: 7 });
         let standing = Standing {
             state: State::Pending,
             policy: String::new(),
@@ -224,21 +222,16 @@ mod tests {
             dropped: 0,
             passed: 0,
         };
-        let mut report = Report {
-            received: mark,
-            applied: mark,
-            standing: Some(standing),
-            served: Some(SERVED),
-            ..Report::default()
-        };
+        let mut report =
+            Report { standing: Some(standing), served: Some(SERVED), ..Report::default() };
         let mut watched = Watched {
             id,
             name: format!("pbx-{id}"),
             canary: canary.into(),
             before: Some(SERVED.into()),
-            lost: None,
             report: None,
             reported: Some(NOW + 60_000),
+            applied: Some(7),
             gone: false,
             kept: false,
         };
@@ -257,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_stage_lasts_until_its_hosts_have_it_and_were_watched_for_a_while() {
-        let behind = host(2, false, |_, report| report.applied = None);
+        let behind = host(2, false, |host, _| host.applied = None);
         let hosts = [fine(1), behind.clone()];
         assert_eq!(after(Stage::Canary, 59, &hosts), Next::Wait);
         assert_eq!(after(Stage::Canary, 60, &hosts), Next::Step(Stage::All, Vec::new()));
@@ -274,11 +267,11 @@ mod tests {
 
     #[test]
     fn what_a_host_loses_halts_it() {
-        let refused = |_: &mut Watched, report: &mut Report| {
+        let refused = |host: &mut Watched, report: &mut Report| {
             let mark = Mark { epoch: 1, revision: 7 };
             report.refused =
                 Some(Refused { mark, why: "it would cut a trunk".to_owned(), risks: Vec::new() });
-            report.applied = None;
+            host.applied = None;
         };
         let served =
             |now: Served| move |_: &mut Watched, report: &mut Report| report.served = Some(now);

@@ -31,7 +31,7 @@ use super::{Bans, Connected, Error, Statements, World};
 use crate::clock;
 use crate::connections::Taken;
 use crate::passwords::check_name;
-use crate::store::{Deed, Store, Wanted, is_away};
+use crate::store::{Admitted, Deed, Store, Wanted, is_away};
 
 /// Those at a time who are greeted or have shown no certificate, and of one network: behind a load balancer all have one address.
 const STRANGERS: u32 = 2048;
@@ -305,8 +305,15 @@ impl Listener {
                 format!("the kernel gave no random bits: {error}"),
             )
         })?;
-        if !self.store.enrol(&digest, host, name, now).await? {
-            return Err(spent());
+        match self.store.enrol(&digest, host, name, now).await? {
+            Admitted::Yes => {}
+            Admitted::Spent => return Err(spent()),
+            Admitted::Full(most) => {
+                let why = format!(
+                    "the organisation of this token has as many hosts as it may, which is {most}: revoke one first, or have its limit raised"
+                );
+                return Err(Refusal(StatusCode::CONFLICT, why));
+            }
         }
         let issued = self.authority.vouch(&request, host, SystemTime::now()).map_err(not_asked)?;
         self.store.note_certificate(host, issued.until).await?;

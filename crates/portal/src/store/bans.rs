@@ -1,7 +1,8 @@
 //! The bans that hosts share. What a host says it [made](MadeBan) is shared if it is proven, or once enough hosts made it in an hour; within
 //! budgets, and never where a host protects whom it is for. All of it is decided by one portal at a time, and what is kept back is counted.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use geofilter_fleet::HostId;
 use geofilter_fleet::bans::{
@@ -22,6 +23,9 @@ pub(crate) const ENOUGH: i64 = 3;
 pub(crate) const MOST_OF_A_HOST: i64 = 60;
 /// How many bans may be shared at a time because of one host.
 const MOST_IN_FORCE_OF_A_HOST: i64 = 512;
+/// The same of an organisation, as long as there are others: who may invite hosts has the budgets of many.
+const MOST_OF_A_TENANT: i64 = 1_024;
+const MOST_IN_FORCE_OF_A_TENANT: i64 = 2_048;
 /// How many bans that a host says in an hour are looked at.
 const MOST_SAID: i64 = 600;
 
@@ -204,7 +208,8 @@ impl Store {
         }
         let mut all = self.begin_alone(ALONE).await?;
         tidy(&mut all, now).await?;
-        let mut deciding = Deciding { number: None, now, over: HashSet::new() };
+        let mut deciding =
+            Deciding { number: None, now, over: HashSet::new(), tenants: HashMap::new() };
         for Statement { host, said, .. } in statements {
             let is_member: bool = on!(all, |db| sqlx::query_scalar(
                 "SELECT EXISTS (SELECT 1 FROM member WHERE id = $1 AND revoked IS NULL)"
@@ -282,6 +287,25 @@ struct Deciding {
     now: i64,
     /// The hosts of which nothing more is looked at in this hour.
     over: HashSet<HostId>,
+    /// What each organisation has, by its number.
+    tenants: HashMap<i64, OfTenant>,
+}
+
+/// What an organisation has of what is shared.
+#[derive(Debug, Clone, Copy, FromRow)]
+struct OfTenant {
+    /// No other one has hosts.
+    is_alone: bool,
+    in_force: i64,
+    /// In this hour.
+    shared: i64,
+}
+
+impl OfTenant {
+    fn is_over(&self, is_known: bool) -> bool {
+        let is_full = !is_known && self.in_force >= MOST_IN_FORCE_OF_A_TENANT;
+        !self.is_alone && (is_full || self.shared >= MOST_OF_A_TENANT)
+    }
 }
 
 impl Deciding {
@@ -441,7 +465,7 @@ impl Deciding {
 
     /// Whether there is room for one more, and takes it.
     async fn room(
-        &self,
+        &mut self,
         all: &mut Writing,
         host: HostId,
         is_known: bool,
@@ -462,11 +486,49 @@ impl Deciding {
             return Ok(Fate::Over);
         }
         let shared = self.count(all, host, "shared", 0).await?;
-        if shared >= MOST_OF_A_HOST {
+        let of_tenant = self.of_tenant(all, host).await?;
+        if shared >= MOST_OF_A_HOST || of_tenant.is_over(is_known) {
             return Ok(Fate::Over);
         }
+        of_tenant.shared += 1;
+        of_tenant.in_force += i64::from(!is_known);
         self.count(all, host, "shared", 1).await?;
         Ok(Fate::Shared)
+    }
+
+    /// What the organisation of a host has. It is counted once for all that is decided together.
+    async fn of_tenant(
+        &mut self,
+        all: &mut Writing,
+        host: HostId,
+    ) -> Result<&mut OfTenant, sqlx::Error> {
+        let tenant: i64 = on!(all, |db| {
+            sqlx::query_scalar(
+            "SELECT tenant FROM member JOIN host_group ON host_group.id = host_group WHERE member.id = $1"
+        )
+        .bind(host.0)
+        .fetch_one(db)
+        })?;
+        let new = match self.tenants.entry(tenant) {
+            Entry::Occupied(known) => return Ok(known.into_mut()),
+            Entry::Vacant(new) => new,
+        };
+        let counted = on!(all, |db| {
+            sqlx::query_as(
+                "WITH other AS (SELECT 1 FROM member JOIN host_group ON host_group.id = host_group
+                                WHERE tenant <> $1 AND revoked IS NULL),
+                      own AS (SELECT member.id FROM member JOIN host_group ON host_group.id = host_group WHERE tenant = $1)
+                 SELECT NOT EXISTS (SELECT 1 FROM other) AS is_alone,
+                     (SELECT count(*) FROM shared_ban JOIN own ON own.id = host WHERE withdrawn IS NULL AND until > $2) AS in_force,
+                     (SELECT CAST(coalesce(sum(shared), 0) AS BIGINT) FROM ban_budget JOIN own ON own.id = host
+                      WHERE hour = $3) AS shared"
+            )
+            .bind(tenant)
+            .bind(self.now)
+            .bind(self.now / HOUR)
+            .fetch_one(db)
+        })?;
+        Ok(new.insert(counted))
     }
 
     async fn share(

@@ -8,7 +8,7 @@ use sqlx::FromRow;
 use sqlx::types::Json;
 
 use super::Store;
-use super::database::{Writing, on, run};
+use super::database::{Writing, on};
 
 /// A day of a host.
 #[derive(Debug, Clone, FromRow)]
@@ -45,24 +45,40 @@ pub(super) async fn note_days(
     days: &BTreeMap<(HostId, &str), &OfDay>,
     oldest: &str,
 ) -> Result<(), sqlx::Error> {
-    for ((host, day), of_day) in days {
-        run!(
-            all,
-            sqlx::query("DELETE FROM evidence WHERE member = $1 AND day < $2")
-                .bind(host.0)
-                .bind(oldest)
-        )?;
-        // One that was never enrolled has none.
-        run!(
-            all,
+    if days.is_empty() {
+        return Ok(());
+    }
+    // One that was never enrolled has none.
+    match all {
+        Writing::Sqlite(all) => {
+            for ((host, day), of_day) in days {
+                let query = sqlx::query("DELETE FROM evidence WHERE member = $1 AND day < $2");
+                query.bind(host.0).bind(oldest).execute(&mut **all).await?;
+                let query = sqlx::query(
+                    "INSERT INTO evidence (member, day, of_day) SELECT id, $2, $3 FROM member WHERE id = $1
+                     ON CONFLICT (member, day) DO UPDATE SET of_day = excluded.of_day",
+                );
+                query.bind(host.0).bind(day).bind(Json(of_day)).execute(&mut **all).await?;
+            }
+        }
+        Writing::Postgres(all) => {
+            let hosts: Vec<i64> = days.keys().map(|(host, _)| host.0).collect();
+            let query = sqlx::query("DELETE FROM evidence WHERE member = ANY($1) AND day < $2");
+            query.bind(&hosts).bind(oldest).execute(&mut **all).await?;
+            let names: Vec<&str> = days.keys().map(|(_, day)| *day).collect();
+            let known: Vec<_> = days.values().map(Json).collect();
             sqlx::query(
-                "INSERT INTO evidence (member, day, of_day) SELECT id, $2, $3 FROM member WHERE id = $1
-                 ON CONFLICT (member, day) DO UPDATE SET of_day = excluded.of_day"
+                "INSERT INTO evidence (member, day, of_day)
+                 SELECT id, day, of_day FROM unnest($1::bigint[], $2::text[], $3::jsonb[]) AS said (host, day, of_day)
+                     JOIN member ON id = host
+                 ON CONFLICT (member, day) DO UPDATE SET of_day = excluded.of_day",
             )
-            .bind(host.0)
-            .bind(day)
-            .bind(Json(of_day))
-        )?;
+            .bind(hosts)
+            .bind(names)
+            .bind(known)
+            .execute(&mut **all)
+            .await?;
+        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use geofilter_core::limits::Limits;
 use geofilter_core::series::Slot;
 use geofilter_fleet::{HostId, Previewed, Report};
 use sqlx::FromRow;
@@ -40,6 +41,19 @@ pub(crate) struct Member {
     /// Whether it listens to a portal that is there.
     pub(crate) connected: bool,
 }
+
+/// Whether a host is let in by a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admitted {
+    Yes,
+    /// The ticket is not good, or not any more.
+    Spent,
+    /// Its organisation has as many hosts as it may, which are so many. The ticket is as good as before.
+    Full(u32),
+}
+
+/// The hosts of an organisation that were not revoked.
+const HOSTS_OF: &str = "SELECT count(*) FROM member JOIN host_group ON host_group.id = host_group WHERE tenant = $1 AND revoked IS NULL";
 
 /// A host, and where it belongs.
 #[derive(Debug, FromRow)]
@@ -131,15 +145,21 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Uses up a ticket for a host of this number and name; not if it is not good, or not any more. All that have ended go with it.
+    /// How many hosts an organisation has.
+    pub(crate) async fn hosts_of(&self, tenant: i64) -> Result<i64, sqlx::Error> {
+        on!(self, |db| sqlx::query_scalar(HOSTS_OF).bind(tenant).fetch_one(db))
+    }
+
+    /// Uses up a ticket for a host of this number and name; not if its organisation has as many as it may. All that have ended go with it.
     pub(crate) async fn enrol(
         &self,
         digest: &[u8; 32],
         host: HostId,
         name: &str,
         now: i64,
-    ) -> Result<bool, sqlx::Error> {
-        let mut all = self.begin().await?;
+    ) -> Result<Admitted, sqlx::Error> {
+        // Those who enrol at once are counted one after another.
+        let mut all = self.begin_alone("enrolment").await?;
         run!(all, sqlx::query("DELETE FROM ticket WHERE expires <= $1").bind(now))?;
         let group: Option<i64> = on!(all, |db| sqlx::query_scalar(
             "DELETE FROM ticket WHERE digest = $1 RETURNING host_group"
@@ -148,8 +168,21 @@ impl Store {
         .fetch_optional(db))?;
         let Some(group) = group else {
             all.commit().await?;
-            return Ok(false);
+            return Ok(Admitted::Spent);
         };
+        let (tenant, limits): (i64, Json<Limits>) = on!(all, |db| sqlx::query_as(
+            "SELECT tenant.id, limits FROM host_group JOIN tenant ON tenant.id = tenant
+             WHERE host_group.id = $1"
+        )
+        .bind(group)
+        .fetch_one(db))?;
+        if let Some(most) = limits.0.hosts {
+            let hosts: i64 =
+                on!(all, |db| sqlx::query_scalar(HOSTS_OF).bind(tenant).fetch_one(db))?;
+            if hosts >= i64::from(most) {
+                return Ok(Admitted::Full(most));
+            }
+        }
         run!(all, sqlx::query(
             "INSERT INTO member (id, host_group, name, enrolled, until) VALUES ($1, $2, $3, $4, 0)",
         )
@@ -158,7 +191,7 @@ impl Store {
         .bind(name)
         .bind(now))?;
         all.commit().await?;
-        Ok(true)
+        Ok(Admitted::Yes)
     }
 
     /// A host's certificate ends then.
@@ -242,10 +275,11 @@ impl Store {
             Writing::Sqlite(all) => {
                 for (host, Statement { said, at, .. }) in last {
                     let query = sqlx::query(
-                        "UPDATE member SET report = $1, reported = $2
+                        "UPDATE member SET report = $1, reported = $2, applied = $4
                          WHERE id = $3 AND (reported IS NULL OR reported <= $2)",
                     );
                     let query = query.bind(Json(&said.report)).bind(at).bind(host.0);
+                    let query = query.bind(applied(&said.report));
                     query.execute(&mut **all).await?;
                 }
             }
@@ -254,14 +288,17 @@ impl Store {
                 let said: Vec<_> =
                     last.values().map(|statement| Json(&statement.said.report)).collect();
                 let times: Vec<i64> = last.values().map(|statement| statement.at).collect();
+                let applied: Vec<Option<i64>> =
+                    last.values().map(|statement| applied(&statement.said.report)).collect();
                 sqlx::query(
-                    "UPDATE member SET report = said.report, reported = said.at
-                     FROM unnest($1::bigint[], $2::jsonb[], $3::bigint[]) AS said (host, report, at)
+                    "UPDATE member SET report = said.report, reported = said.at, applied = said.applied
+                     FROM unnest($1::bigint[], $2::jsonb[], $3::bigint[], $4::bigint[]) AS said (host, report, at, applied)
                      WHERE id = said.host AND (reported IS NULL OR reported <= said.at)",
                 )
                 .bind(hosts)
                 .bind(said)
                 .bind(times)
+                .bind(applied)
                 .execute(&mut **all)
                 .await?;
             }
@@ -316,6 +353,11 @@ impl Store {
         }
         all.commit().await
     }
+}
+
+/// By which revision a host does what it is told, unless it makes up one that no portal gave.
+fn applied(report: &Report) -> Option<i64> {
+    i64::try_from(report.applied?.revision).ok()
 }
 
 /// Has every portal look again what hosts are to do: a server tells them at once, and they look by themselves every now and then.

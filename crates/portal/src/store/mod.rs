@@ -42,7 +42,7 @@ pub(crate) use database::{News, is_away};
 
 pub use database::Server;
 
-pub(crate) use fleet::{KeptAuthority, Known, Member};
+pub(crate) use fleet::{Admitted, KeptAuthority, Known, Member};
 
 pub(crate) use history::{Ending, Past};
 
@@ -52,7 +52,9 @@ pub(crate) use policies::{Editing, Group, Standing, Target, Tenant, Wanted};
 
 pub(crate) use recipients::{Delivered, Delivery, Recipient};
 
-pub(crate) use rollouts::{Answered, NewRollout, RolledOut, Rollout, Stage, Watched};
+pub(crate) use rollouts::{
+    Answered, NewRollout, Outstanding, Progress, RolledOut, Rollout, Stage, Standout, Watched,
+};
 
 pub(crate) use sessions::{Begun, LONGEST};
 

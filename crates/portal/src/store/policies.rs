@@ -157,7 +157,7 @@ impl Levels {
             mark,
             policy: self.chosen().policy,
             within: within.map(i64::cast_unsigned),
-            limits: self.limits.0.clone(),
+            limits: self.limits.0.of_host(),
         }
     }
 }

@@ -85,10 +85,10 @@ pub(crate) struct Watched {
     pub(crate) canary: i64,
     /// Whom it served when that began.
     pub(crate) before: Option<Json<Served>>,
-    /// What it lost.
-    pub(crate) lost: Option<String>,
     pub(crate) report: Option<Json<Report>>,
     pub(crate) reported: Option<i64>,
+    /// By which revision it does what it is told.
+    pub(crate) applied: Option<i64>,
     /// It was revoked, or left.
     pub(crate) gone: bool,
     /// It keeps what it tries while that is paused.
@@ -98,9 +98,38 @@ pub(crate) struct Watched {
 impl Watched {
     /// Whether it has what a rollout asks of it at its stage.
     pub(crate) fn has(&self, rollout: &Rollout) -> bool {
-        let applied = self.report.as_ref().and_then(|report| report.0.applied);
-        applied.is_some_and(|mark| mark.revision >= rollout.revision.cast_unsigned())
+        self.applied.is_some_and(|revision| revision >= rollout.revision)
     }
+}
+
+/// How far a rollout is.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct Progress {
+    #[sqlx(flatten)]
+    pub(crate) rollout: Rollout,
+    /// How many hosts it watches, how many of them try it first, how many have what its stage asks of them as long as it goes on, and how
+    /// many lost something.
+    pub(crate) hosts: i64,
+    pub(crate) canaries: i64,
+    pub(crate) applied: Option<i64>,
+    pub(crate) lost: i64,
+}
+
+/// A host of a rollout that stands out.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct Outstanding {
+    pub(crate) name: String,
+    /// What it lost.
+    pub(crate) lost: Option<String>,
+}
+
+/// By what a host stands out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Standout {
+    /// It tries a rollout first.
+    Canary,
+    /// It lost something by it.
+    Lost,
 }
 
 /// What is asked of hosts before it is chosen.
@@ -282,13 +311,44 @@ impl Store {
         &self,
         tenant: Option<i64>,
         most: i64,
-    ) -> Result<Vec<Rollout>, sqlx::Error> {
-        on!(self, |db| sqlx::query_as(
-            "SELECT * FROM rollout WHERE tenant = coalesce($1, tenant) ORDER BY id DESC LIMIT $2"
+    ) -> Result<Vec<Progress>, sqlx::Error> {
+        on!(self, |db| {
+            sqlx::query_as(
+            "SELECT rollout.*,
+                 (SELECT count(*) FROM rollout_host AS its WHERE its.rollout = rollout.id) AS hosts,
+                 (SELECT count(*) FROM rollout_host AS its WHERE its.rollout = rollout.id AND canary <> 0) AS canaries,
+                 (SELECT count(*) FROM rollout_host AS its WHERE its.rollout = rollout.id AND lost IS NOT NULL) AS lost,
+                 CASE WHEN stage IN ('canary', 'all') THEN
+                     (SELECT count(*) FROM rollout_host AS its JOIN member ON member.id = its.member
+                      WHERE its.rollout = rollout.id AND applied >= rollout.revision AND (canary <> 0 OR stage <> 'canary'))
+                 END AS applied
+             FROM rollout WHERE tenant = coalesce($1, tenant) ORDER BY id DESC LIMIT $2"
         )
         .bind(tenant)
         .bind(most)
-        .fetch_all(db))
+        .fetch_all(db)
+        })
+    }
+
+    /// The first hosts of a rollout that stand out by this, by name.
+    pub(crate) async fn outstanding(
+        &self,
+        rollout: i64,
+        by: Standout,
+        most: i64,
+    ) -> Result<Vec<Outstanding>, sqlx::Error> {
+        let by = match by {
+            Standout::Canary => "canary <> 0",
+            Standout::Lost => "lost IS NOT NULL",
+        };
+        let query = format!(
+            "SELECT name, lost FROM rollout_host JOIN member ON member.id = member
+             WHERE rollout = $1 AND {by} ORDER BY name, member.id LIMIT $2"
+        );
+        on!(self, |db| sqlx::query_as(sqlx::AssertSqlSafe(&*query))
+            .bind(rollout)
+            .bind(most)
+            .fetch_all(db))
     }
 
     /// The one of this number, if there is one.
@@ -301,7 +361,7 @@ impl Store {
     /// The hosts that a rollout watches, by name.
     pub(crate) async fn watched(&self, rollout: i64) -> Result<Vec<Watched>, sqlx::Error> {
         on!(self, |db| sqlx::query_as(
-            "SELECT member.id, name, canary, before, lost, report, reported,
+            "SELECT member.id, name, canary, before, report, reported, applied,
                  revoked IS NOT NULL AS gone, within IS NOT DISTINCT FROM $2 AS kept
              FROM rollout_host JOIN member ON member.id = rollout_host.member
              WHERE rollout = $1 ORDER BY name, member.id",
@@ -577,14 +637,34 @@ pub(super) async fn note_answers(
     all: &mut Writing,
     answers: &[(HostId, &Previewed)],
 ) -> Result<(), sqlx::Error> {
-    for (host, answer) in answers {
-        run!(
-            all,
-            sqlx::query("UPDATE preview_host SET answer = $1 WHERE preview = $2 AND member = $3")
-                .bind(Json(answer))
-                .bind(answer.number)
-                .bind(host.0)
-        )?;
+    if answers.is_empty() {
+        return Ok(());
+    }
+    match all {
+        Writing::Sqlite(all) => {
+            for (host, answer) in answers {
+                let query = sqlx::query(
+                    "UPDATE preview_host SET answer = $1 WHERE preview = $2 AND member = $3",
+                );
+                let query = query.bind(Json(answer)).bind(answer.number).bind(host.0);
+                query.execute(&mut **all).await?;
+            }
+        }
+        Writing::Postgres(all) => {
+            let hosts: Vec<i64> = answers.iter().map(|(host, _)| host.0).collect();
+            let numbers: Vec<i64> = answers.iter().map(|(_, answer)| answer.number).collect();
+            let said: Vec<_> = answers.iter().map(|(_, answer)| Json(answer)).collect();
+            sqlx::query(
+                "UPDATE preview_host SET answer = said.answer
+                 FROM unnest($1::bigint[], $2::bigint[], $3::jsonb[]) AS said (host, number, answer)
+                 WHERE preview = said.number AND member = said.host",
+            )
+            .bind(hosts)
+            .bind(numbers)
+            .bind(said)
+            .execute(&mut **all)
+            .await?;
+        }
     }
     Ok(())
 }

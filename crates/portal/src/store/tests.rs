@@ -22,6 +22,8 @@ use crate::courier;
 use crate::fleet::{Settings, Statement};
 use crate::notices::Occasion;
 
+mod upgrades;
+
 /// An empty store.
 pub(crate) struct Empty {
     store: Store,
@@ -74,7 +76,7 @@ pub(crate) async fn member(store: &Store, name: &str) -> HostId {
     digest[..4].copy_from_slice(&number.to_be_bytes());
     store.add_ticket(&digest, group, 1_000).await.unwrap();
     let host = HostId(number.into());
-    assert!(store.enrol(&digest, host, name, 500).await.unwrap());
+    assert_eq!(store.enrol(&digest, host, name, 500).await.unwrap(), Admitted::Yes);
     host
 }
 
@@ -323,8 +325,9 @@ async fn a_ticket_is_good_once_and_what_a_group_wants_is_numbered() {
         store.add_ticket(&[1; 32], group, 1_000).await.unwrap();
         assert!(!store.has_ticket(&[1; 32], 1_000).await.unwrap(), "it has ended");
         let host = HostId(1 << 52);
-        assert!(store.enrol(&[1; 32], host, "pbx", 500).await.unwrap());
-        assert!(!store.enrol(&[1; 32], HostId(7), "pbx", 500).await.unwrap());
+        let enrol = async |host| store.enrol(&[1; 32], host, "pbx", 500).await.unwrap();
+        assert_eq!(enrol(host).await, Admitted::Yes);
+        assert_eq!(enrol(HostId(7)).await, Admitted::Spent);
         store.note_certificate(host, 9).await.unwrap();
 
         let policy = Change::new(Mode::AllowSelected, choice("ES").countries);
@@ -383,7 +386,9 @@ async fn fleet_of(store: &Store, hosts: &[i64]) -> (i64, [i64; 2]) {
     for host in hosts {
         let digest = [u8::try_from(*host).unwrap(); 32];
         store.add_ticket(&digest, one, 1_000).await.unwrap();
-        assert!(store.enrol(&digest, HostId(*host), &format!("pbx-{host}"), 1).await.unwrap());
+        let name = format!("pbx-{host}");
+        let enrolled = store.enrol(&digest, HostId(*host), &name, 1).await.unwrap();
+        assert_eq!(enrolled, Admitted::Yes);
     }
     let presence: Vec<_> = hosts.iter().map(|host| (HostId(*host), true)).collect();
     store.note_presence(8, &presence, 100).await.unwrap();
@@ -432,12 +437,18 @@ async fn what_a_host_is_to_do_comes_from_its_organisation_its_group_and_itself()
         assert!(store.tell_again(tenant, HostId(2), 50).await.unwrap());
         assert_eq!(wants(&store, 2).await.1, moved + 1);
 
-        let limits = Limits { exemptions: Some(3), ..Limits::default() };
+        let limits = Limits { exemptions: Some(3), hosts: Some(2), ..Limits::default() };
         let set =
             async |name| store.set_tenant(tenant, name, &limits, Editing::Portal).await.unwrap();
         assert!(!set("organisation").await, "that is another one");
         assert!(set("Client").await);
-        assert_eq!(store.wanted(HostId(2)).await.unwrap().unwrap().limits, limits);
+        let of_host = Limits { exemptions: Some(3), ..Limits::default() };
+        assert_eq!(store.wanted(HostId(2)).await.unwrap().unwrap().limits, of_host);
+        store.add_ticket(&[3; 32], two, 1_000).await.unwrap();
+        let third = async || store.enrol(&[3; 32], HostId(3), "pbx-3", 1).await.unwrap();
+        assert_eq!(third().await, Admitted::Full(2));
+        store.revoke(HostId(2), 2).await.unwrap();
+        assert_eq!((store.hosts_of(tenant).await.unwrap(), third().await), (1, Admitted::Yes));
         let kept = store.tenant(tenant).await.unwrap().unwrap();
         assert_eq!((&*kept.name, kept.editing), ("Client", Editing::Portal));
         assert!(!store.remove_tenant(tenant).await.unwrap(), "it has groups");
@@ -498,11 +509,29 @@ async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_don
         let (back, newer, within) = wants(&store, 1).await;
         assert!(back == "ES" && newer > tried && within.is_none(), "{back} {newer} {within:?}");
         assert!(wants(&store, 2).await.1 < tried, "the others never heard of it");
-        assert_eq!(store.watched(id).await.unwrap()[0].lost.as_deref(), Some("it lost a phone"));
+        let lost = store.outstanding(id, Standout::Lost, 9).await.unwrap();
+        assert_eq!((lost.len(), lost[0].lost.as_deref()), (1, Some("it lost a phone")));
 
         // It is done: all have it, first until a deadline. While it is paused nobody has one.
         let id = begin().await.unwrap();
         let host = [HostId(1)];
+        let applied = rollout(id).await.revision.cast_unsigned();
+        let report =
+            Report { applied: Some(Mark { epoch: 1, revision: applied }), ..Report::default() };
+        let said = |host| {
+            Statement::of(HostId(host), Said { report: report.clone(), ..Said::default() }, 101)
+        };
+        let progress = async || store.rollouts(Some(tenant), 9).await.unwrap().swap_remove(0);
+        assert_eq!(progress().await.applied, Some(0));
+        store.note_statements(&[said(1), said(2)], 101).await.unwrap();
+        let known = progress().await;
+        assert_eq!(
+            (known.rollout.id, known.hosts, known.canaries, known.applied, known.lost),
+            (id, 2, 1, Some(1), 0)
+        );
+        let canaries = store.outstanding(id, Standout::Canary, 9).await.unwrap();
+        assert_eq!((canaries.len(), &*canaries[0].name), (1, "pbx-1"));
+        assert!(store.watched(id).await.unwrap()[1].has(&known.rollout));
         assert!(store.pause_rollout(id, 70_000).await.unwrap());
         assert_eq!(wants(&store, 1).await.2, Some(120), "it may be cut off by it");
         let on = rollout(id).await;
@@ -530,7 +559,11 @@ async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_don
         assert_eq!(countries(2).await, "PT");
         assert_eq!(store.group(one).await.unwrap().unwrap().settings(), policy);
         assert!(store.rollouts_on().await.unwrap().is_empty());
-        assert_eq!(store.rollouts(Some(tenant), 9).await.unwrap().len(), 2);
+        let ended = store.rollouts(Some(tenant), 9).await.unwrap();
+        assert_eq!(
+            ended.iter().map(|it| (it.applied, it.lost)).collect::<Vec<_>>(),
+            [(None, 1), (None, 1)]
+        );
         assert!(store.rollouts(Some(1), 9).await.unwrap().is_empty());
 
         // What hosts are asked is not told to them, and what they say is theirs alone.

@@ -179,6 +179,40 @@ async fn of_one_host_and_of_all_no_more_are_shared_than_fit() {
 }
 
 #[tokio::test]
+async fn hosts_of_one_organisation_leave_room_for_those_of_others() {
+    for store in both().await {
+        let [a, b, c, _] = hosts(&store).await;
+        let other = store.add_tenant("Customer").await.unwrap().unwrap();
+        let group = store.add_group(other, "Theirs").await.unwrap().unwrap();
+        let shared = async |many: i64| {
+            let query = "INSERT INTO ban_budget (host, hour, shared) VALUES ($1, $2, $3)
+                         ON CONFLICT (host, hour) DO UPDATE SET shared = excluded.shared";
+            for of in [b, c] {
+                run!(store, sqlx::query(query).bind(of.0).bind(NOW / HOUR).bind(many / 2)).unwrap();
+            }
+        };
+        // As long as there is no other one all is theirs.
+        shared(1_024).await;
+        assert!(make(&store, a, made(ONE, HOUR, true), NOW).await);
+        assert!(store.move_host(1, a, group, 1).await.unwrap());
+        assert!(make(&store, a, made(ONE, 2 * HOUR, true), NOW).await, "it is another's by now");
+        let [d, ..] = hosts(&store).await;
+        assert!(!make(&store, d, made(OTHER, HOUR, true), NOW).await);
+        assert_eq!(store.kept_back(NOW).await.unwrap().excess, 1);
+        shared(1_022).await;
+        // Those that are decided together count too.
+        let bans = || {
+            let made = ["192.0.2.1/32", "192.0.2.2/32", "192.0.2.3/32"];
+            let made = made.map(|target| self::made(target, HOUR, true)).to_vec();
+            OfBans { made, protects: None }
+        };
+        assert!(store.note_bans(&[said(d, bans())], NOW).await.unwrap());
+        assert_eq!(targets(&store, NOW).await, ["192.0.2.1/32", "192.0.2.2/32", ONE]);
+        assert!(make(&store, a, made(OTHER, HOUR, true), NOW).await, "the other one has room");
+    }
+}
+
+#[tokio::test]
 async fn what_an_operator_withdraws_or_a_revoked_host_said_is_shared_no_more() {
     for store in both().await {
         let [a, b, c, _] = hosts(&store).await;
