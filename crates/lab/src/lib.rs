@@ -11,7 +11,7 @@
 //! with a real one, during a [`flood`] ([`load`]) or [`changes`] of the filter; [`intruders`] are inside already. [`gun`]
 //! and [`generator`] fire for benchmarks, [`rivals`] are other filters to compare with, [`verdicts`] asks any filter about
 //! thousands of sources. [`receivers`] take what the portal tells others. Of a [`fleet`] there are many [`sites`] on one internet, and a
-//! [`leader`], or a [`crowd`] in memory; a [`forwarder`] stands before portals or fails between, and a [`pooler`] before their database. An
+//! [`leader`], or a [`crowd`] in memory; a [`forwarder`] stands before portals or fails between, a [`pooler`] before their database, and hosts may be behind a [`proxy`]. An
 //! [`interrupt`] takes a demonstration down, whose [`style`] is that of a terminal. A [`board`] is Grafana's.
 
 pub mod addresses;
@@ -57,6 +57,7 @@ pub mod pooler;
 pub mod portal;
 pub mod process;
 pub mod processors;
+pub mod proxy;
 pub mod receivers;
 pub mod rivals;
 pub mod root;

@@ -80,7 +80,7 @@ impl<'a> Agent<'a> {
         self
     }
 
-    /// Has it started with this in its environment from now on.
+    /// Has it started, and asked, with this in its environment from now on.
     pub fn with_environment(&mut self, name: &str, value: &str) -> &mut Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
@@ -100,6 +100,10 @@ impl<'a> Agent<'a> {
         command
     }
 
+    fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Starts it again, to be killed at the fault point if one is named; waits until it answers, or until it
     /// was killed.
     ///
@@ -112,7 +116,7 @@ impl<'a> Agent<'a> {
         let armed = format!("@{}", path(&self.armed_file()));
         let faults: Vec<&str> = self.lacks.into_iter().chain(fault).chain([&*armed]).collect();
         command.env("GEOFILTER_FAULT", faults.join(","));
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(self.environment());
         let log = fs::File::options().create(true).append(true).open(self.log_file())?;
         command.stdout(Stdio::null()).stderr(log).stdin(Stdio::null());
         self.running = Some(self.namespace.inside(move || command.spawn())??);
@@ -181,6 +185,7 @@ impl<'a> Agent<'a> {
         fs::write(&file, input)?;
         let mut command = self.program();
         command.args(words).arg("--socket").arg(socket).stdin(fs::File::open(file)?);
+        command.envs(self.environment());
         Ok(self.namespace.inside(move || command.output())??)
     }
 
