@@ -131,7 +131,7 @@ impl Link {
         loop {
             let began = Instant::now();
             let Some(error) = self.connect(&mut told).await else { return };
-            child::tell(&Heard::Lost { why: error.to_string() });
+            child::tell(&Heard::Lost { why: self.why(&error) });
             // What held for a while begins anew.
             failures = if began.elapsed() > LATEST { 0 } else { failures + 1 };
             let again = Instant::now() + pause(failures);
@@ -190,6 +190,16 @@ impl Link {
         }
     }
 
+    /// What is said of it. Who is not let in for his certificate sees a connection that ends.
+    fn why(&self, error: &Error) -> String {
+        match self.left().is_zero() {
+            true => format!(
+                "this host's certificate has ended, by its clock: get a token of the portal, and enrol it again with `geofilter enrol` ({error})"
+            ),
+            false => error.to_string(),
+        }
+    }
+
     /// A portal that does not hear it lists this host until somebody revokes it.
     async fn leave(&self) {
         let left = match Client::member(&self.membership) {
@@ -201,11 +211,16 @@ impl Link {
         }
     }
 
-    /// When another certificate is to be asked for.
-    fn renewal(&self) -> Instant {
+    /// For how long its certificate is good.
+    fn left(&self) -> Duration {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let until = Duration::from_secs(self.membership.until.try_into().unwrap_or(0));
-        let due = Instant::now() + until.saturating_sub(now).saturating_sub(LIFETIME / 3);
+        until.saturating_sub(now)
+    }
+
+    /// When another certificate is to be asked for.
+    fn renewal(&self) -> Instant {
+        let due = Instant::now() + self.left().saturating_sub(LIFETIME / 3);
         self.asked.map_or(due, |asked| due.max(asked + RENEWAL))
     }
 
