@@ -4,12 +4,21 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
 
+use geofilter_core::geodata::embedded;
+use geofilter_core::wire::Membership;
+use geofilter_fleet::{Authority, HostId, LIFETIME, Renewed, Request};
+use geofilter_lab::addresses::Addresses;
 use geofilter_lab::awaited::within;
 use geofilter_lab::board::asked;
 use geofilter_lab::browser::Browser;
-use geofilter_lab::portal::{Client, Scene};
+use geofilter_lab::phones::Phones;
+use geofilter_lab::portal::{Client, Portal, Scene};
+use geofilter_lab::process::Agent;
+use geofilter_lab::proxy::Proxy;
+use geofilter_lab::site::{Site, WAN};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -17,6 +26,9 @@ const FLEET: &str = "/api/v1/fleet";
 const AT: &str = "127.0.0.1:8443";
 const PORTAL: &str = "https://127.0.0.1:8443";
 const MOMENT: Duration = Duration::from_secs(15);
+const DAY: Duration = Duration::from_secs(86_400);
+/// Where an agent keeps what makes its host one of a portal.
+const MEMBERSHIP: &str = "fleet/membership.json";
 
 /// A host beside a portal that hears hosts, an admin, and the number of a group.
 fn fleet(test: impl FnOnce(&mut Scene<'_>, Client<'_>, i64)) {
@@ -366,5 +378,127 @@ fn what_a_host_counts_its_portal_shows_and_monitoring_counts_hosts() {
             || host(&ana)["clock"].as_i64().is_some_and(|ahead| (7_190..7_210).contains(&ahead));
         within(MOMENT, Instant::now(), is_seen, || host(&ana).to_string());
         comes_to(&ana, "confirmed");
+    });
+}
+
+#[test]
+fn a_host_that_reaches_others_by_a_proxy_alone_enrols_and_does_what_it_is_told() {
+    const FAR: &str = "198.51.100.20:8443";
+    const PROXY: &str = "203.0.113.1:8888";
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    let site = Site::new().unwrap();
+    let phones = Phones::new(&site, &addresses);
+    let portal = Portal::lead(&site.internet, FAR.parse().unwrap(), None).unwrap();
+    let ana = portal.first_operator().unwrap();
+    let made = ana.must("POST", &format!("{FLEET}/groups"), Some(&json!({ "name": "Spain" })));
+    let group = made.unwrap()["id"].as_i64().unwrap();
+    let far: SocketAddr = FAR.parse().unwrap();
+    site.host.ip(&format!("route add unreachable {}/32", far.ip())).unwrap();
+
+    let mut agent = Agent::start(&site.host, &["--interface", WAN]).unwrap();
+    let path = format!("{FLEET}/groups/{group}/tokens");
+    let token = ana.must("POST", &path, None).unwrap()["token"].as_str().unwrap().to_owned();
+    let at = format!("https://{FAR}");
+    let words = ["enrol", &at, "--token", &token, "--name", "pbx-1"];
+    let refused = agent.json(&words).unwrap_err().to_string();
+    assert!(refused.contains("cannot reach the portal"), "{refused}");
+
+    let proxy = Proxy::start(&site.internet, PROXY.parse().unwrap(), far.port()).unwrap();
+    agent.with_environment("HTTPS_PROXY", &format!("http://{PROXY}"));
+    agent.kill().unwrap();
+    agent.restart(None).unwrap();
+    agent.json(&words).unwrap();
+    let asked = proxy.requests().len();
+    choose(&ana, group, &allow(&["ES"]));
+    comes_to(&ana, "confirmed");
+    assert!(!phones.lets_in(addresses.v4("CN")));
+    assert!(phones.lets_in(addresses.v4("ES")));
+    // It sees where hosts go, and nothing else.
+    let requests = proxy.requests();
+    assert!(asked > 0 && requests.len() > asked, "{requests:?}");
+    let connect = format!("CONNECT {FAR} HTTP/1.1");
+    assert!(requests.iter().all(|request| *request == connect), "{requests:?}");
+
+    drop(proxy);
+    let trouble = || agent.json(&["status"]).unwrap()["fleet"]["trouble"].to_string();
+    let is_said = || trouble().contains(&format!("by the proxy {PROXY}"));
+    within(MOMENT, Instant::now(), is_said, trouble);
+    assert!(!phones.lets_in(addresses.v4("CN")));
+    let _proxy = Proxy::start(&site.internet, PROXY.parse().unwrap(), far.port()).unwrap();
+    choose(&ana, group, &allow(&["ES", "CN"]));
+    let is_told = || agent.json(&["status"]).unwrap()["countries"] == json!(["CN", "ES"]);
+    within(MOMENT * 2, Instant::now(), is_told, trouble);
+    assert!(phones.lets_in(addresses.v4("CN")));
+}
+
+/// What makes the host one of its portal, as its agent keeps it.
+fn membership(scene: &Scene<'_>) -> Membership {
+    let kept = fs::read(scene.agent.state_dir().join(MEMBERSHIP)).unwrap();
+    let kept: Value = serde_json::from_slice(&kept).unwrap();
+    serde_json::from_value(kept["membership"].clone()).unwrap()
+}
+
+/// Starts the agent anew with a certificate that the portal's authority gave at this time. Returns it.
+fn restart_with_one_of(scene: &mut Scene<'_>, time: SystemTime) -> Membership {
+    scene.agent.kill().unwrap();
+    let database = scene.portal.database().unwrap();
+    let both = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let query = "SELECT key, certificate FROM fleet";
+    let (key, certificate): (String, String) = database.query_row(query, [], both).unwrap();
+    let authority = Authority::read(&key, &certificate).unwrap();
+    let (before, request) = (membership(scene), Request::new().unwrap());
+    let issued = authority.vouch(request.pem(), HostId(before.host), time).unwrap();
+    let renewed = Renewed { certificate: issued.certificate, until: issued.until };
+    let membership = request.renewed(&before, renewed);
+    let kept = json!({ "schema": 1, "membership": membership });
+    fs::write(scene.agent.state_dir().join(MEMBERSHIP), kept.to_string()).unwrap();
+    scene.agent.restart(None).unwrap();
+    membership
+}
+
+/// Seconds for which a certificate is good from now on.
+fn left(membership: &Membership) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Duration::from_secs(membership.until.try_into().unwrap()).saturating_sub(now)
+}
+
+#[test]
+fn a_certificate_with_few_days_left_is_renewed_and_one_that_has_ended_is_told_of() {
+    fleet(|scene, ana, group| {
+        enrol(scene, PORTAL, &token(&ana, group)).unwrap();
+        choose(&ana, group, &allow(&["ES"]));
+        let id = comes_to(&ana, "confirmed")["id"].clone();
+        let now = SystemTime::now();
+
+        // One with more than ten days left is good enough.
+        let good = restart_with_one_of(scene, now - (LIFETIME - 11 * DAY));
+        says(scene, |it| it["connected"] == true);
+        comes_to(&ana, "confirmed");
+        assert_eq!(membership(scene), good);
+        let old = restart_with_one_of(scene, now - (LIFETIME - 9 * DAY));
+        let is_renewed = || membership(scene).certificate != old.certificate;
+        within(MOMENT, Instant::now(), is_renewed, || of_fleet(scene).to_string());
+        let new = membership(scene);
+        assert!((29 * DAY..=LIFETIME).contains(&left(&new)), "{:?}", left(&new));
+        assert_ne!(new.key, old.key);
+        says(scene, |it| it["connected"] == true);
+        scene.agent.kill().unwrap();
+        scene.agent.restart(None).unwrap();
+        says(scene, |it| it["connected"] == true);
+        comes_to(&ana, "confirmed");
+        assert_eq!((membership(scene), &host(&ana)["id"]), (new, &id));
+
+        // Nobody was there to renew it: the host says what to do, and does what it did.
+        restart_with_one_of(scene, now - LIFETIME - DAY);
+        says(scene, |it| it["trouble"].as_str().is_some_and(|why| why.contains("enrol")));
+        let told = scene.agent.ask(&["status"]).unwrap();
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        assert!(told.contains("certificate has ended"), "{told}");
+        assert!(told.contains("geofilter enrol"), "{told}");
+        assert!(!scene.reached());
+        enrol(scene, PORTAL, &token(&ana, group)).unwrap();
+        says(scene, |it| it["connected"] == true);
+        assert!(!scene.reached());
     });
 }
