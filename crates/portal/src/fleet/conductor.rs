@@ -108,7 +108,8 @@ fn next(rollout: &Rollout, watched: &[Watched], is_settled: bool, now: i64) -> N
     // What was said before that says nothing of all that time.
     let watched = rollout.since + rollout.hold;
     let have = |host: &&Watched| {
-        host.has(rollout) && host.reported.is_some_and(|reported| reported >= watched)
+        let is_watched = host.reported.is_some_and(|reported| reported >= watched);
+        host.has(rollout) && is_watched && knows_whom_it_serves(host)
     };
     let is_lost = |host: &&Watched| lost.iter().any(|(lost, _)| *lost == HostId(host.id));
     let have = hosts.iter().copied().filter(|host| have(host) && !is_lost(host)).count();
@@ -140,8 +141,13 @@ fn lost(rollout: &Rollout, host: &Watched, is_settled: bool, now: i64) -> Option
     if let Some(away) = not_in_force(report) {
         return Some(away);
     }
-    let before = host.before.as_ref()?.0;
-    fewer(before, report.served.unwrap_or_default())
+    fewer(host.before.as_ref()?.0, report.served?)
+}
+
+/// Whether its PBX has said so since its agent started, if it had said so before.
+fn knows_whom_it_serves(host: &Watched) -> bool {
+    let served = host.report.as_ref().and_then(|report| report.0.served);
+    host.before.is_none() || served.is_some()
 }
 
 /// Why what a host did is not in force there any more.
@@ -304,6 +310,14 @@ mod tests {
         // A portal that has just come does not know yet who comes too.
         let away = host(1, true, gone);
         assert_eq!(next(&rollout(Stage::Canary), &[away], false, NOW + 30_000), Next::Wait);
+    }
+
+    #[test]
+    fn a_host_whose_pbx_has_not_spoken_since_its_agent_started_is_waited_for() {
+        let started = host(1, true, |_, report| report.served = None);
+        assert_eq!(after(Stage::Canary, 60, std::slice::from_ref(&started)), Next::Wait);
+        let without = Watched { before: None, ..started };
+        assert_eq!(after(Stage::Canary, 60, &[without]), Next::Step(Stage::All, Vec::new()));
     }
 
     #[test]
