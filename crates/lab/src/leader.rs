@@ -1,4 +1,4 @@
-//! [`Leader`]: a portal on a PostgreSQL server, with an admin who chooses for groups of hosts.
+//! [`Leader`]: a portal on a PostgreSQL server, with an admin who chooses for groups of hosts. There may be another one beside it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,17 +10,23 @@ use serde_json::{Value, json};
 use crate::fleet::Host;
 use crate::namespace::Namespace;
 use crate::portal::{Client, Portal};
+use crate::process::Agent;
 
 const FLEET: &str = "/api/v1/fleet";
-/// Where hosts connect.
-const PORT: u16 = 8443;
+/// Where hosts connect to the portal, and to another one beside it.
+pub const PORT: u16 = 8443;
+/// See [`PORT`].
+pub const BESIDE: u16 = PORT + 1;
+/// What the database is called.
+const DATABASE: &str = "portal";
 
 /// The portal and its admin.
 pub struct Leader<'a> {
     portal: Portal<'a>,
     ana: Client<'a>,
-    at: String,
-    _database: Cluster,
+    namespace: &'a Namespace,
+    address: Ipv4Addr,
+    database: Cluster,
 }
 
 /// How a host is, as the portal sees it.
@@ -42,14 +48,22 @@ impl<'a> Leader<'a> {
     pub fn start(namespace: &'a Namespace, address: Ipv4Addr) -> Result<Self> {
         let begin = || -> io::Result<_> {
             let cluster = Cluster::start()?;
-            let url = cluster.create("portal")?;
+            let url = cluster.create(DATABASE)?;
             Ok((cluster, url))
         };
         let (database, url) = namespace.inside(begin)??;
-        let fleet = SocketAddr::from((address, PORT));
-        let portal = Portal::lead(namespace, fleet, Some(&url))?;
+        let portal = Portal::lead(namespace, (address, PORT).into(), Some(&url))?;
         let ana = portal.first_operator()?;
-        Ok(Self { portal, ana, at: format!("https://{fleet}"), _database: database })
+        Ok(Self { portal, ana, namespace, address, database })
+    }
+
+    /// Starts another portal on the same database.
+    ///
+    /// # Errors
+    /// If it does not serve.
+    pub fn beside(&self) -> Result<Portal<'a>> {
+        let fleet = SocketAddr::from((self.address, BESIDE));
+        Portal::lead(self.namespace, fleet, Some(&self.database.url(DATABASE)))
     }
 
     /// Makes a group. Returns its number.
@@ -66,10 +80,18 @@ impl<'a> Leader<'a> {
     /// # Errors
     /// If no token is given, or the host does not enrol by it.
     pub fn enrol(&self, host: &Host<'_>, group: i64) -> Result<()> {
+        self.enrol_at(PORT, &host.agent, &host.name, group)
+    }
+
+    /// The same of an agent that is called so, which reaches a portal at this port.
+    ///
+    /// # Errors
+    /// If no token is given, or the host does not enrol by it.
+    pub fn enrol_at(&self, port: u16, agent: &Agent<'_>, name: &str, group: i64) -> Result<()> {
         let made = self.ask("POST", &format!("/groups/{group}/tokens"), None)?;
         let token = made["token"].as_str().context("no token")?;
-        let words = ["enrol", &self.at, "--token", token, "--name", &host.name];
-        host.agent.json(&words).map(drop)
+        let at = format!("https://{}:{port}", self.address);
+        agent.json(&["enrol", &at, "--token", token, "--name", name]).map(drop)
     }
 
     /// Chooses for a group. Returns the revision that it is.
@@ -122,5 +144,24 @@ impl<'a> Leader<'a> {
         self.portal.restart_after_a_kill()?;
         self.ana = self.ana.on(&self.portal);
         Ok(())
+    }
+
+    /// `kill -9` of the portal. Its admin goes to the other one.
+    ///
+    /// # Errors
+    /// If it does not die.
+    pub fn kill_for(&mut self, other: Portal<'a>) -> Result<()> {
+        self.portal.kill()?;
+        self.ana = self.ana.on(&other);
+        self.portal = other;
+        Ok(())
+    }
+
+    /// What SQL answers in the database.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn sql(&self, sql: &str) -> Result<String> {
+        Ok(self.namespace.inside(|| self.database.sql(DATABASE, sql))??)
     }
 }

@@ -1,5 +1,5 @@
 //! What is chosen for a fleet step by step: asked of hosts, tried by one, then by all, and undone by itself where a host loses something. By
-//! the real binary's agents and portal, on PostgreSQL, with kernels and packets of their own.
+//! the real binary's agents and portals, on PostgreSQL, with kernels and packets of their own.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,8 +11,9 @@ use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
 use geofilter_lab::awaited::within;
 use geofilter_lab::fleet::Fleet;
+use geofilter_lab::forwarder::Forwarder;
 use geofilter_lab::interrupt::Interrupt;
-use geofilter_lab::leader::Leader;
+use geofilter_lab::leader::{BESIDE, Leader, PORT};
 use geofilter_lab::sites::{Attached, GATEWAY, Sites};
 use rustix::net::{self, AddressFamily, SocketType};
 use serde_json::{Value, json};
@@ -23,6 +24,13 @@ const HOLD: u64 = 5;
 const MOMENT: Duration = Duration::from_secs(20);
 /// How long a portal waits after its start before it takes a host for lost that is not there.
 const SETTLED: Duration = Duration::from_secs(75);
+/// Milliseconds for which no host may be silent.
+const SILENT: u64 = 30_000;
+/// Notes each stage to which a rollout is brought, also when it is there.
+const NOTE_STEPS: &str = "CREATE TABLE stepped (stage text);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN INSERT INTO stepped VALUES (NEW.stage); RETURN NEW; END';
+CREATE TRIGGER note AFTER UPDATE OF stage ON rollout FOR EACH ROW EXECUTE FUNCTION note()";
 
 /// Three hosts of a group that let in Spain.
 struct Scene<'a> {
@@ -66,7 +74,13 @@ impl Scene<'_> {
     }
 
     fn begin(&self) -> i64 {
-        let wanted = json!({ "group": self.group, "settings": allow(&["ES"]), "seconds": HOLD });
+        self.begin_at(&[])
+    }
+
+    /// The same where the hosts of these numbers try it.
+    fn begin_at(&self, canaries: &[i64]) -> i64 {
+        let settings = allow(&["ES"]);
+        let wanted = json!({ "group": self.group, "settings": settings, "seconds": HOLD, "canaries": canaries });
         self.leader.ask("POST", "/rollouts", Some(&wanted)).unwrap()["id"].as_i64().unwrap()
     }
 
@@ -89,6 +103,50 @@ impl Scene<'_> {
     fn reaches(&self, hosts: usize) {
         let is_so = || self.reached() == hosts;
         within(MOMENT, Instant::now(), is_so, || self.last().to_string());
+    }
+
+    /// Waits until the rollout is at a stage. No host goes back meanwhile.
+    fn goes_on_to(&self, stage: &str) {
+        let mut least = self.reached();
+        let is_so = || {
+            let reached = self.reached();
+            assert!(reached <= least, "a host went back: {}", self.last());
+            least = reached;
+            self.last()["stage"] == stage
+        };
+        within(SETTLED, Instant::now(), is_so, || format!("not {stage}: {}", self.last()));
+    }
+
+    /// The portal is killed at this stage and serves again. By its clock it was away for longer than a host may be silent.
+    fn loses_its_portal(&mut self, stage: &str) {
+        let reached = self.reached();
+        self.leader.kill().unwrap();
+        assert_eq!(self.leader.sql("SELECT stage FROM rollout").unwrap(), stage);
+        self.fleet.come_to(|fleet| fleet["connected"] == false).unwrap();
+        assert!(self.reached() <= reached, "a host went back");
+        let away = format!(
+            "UPDATE rollout SET since = since - {SILENT}; UPDATE member SET reported = reported - {SILENT}"
+        );
+        self.leader.sql(&away).unwrap();
+        self.leader.restart().unwrap();
+    }
+
+    /// Waits until so many hosts listen to each portal that any listens to, the fewest first.
+    fn listen(&self, portals: &[u8]) {
+        let wanted = portals.iter().map(u8::to_string).collect::<Vec<_>>().join("\n");
+        let query = "SELECT count(*) AS hosts FROM member WHERE revoked IS NULL GROUP BY portal ORDER BY hosts";
+        let listen = || self.leader.sql(query).unwrap();
+        within(MOMENT, Instant::now(), || listen() == wanted, listen);
+    }
+
+    /// Waits until the last rollout is what is chosen, everywhere and for good.
+    fn stays(&self) {
+        let stays = || self.states().iter().all(|state| state == "enforcing");
+        within(MOMENT, Instant::now(), stays, || format!("{:?}", self.states()));
+        assert_eq!(self.reached(), 0);
+        let sees = || self.leader.sees().unwrap();
+        let confirmed = || sees().iter().all(|host| host.progress == "confirmed");
+        within(MOMENT, Instant::now(), confirmed, || format!("{:?}", sees()));
     }
 
     /// The state of each host, and whether that ends by itself.
@@ -118,12 +176,7 @@ fn a_rollout_is_tried_by_one_host_then_done_by_all_and_stays() {
         scene.reaches(0);
         assert_eq!(scene.states(), ["pending", "pending", "pending"]);
         scene.comes_to("done", MOMENT);
-        let stays = || scene.states().iter().all(|state| state == "enforcing");
-        within(MOMENT, Instant::now(), stays, || format!("{:?}", scene.states()));
-        assert_eq!(scene.reached(), 0);
-        let sees = || scene.leader.sees().unwrap();
-        let confirmed = || sees().iter().all(|host| host.progress == "confirmed");
-        within(MOMENT, Instant::now(), confirmed, || format!("{:?}", sees()));
+        scene.stays();
     });
 }
 
@@ -213,6 +266,55 @@ fn a_host_that_changes_its_mind_or_is_cut_off_halts_a_rollout_and_goes_back_by_i
         scene.sites.wire(canary, true).unwrap();
         scene.fleet.come_to(|fleet| fleet["connected"] == true).unwrap();
         scene.reaches(3);
+    });
+}
+
+#[test]
+fn a_portal_that_is_killed_in_the_middle_brings_a_rollout_on_when_it_is_back() {
+    scene(|scene| {
+        scene.begin();
+        scene.reaches(2);
+        scene.loses_its_portal("canary");
+        scene.goes_on_to("all");
+        scene.loses_its_portal("all");
+        scene.goes_on_to("done");
+        scene.stays();
+    });
+}
+
+#[test]
+fn of_two_portals_one_is_killed_in_the_middle_and_the_other_brings_a_rollout_on() {
+    scene(|scene| {
+        let other = scene.leader.beside().unwrap();
+        let portals = [PORT, BESIDE].map(|port| SocketAddr::from((GATEWAY, port)));
+        let [first, second] = portals;
+        // What stands before them sends two hosts to the first for as long as that is there, and one to the other.
+        let ways = [(8440, [first, second]), (8441, [second, first])];
+        let before = ways.map(|(port, to)| {
+            Forwarder::within(&scene.sites.internet, (GATEWAY, port).into(), &to).unwrap()
+        });
+        let at = |number: usize| ways[usize::from(number == 2)].0;
+        scene
+            .fleet
+            .each(|host| {
+                scene.leader.enrol_at(at(host.number), &host.agent, &host.name, scene.group)
+            })
+            .unwrap();
+        scene.listen(&[1, 2]);
+        scene.fleet.come_to(|fleet| fleet["applied"].is_string()).unwrap();
+        assert_eq!(scene.reached(), 3);
+        scene.leader.sql(NOTE_STEPS).unwrap();
+
+        let canary = scene.fleet.hosts()[0].membership().unwrap()["host"].as_i64().unwrap();
+        scene.begin_at(&[canary]);
+        scene.reaches(2);
+        scene.goes_on_to("all");
+        scene.leader.kill_for(other).unwrap();
+        scene.goes_on_to("done");
+        scene.stays();
+        scene.listen(&[3]);
+        assert_eq!(scene.leader.sql("SELECT * FROM stepped").unwrap(), "all\ndone");
+        drop(before);
     });
 }
 
