@@ -1,5 +1,6 @@
 //! Just enough SIP to knock at a PBX's door: [`register`] is what a guesser sends, [`guess`] what it says when it
-//! is asked for a password, [`answer`] what a PBX that wants one says.
+//! is asked for a password, [`answer`] what a PBX that wants one says. [`refresh`] is what a device sends that is registered,
+//! [`accept`] what a registrar says.
 
 use std::net::SocketAddr;
 
@@ -22,6 +23,12 @@ pub fn guess(
          opaque=\"{opaque}\",qop=auth,nc=00000001,algorithm=MD5\r\n"
     );
     request(source, transport, extension, 2, &credentials)
+}
+
+/// From a device that needs no password, to be registered for so many seconds from now on. It counts what it sends.
+pub fn refresh(source: SocketAddr, extension: u32, number: u32, seconds: u32) -> String {
+    let request = request(source, "UDP", extension, number, "");
+    request.replace("Expires: 60\r\n", &format!("Expires: {seconds}\r\n"))
 }
 
 fn request(
@@ -82,17 +89,28 @@ pub fn answer(request: &str) -> Option<String> {
         "OPTIONS" => "200 OK",
         _ => "401 Unauthorized",
     };
-    let copied = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
-    let copied = headers.split("\r\n").filter(|line| copied.iter().any(|it| line.starts_with(it)));
     let mut text = format!("SIP/2.0 {status}\r\n");
-    for line in copied {
-        text.push_str(line);
-        text.push_str("\r\n");
-    }
+    text += &copied(headers, &SAME);
     if method != "OPTIONS" {
         text.push_str("WWW-Authenticate: Digest realm=\"pbx\", nonce=\"0\", algorithm=MD5\r\n");
     }
     Some(text + "Content-Length: 0\r\n\r\n")
+}
+
+/// What a registrar says that registers whoever asks for so many seconds.
+pub fn accept(request: &str, seconds: u32) -> String {
+    let same = copied(request, &[&SAME[..], &["Contact:"]].concat());
+    format!("SIP/2.0 200 OK\r\n{same}Expires: {seconds}\r\nContent-Length: 0\r\n\r\n")
+}
+
+/// What a response has of its request.
+const SAME: [&str; 5] = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+
+/// The lines of these headers.
+fn copied(headers: &str, names: &[&str]) -> String {
+    let is_one = |line: &&str| names.iter().any(|name| line.starts_with(name));
+    let whole = |line: &str| format!("{line}\r\n");
+    headers.split("\r\n").filter(is_one).map(whole).collect()
 }
 
 /// Whether it says that all went well.

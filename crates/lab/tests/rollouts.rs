@@ -1,19 +1,25 @@
 //! What is chosen for a fleet step by step: asked of hosts, tried by one, then by all, and undone by itself where a host loses something. By
-//! the real binary's agents and portals, on PostgreSQL, with kernels and packets of their own.
+//! the real binary's agents and portals, on PostgreSQL, with kernels and packets of their own, and a real Asterisk.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use geofilter_core::geodata::embedded;
 use geofilter_lab::addresses::Addresses;
+use geofilter_lab::asterisk::{Asterisk, Config};
 use geofilter_lab::awaited::within;
 use geofilter_lab::fleet::Fleet;
 use geofilter_lab::forwarder::Forwarder;
 use geofilter_lab::interrupt::Interrupt;
 use geofilter_lab::leader::{BESIDE, Leader, PORT};
+use geofilter_lab::process::Agent;
+use geofilter_lab::sip;
+use geofilter_lab::site::{SIP, WAN};
 use geofilter_lab::sites::{Attached, GATEWAY, Sites};
 use rustix::net::{self, AddressFamily, SocketType};
 use serde_json::{Value, json};
@@ -315,6 +321,118 @@ fn of_two_portals_one_is_killed_in_the_middle_and_the_other_brings_a_rollout_on(
         scene.listen(&[3]);
         assert_eq!(scene.leader.sql("SELECT * FROM stepped").unwrap(), "all\ndone");
         drop(before);
+    });
+}
+
+/// The extension of the first phone.
+const FIRST: u32 = 1001;
+/// Seconds for which phones register, and the PBX at its trunk.
+const EXPIRES: u32 = 10;
+/// Seconds for which their rollout is watched: longer than it takes to miss them.
+const PATIENT: u64 = 60;
+
+/// A PBX where so many phones register for a moment, and that registers at a trunk.
+fn pbx(phones: u32, trunk: SocketAddr) -> Config {
+    let config = Config::new()
+        .pjsip("[global]\ntype=global\ncontact_expiration_check_interval=1\n")
+        .trunk_with_registration("trunk", trunk, "Secret-Reg-1");
+    (FIRST..FIRST + phones).fold(config, |config, name| {
+        config.pjsip(&format!(
+            "[{name}]\ntype=endpoint\ncontext=phones\ndisallow=all\nallow=ulaw\naors={name}\n\
+             [{name}]\ntype=aor\nmax_contacts=10\nminimum_expiration=5\n"
+        ))
+    })
+}
+
+/// While something is done phones register at a PBX again and again, and it at a trunk.
+fn registering<T>(
+    phones: &[UdpSocket],
+    pbx: SocketAddr,
+    trunk: &UdpSocket,
+    work: impl FnOnce() -> T,
+) -> T {
+    const EVERY: Duration = Duration::from_millis(500);
+    trunk.set_nonblocking(true).unwrap();
+    let accept = || {
+        let mut packet = [0; 2048];
+        while let Ok((length, from)) = trunk.recv_from(&mut packet) {
+            let request = String::from_utf8_lossy(&packet[..length]);
+            trunk.send_to(sip::accept(&request, EXPIRES).as_bytes(), from).unwrap();
+        }
+    };
+    thread::scope(|scope| {
+        let (end, ends) = channel::<()>();
+        scope.spawn(move || {
+            let mut number = 1;
+            // Whoever holds the other end says nothing: that it is gone ends this.
+            while ends.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+                for (extension, phone) in (FIRST..).zip(phones) {
+                    let from = phone.local_addr().unwrap();
+                    let request = sip::refresh(from, extension, number, EXPIRES);
+                    phone.send_to(request.as_bytes(), pbx).unwrap();
+                }
+                number += 1;
+                accept();
+            }
+        });
+        let done = work();
+        drop(end);
+        done
+    })
+}
+
+#[test]
+fn phones_that_are_lost_halt_a_rollout_and_register_again() {
+    let sites = Sites::new().unwrap();
+    let host = sites.attach(0).unwrap();
+    let world = embedded::world().unwrap().world;
+    let addresses = Addresses::new(&world);
+    let [trunk, abroad @ ..] = &addresses.several_v4("CN", 4)[..] else { panic!("too few") };
+    let trunk = sites.phone(*trunk).unwrap();
+    let phones = abroad.iter().copied().chain([addresses.v4("ES")]);
+    let phones: Vec<UdpSocket> = phones.map(|at| sites.phone(at).unwrap()).collect();
+    let config = pbx(4, trunk.local_addr().unwrap());
+    let asterisk = Asterisk::start(&host.namespace, &config).unwrap();
+    registering(&phones, (host.address, SIP).into(), &trunk, || {
+        let says = |what: &str| asterisk.cli(&format!("pjsip show {what}")).unwrap();
+        let registered = || says("contacts").matches("/sip:100").count();
+        let is_known = || registered() == 4 && says("registrations").contains(" Registered ");
+        within(MOMENT, Instant::now(), is_known, || says("registrations"));
+
+        let leader = Leader::start(&sites.internet, GATEWAY).unwrap();
+        let agent = Agent::start(&host.namespace, &["--interface", WAN]).unwrap();
+        let group = leader.make_group("Branches").unwrap();
+        leader.enrol_at(PORT, &agent, "pbx-01", group).unwrap();
+        leader.choose(group, &allow(&["ES", "CN"])).unwrap();
+        let served = || {
+            let fleet = leader.ask("GET", "", None).unwrap();
+            let host = &fleet["groups"][0]["hosts"][0];
+            let of = |what: &str| host["served"][what].as_u64();
+            let is_there = host["connected"] == true && host["progress"] == "confirmed";
+            is_there.then(|| (of("phones"), of("registrations")))
+        };
+        let is_served = || served() == Some((Some(4), Some(1)));
+        within(MOMENT, Instant::now(), is_served, || format!("{:?}", served()));
+
+        let last = || leader.ask("GET", "/rollouts", None).unwrap()["rollouts"][0].clone();
+        let halted = |settings: &Value, why: &str| {
+            let wanted = json!({ "group": group, "settings": settings, "seconds": PATIENT });
+            leader.ask("POST", "/rollouts", Some(&wanted)).unwrap();
+            let is_halted = || last()["stage"] == "halted";
+            within(SETTLED, Instant::now(), is_halted, || last().to_string());
+            let said = last()["why"].as_str().unwrap().to_owned();
+            assert!(said.contains(why), "{said}");
+        };
+        halted(&allow(&["ES"]), "it refuses it");
+        // That it would cut phones is accepted, and it does.
+        let mut accepted = allow(&["ES"]);
+        accepted["accept"] = json!(["lose-phones"]);
+        halted(&accepted, "of its 4 registered phones");
+
+        let is_back = || registered() == 4;
+        within(MOMENT, Instant::now(), is_back, || says("contacts"));
+        assert_eq!(agent.json(&["status"]).unwrap()["countries"], json!(["CN", "ES"]));
+        assert!(says("registrations").contains(" Registered "), "{}", says("registrations"));
     });
 }
 
