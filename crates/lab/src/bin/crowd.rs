@@ -31,6 +31,8 @@ const PUSHES: usize = 7;
 const BANS: usize = 7;
 /// For how long each stage of a rollout is watched.
 const WATCHED: Duration = Duration::from_secs(30);
+/// How long it takes until all have said how they stand.
+const REPORTED: Duration = Duration::from_secs(12);
 /// How often it is looked whether all have answered.
 const LOOK: Duration = Duration::from_millis(50);
 /// For how long nothing happens: each host hears twice that the portal is there.
@@ -277,14 +279,9 @@ impl Measured {
         }
         let asked = (began.elapsed(), portal.cpu()? - before);
 
-        let before = (portal.cpu()?, of_the_database(&cluster)?);
-        let began = Instant::now();
+        // Who says nothing is taken for lost, and they say something as long as they count.
         crowd.count(true);
-        std::thread::sleep(Duration::from_secs(60 * minutes as u64));
-        let took = began.elapsed().as_secs_f64();
-        let telemetry = (portal.cpu()? - before.0).as_secs_f64() / took;
-        let database = (of_the_database(&cluster)? - before.1).as_secs_f64() / took;
-
+        std::thread::sleep(REPORTED);
         let (before, began) = (portal.cpu()?, Instant::now());
         let mut plan = plan;
         plan["seconds"] = json!(WATCHED.as_secs());
@@ -304,8 +301,18 @@ impl Measured {
             ensure!(began.elapsed() < PATIENCE, "the rollout goes on for long: {rollout}");
         }
         let took_it = began.elapsed();
-        let usual = Duration::from_secs_f64(telemetry * took_it.as_secs_f64());
-        let rollout = (took_it, (portal.cpu()? - before).saturating_sub(usual));
+        let rollout = (took_it, portal.cpu()? - before);
+
+        let before = (portal.cpu()?, of_the_database(&cluster)?);
+        let began = Instant::now();
+        std::thread::sleep(Duration::from_secs(60 * minutes as u64));
+        let took = began.elapsed().as_secs_f64();
+        let telemetry = (portal.cpu()? - before.0).as_secs_f64() / took;
+        // A rollout was watched beside what is counted.
+        let usual = Duration::from_secs_f64(telemetry * rollout.0.as_secs_f64());
+        let rollout = (rollout.0, rollout.1.saturating_sub(usual));
+        let database = (of_the_database(&cluster)? - before.1).as_secs_f64() / took;
+
         crowd.count(false);
 
         let kept =

@@ -114,7 +114,10 @@ impl Conversation {
                 }
                 Next::Written(true) => {
                     let noted = pending.take().filter(|(number, _)| *number != 0);
-                    noted.into_iter().map(|(number, _)| Heard::Noted(number).line().into()).collect()
+                    noted
+                        .into_iter()
+                        .map(|(number, _)| Heard::Noted(number).line().into())
+                        .collect()
                 }
                 Next::Read(_) => Vec::new(),
                 Next::Quiet => vec![b"\n"[..].into()],
