@@ -31,6 +31,8 @@ struct Shared {
     connected: Mutex<Vec<Option<Instant>>>,
     /// What each has in force, and since when.
     applied: Mutex<Vec<Option<(Mark, Instant)>>>,
+    /// How often one was told something older than what it had.
+    taken_back: AtomicU64,
     /// Steps that were counted.
     counted: AtomicU64,
     /// Whether they count.
@@ -62,6 +64,7 @@ impl Crowd {
         let shared = Arc::new(Shared {
             connected: Mutex::new(vec![None; size]),
             applied: Mutex::new(vec![None; size]),
+            taken_back: AtomicU64::new(0),
             counted: AtomicU64::new(0),
             counts: receiver,
             made: bans,
@@ -97,6 +100,16 @@ impl Crowd {
     pub fn applied(&self, mark: Mark) -> Vec<Instant> {
         let applied = lock(&self.shared.applied);
         applied.iter().flatten().filter(|(has, _)| *has == mark).map(|(_, since)| *since).collect()
+    }
+
+    /// How many have something newer in force.
+    pub fn newer_than(&self, mark: Mark) -> usize {
+        lock(&self.shared.applied).iter().flatten().filter(|(has, _)| *has > mark).count()
+    }
+
+    /// How often one was told something older than what it had.
+    pub fn taken_back(&self) -> u64 {
+        self.shared.taken_back.load(Ordering::Relaxed)
     }
 
     /// The first of them banned this one for an hour, who is proven to have attacked it.
@@ -213,6 +226,9 @@ impl Host {
                     let policy =
                         snapshot.policy.and_then(|it| it.policy(&nothing_selected(), 0).ok());
                     let policy = policy.map(|policy| digest(&policy)).unwrap_or_default();
+                    if self.applied.as_ref().is_some_and(|(has, _)| *has > snapshot.mark) {
+                        self.shared.taken_back.fetch_add(1, Ordering::Relaxed);
+                    }
                     lock(&self.shared.applied)[self.index] = Some((snapshot.mark, Instant::now()));
                     self.applied = Some((snapshot.mark, policy));
                     if stream.say(&self.said()).await.is_err() {

@@ -5,15 +5,17 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use geofilter_core::geodata::embedded;
 use geofilter_core::wire::Membership;
-use geofilter_fleet::{Authority, HostId, LIFETIME, Renewed, Request};
+use geofilter_fleet::{Authority, HostId, LIFETIME, Mark, Renewed, Request};
 use geofilter_lab::addresses::Addresses;
 use geofilter_lab::awaited::within;
 use geofilter_lab::board::asked;
 use geofilter_lab::browser::Browser;
+use geofilter_lab::crowd::Crowd;
 use geofilter_lab::phones::Phones;
 use geofilter_lab::portal::{Client, Portal, Scene};
 use geofilter_lab::process::Agent;
@@ -287,6 +289,50 @@ fn a_portal_that_is_killed_costs_nothing_and_one_from_an_old_backup_changes_noth
 }
 
 #[test]
+fn a_portal_that_is_killed_while_it_tells_many_tells_all_of_them_when_it_is_back() {
+    const HOSTS: usize = 400;
+    fleet(|scene, ana, group| {
+        let database = scene.portal.database().unwrap();
+        let new = "INSERT INTO member (id, host_group, name, enrolled, until) VALUES (?1, ?2, 'pbx-' || ?1, 0, 0)";
+        for id in 1..=HOSTS {
+            database.execute(new, (i64::try_from(id).unwrap(), group)).unwrap();
+        }
+        let (key, certificate) = authority(scene);
+        let gather = || Crowd::gather(HOSTS, PORTAL, &key, &certificate);
+        let crowd = scene.portal.namespace().inside(gather).unwrap().unwrap();
+        let choose = |countries: &[&str]| {
+            let path = format!("{FLEET}/groups/{group}/policy");
+            let told = ana.must("PUT", &path, Some(&allow(countries)))?;
+            anyhow::Ok(Mark { epoch: 1, revision: told["revision"].as_u64().unwrap() })
+        };
+        let first = choose(&["ES"]).unwrap();
+        let all = |crowd: &Crowd| crowd.applied(first).len() == HOSTS;
+        crowd.wait(MOMENT * 2, "all have it", all).unwrap();
+
+        // As soon as the first one is told there is no portal any more.
+        let portal = Pid::from_raw(scene.portal.pid().cast_signed()).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                crowd.wait(MOMENT, "one is told", |crowd| crowd.newer_than(first) > 0).unwrap();
+                kill_process(portal, Signal::KILL).unwrap();
+            });
+            // Whether it still answers is its affair.
+            let _ = choose(&["ES", "PT"]);
+        });
+        crowd.wait(MOMENT, "all have lost it", |crowd| crowd.connected() == 0).unwrap();
+        let told = crowd.newer_than(first);
+        assert!((1..HOSTS).contains(&told), "{told} of {HOSTS} were told before it was killed");
+        assert_eq!(crowd.applied(first).len(), HOSTS - told, "the others do what they did");
+
+        let _ = scene.portal.end();
+        scene.portal.restart_after_a_kill().unwrap();
+        let all = |crowd: &Crowd| crowd.newer_than(first) == HOSTS;
+        crowd.wait(MOMENT * 2, "all are told", all).unwrap();
+        assert_eq!(crowd.taken_back(), 0);
+    });
+}
+
+#[test]
 fn what_a_host_finds_dangerous_is_not_done_and_said_until_it_is_accepted() {
     fleet(|scene, ana, group| {
         enrol(scene, PORTAL, &token(&ana, group)).unwrap();
@@ -439,13 +485,17 @@ fn membership(scene: &Scene<'_>) -> Membership {
     serde_json::from_value(kept["membership"].clone()).unwrap()
 }
 
+/// The key and the certificate of the portal's authority.
+fn authority(scene: &Scene<'_>) -> (String, String) {
+    let database = scene.portal.database().unwrap();
+    let both = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    database.query_row("SELECT key, certificate FROM fleet", [], both).unwrap()
+}
+
 /// Starts the agent anew with a certificate that the portal's authority gave at this time. Returns it.
 fn restart_with_one_of(scene: &mut Scene<'_>, time: SystemTime) -> Membership {
     scene.agent.kill().unwrap();
-    let database = scene.portal.database().unwrap();
-    let both = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-    let query = "SELECT key, certificate FROM fleet";
-    let (key, certificate): (String, String) = database.query_row(query, [], both).unwrap();
+    let (key, certificate) = authority(scene);
     let authority = Authority::read(&key, &certificate).unwrap();
     let (before, request) = (membership(scene), Request::new().unwrap());
     let issued = authority.vouch(request.pem(), HostId(before.host), time).unwrap();
