@@ -540,7 +540,7 @@ impl Deciding {
         until: i64,
     ) -> Result<(), sqlx::Error> {
         let number = self.number(all).await?;
-        // One that was withdrawn begins anew.
+        // One that was withdrawn begins anew. Who only has it last longer does not take it from whom it is of, nor away when he goes.
         run!(
             all,
             sqlx::query(
@@ -551,7 +551,11 @@ impl Deciding {
                      until = CASE WHEN shared_ban.withdrawn IS NULL AND shared_ban.until > excluded.until
                          THEN shared_ban.until ELSE excluded.until END,
                      proven = excluded.proven OR (shared_ban.withdrawn IS NULL AND shared_ban.proven),
-                     hosts = excluded.hosts, host = excluded.host, why = excluded.why,
+                     hosts = excluded.hosts,
+                     host = CASE WHEN shared_ban.withdrawn IS NULL AND (shared_ban.proven OR NOT excluded.proven)
+                         THEN shared_ban.host ELSE excluded.host END,
+                     why = CASE WHEN shared_ban.withdrawn IS NULL AND (shared_ban.proven OR NOT excluded.proven)
+                         THEN shared_ban.why ELSE excluded.why END,
                      changed = excluded.changed, withdrawn = NULL"
             )
             .bind(made.target.to_string())

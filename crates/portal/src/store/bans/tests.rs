@@ -232,6 +232,15 @@ async fn what_an_operator_withdraws_or_a_revoked_host_said_is_shared_no_more() {
         assert!(store.shared_since(number).await.unwrap()[0].withdrawn);
         assert!(!make(&store, c, made(ONE, 2 * DAY, true), later).await, "it is nobody");
         assert!(make(&store, a, made("192.0.2.1/32", 2 * DAY, true), later).await);
+        // Who has one last longer takes it from nobody, nor away when he goes.
+        let same = "192.0.2.9/32";
+        assert!(make(&store, a, made(same, 2 * DAY, true), later).await);
+        let evil = member(&store, "evil").await;
+        assert!(make(&store, evil, made(same, 2 * DAY, true), later + HOUR / 2).await);
+        let shared = store.shared_bans(later).await.unwrap();
+        assert_eq!(shared.iter().find(|ban| ban.target == same).unwrap().name, "pbx-0");
+        store.revoke(evil, later).await.unwrap();
+        assert!(targets(&store, later).await.contains(&same.to_owned()));
         // While nothing is shared, nothing new is.
         store.share_bans(false).await.unwrap();
         assert!(!make(&store, a, made(OTHER, 2 * DAY, true), later).await);
