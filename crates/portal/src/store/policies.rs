@@ -222,6 +222,8 @@ impl Store {
         editing: Editing,
     ) -> Result<bool, sqlx::Error> {
         let mut all = self.begin().await?;
+        // Who chooses changes this first too: neither waits for what the other has.
+        announce(&mut all).await?;
         // Hosts hear of limits, and have no reason to do anything anew.
         let done = run!(
             all,
@@ -236,7 +238,6 @@ impl Store {
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => return Ok(false),
             Err(error) => return Err(error),
         }
-        announce(&mut all).await?;
         all.commit().await?;
         Ok(true)
     }
