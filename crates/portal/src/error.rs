@@ -6,7 +6,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The port is taken, or not this user's to take.
-    #[error("cannot listen on {address}: {source}; name another one with --listen")]
+    #[error(
+        "cannot listen on {address}: {source}; name another one with --listen, or --fleet for hosts"
+    )]
     Listen {
         /// Where.
         address: SocketAddr,

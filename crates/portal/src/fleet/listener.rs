@@ -298,14 +298,14 @@ impl Listener {
         if !self.store.has_ticket(&digest, now).await? {
             return Err(spent());
         }
-        self.authority.vouch(&request, HostId(0), SystemTime::now()).map_err(not_asked)?;
         let host = HostId::new().map_err(|error| {
             Refusal(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 format!("the kernel gave no random bits: {error}"),
             )
         })?;
-        match self.store.enrol(&digest, host, name, now).await? {
+        let issued = self.authority.vouch(&request, host, SystemTime::now()).map_err(not_asked)?;
+        match self.store.enrol(&digest, host, name, issued.until, now).await? {
             Admitted::Yes => {}
             Admitted::Spent => return Err(spent()),
             Admitted::Full(most) => {
@@ -315,8 +315,6 @@ impl Listener {
                 return Err(Refusal(StatusCode::CONFLICT, why));
             }
         }
-        let issued = self.authority.vouch(&request, host, SystemTime::now()).map_err(not_asked)?;
-        self.store.note_certificate(host, issued.until).await?;
         tracing::info!(%host, name, "a host is enrolled");
         let authority = self.authority.certificate().to_owned();
         json(&Enrolled { host, certificate: issued.certificate, authority, until: issued.until })
@@ -438,7 +436,10 @@ fn json(message: &impl Serialize) -> Result<Answer, Refusal> {
 /// Where hosts are to connect, as an address without a path.
 pub(crate) fn address(at: SocketAddr, name: &str) -> String {
     let host = match at.ip() {
-        ip if ip.is_unspecified() => name.to_owned(),
+        ip if ip.is_unspecified() => match name.parse::<std::net::Ipv6Addr>() {
+            Ok(ip) => format!("[{ip}]"),
+            Err(_) => name.to_owned(),
+        },
         std::net::IpAddr::V6(ip) => format!("[{ip}]"),
         std::net::IpAddr::V4(ip) => ip.to_string(),
     };

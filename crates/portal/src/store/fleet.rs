@@ -150,12 +150,13 @@ impl Store {
         on!(self, |db| sqlx::query_scalar(HOSTS_OF).bind(tenant).fetch_one(db))
     }
 
-    /// Uses up a ticket for a host of this number and name; not if its organisation has as many as it may. All that have ended go with it.
+    /// Uses up a ticket for a host of this number and name, whose certificate ends then; not if its organisation has as many as it may. All that have ended go with it.
     pub(crate) async fn enrol(
         &self,
         digest: &[u8; 32],
         host: HostId,
         name: &str,
+        until: i64,
         now: i64,
     ) -> Result<Admitted, sqlx::Error> {
         // Those who enrol at once are counted one after another.
@@ -184,12 +185,13 @@ impl Store {
             }
         }
         run!(all, sqlx::query(
-            "INSERT INTO member (id, host_group, name, enrolled, until) VALUES ($1, $2, $3, $4, 0)",
+            "INSERT INTO member (id, host_group, name, enrolled, until) VALUES ($1, $2, $3, $4, $5)",
         )
         .bind(host.0)
         .bind(group)
         .bind(name)
-        .bind(now))?;
+        .bind(now)
+        .bind(until))?;
         all.commit().await?;
         Ok(Admitted::Yes)
     }
