@@ -18,7 +18,7 @@ const NAME: usize = 64;
 /// A name as it is kept.
 pub(crate) fn check_name(name: &str) -> Result<&str, Problem> {
     let name = name.trim();
-    if !(1..=NAME).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+    if !(1..=NAME).contains(&name.chars().count()) || name.chars().any(is_unseen) {
         let detail = format!("a name has 1 to {NAME} characters, in one line");
         return Err(Problem::new(Kind::Invalid, detail));
     }
@@ -27,6 +27,12 @@ pub(crate) fn check_name(name: &str) -> Result<&str, Problem> {
         true => Err(Problem::new(Kind::Invalid, format!("a name has no `{BY_TOKEN}` in it"))),
         false => Ok(name),
     }
+}
+
+/// Whether it is no letter that anybody sees, or turns others around (Unicode's Default_Ignorable_Code_Point and Bidi_Control, in part).
+fn is_unseen(letter: char) -> bool {
+    matches!(letter, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || letter.is_control()
 }
 
 /// Passwords that leaked often, words, names, dates, keys beside each other, and what is known of this operator are guessed
