@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Follower;
 use crate::clock;
-use crate::store::{Rollout, Stage, Store, Watched};
+use crate::store::{Rollout, Stage, Store, Watched, is_away};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -59,27 +59,39 @@ pub(crate) async fn conduct(store: Store, follower: Arc<Follower>) {
 async fn look(store: &Store, is_settled: bool) -> Result<bool, sqlx::Error> {
     let mut stepped = false;
     for rollout in store.rollouts_on().await? {
-        let (now, watched) = (clock::now(), store.watched(rollout.id).await?);
-        stepped |= match next(&rollout, &watched, is_settled, now) {
-            Next::Wait => false,
-            Next::Step(stage, lost) => store.step(&rollout, stage, None, &lost, now).await?,
-            Next::Keep(hosts) if hosts.is_empty() => false,
-            Next::Keep(hosts) => store.keep_on_trial(&rollout, &hosts, now).await?,
-            Next::Halt(lost) => {
-                let why = halted(&watched, &lost);
-                let halted = store.step(&rollout, Stage::Halted, Some(&why), &lost, now).await?;
-                if halted {
-                    tracing::warn!(
-                        rollout = rollout.id,
-                        hosts = lost.len(),
-                        "a rollout harmed hosts, and all of its hosts go back; the page names them"
-                    );
-                }
-                halted
+        match bring_on(store, &rollout, is_settled).await {
+            Ok(is_stepped) => stepped |= is_stepped,
+            Err(error) if is_away(&error) => return Err(error),
+            // It keeps no other from going on.
+            Err(error) => {
+                tracing::warn!(rollout = rollout.id, %error, "a rollout can't be brought on; it is tried again each second");
             }
-        };
+        }
     }
     Ok(stepped)
+}
+
+/// Whether it took a step.
+async fn bring_on(store: &Store, rollout: &Rollout, is_settled: bool) -> Result<bool, sqlx::Error> {
+    let (now, watched) = (clock::now(), store.watched(rollout.id).await?);
+    match next(rollout, &watched, is_settled, now) {
+        Next::Wait => Ok(false),
+        Next::Step(stage, lost) => store.step(rollout, stage, None, &lost, now).await,
+        Next::Keep(hosts) if hosts.is_empty() => Ok(false),
+        Next::Keep(hosts) => store.keep_on_trial(rollout, &hosts, now).await,
+        Next::Halt(lost) => {
+            let why = halted(&watched, &lost);
+            let is_halted = store.step(rollout, Stage::Halted, Some(&why), &lost, now).await?;
+            if is_halted {
+                tracing::warn!(
+                    rollout = rollout.id,
+                    hosts = lost.len(),
+                    "a rollout harmed hosts, and all of its hosts go back; the page names them"
+                );
+            }
+            Ok(is_halted)
+        }
+    }
 }
 
 fn next(rollout: &Rollout, watched: &[Watched], is_settled: bool, now: i64) -> Next {
