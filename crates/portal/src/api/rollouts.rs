@@ -348,7 +348,7 @@ pub(super) async fn steer_rollout(
             Steer::Resume => shared.store.resume_rollout(&rollout, now).await?,
             Steer::Abort => {
                 let why = format!("aborted by {}", by.name);
-                shared.store.step(&rollout, Stage::Aborted, Some(&why), &[], now).await?
+                shared.store.abort_rollout(id, &why, now).await?
             }
         };
     if !done {
@@ -381,7 +381,7 @@ impl Shared {
                 Ok((tenant.id, group.name.clone(), group.settings()))
             }
             _ => {
-                let detail = "name a group, or an organisation, and not both";
+                let detail = "name a group or an organisation, one of the two";
                 Err(Problem::new(Kind::Invalid, detail))
             }
         }

@@ -193,6 +193,13 @@ macro_rules! listening {
     };
 }
 
+/// Has hosts keep what they try for `$1` seconds by the revision `$2`, unless they were told so before.
+macro_rules! keep {
+    () => {
+        "UPDATE member SET within = $1, revision = $2 WHERE revoked IS NULL AND within IS DISTINCT FROM $1"
+    };
+}
+
 impl Store {
     /// Begins a rollout: its canaries try it, or one of some hosts that listen if none are named.
     pub(crate) async fn begin_rollout(
@@ -231,8 +238,8 @@ impl Store {
         match &mut all {
             Writing::Sqlite(all) => {
                 let query = sqlx::query(concat!(
-                    "INSERT INTO rollout_host (rollout, member, canary, before)
-                     SELECT $4, member.id, 0, report -> '$.served' ",
+                    "INSERT INTO rollout_host (rollout, member, canary, before, pinned)
+                     SELECT $4, member.id, 0, report -> '$.served', trial ",
                     listening!()
                 ));
                 let query = query.bind(tenant).bind(host_group).bind(seen).bind(rollout.id);
@@ -240,8 +247,8 @@ impl Store {
             }
             Writing::Postgres(all) => {
                 let query = sqlx::query(concat!(
-                    "INSERT INTO rollout_host (rollout, member, canary, before)
-                     SELECT $4, member.id, 0, report -> 'served' ",
+                    "INSERT INTO rollout_host (rollout, member, canary, before, pinned)
+                     SELECT $4, member.id, 0, report -> 'served', trial ",
                     listening!()
                 ));
                 let query = query.bind(tenant).bind(host_group).bind(seen).bind(rollout.id);
@@ -259,42 +266,31 @@ impl Store {
         let tried = levels.into_iter().filter_map(|levels| levels.if_it_tried(trial.clone()));
         let (does, does_nothing): (Vec<_>, Vec<_>) =
             tried.partition(|(_, policy)| policy.is_some());
-        for (host, _) in does_nothing {
-            run!(
-                all,
-                sqlx::query("DELETE FROM rollout_host WHERE rollout = $1 AND member = $2")
-                    .bind(rollout.id)
-                    .bind(host.0)
-            )?;
-        }
-        let does: BTreeSet<HostId> = does.into_iter().map(|(host, _)| host).collect();
-        let canaries = match canaries {
+        let of = |some: Vec<(HostId, _)>| some.into_iter().map(|(host, _)| host).collect();
+        let (does, does_nothing): (BTreeSet<HostId>, BTreeSet<HostId>) =
+            (of(does), of(does_nothing));
+        let remove = "DELETE FROM rollout_host WHERE rollout = $1 AND member";
+        on_members(&mut all, remove, rollout.id, &does_nothing).await?;
+        let canaries: BTreeSet<HostId> = match canaries {
             [] => does.iter().take(does.len().div_ceil(OF)).copied().collect(),
-            some => some.to_vec(),
+            some => some.iter().copied().collect(),
         };
-        if canaries.is_empty() || !canaries.iter().all(|canary| does.contains(canary)) {
+        if canaries.is_empty() || !canaries.is_subset(&does) {
             return Ok(RolledOut::Nobody);
         }
-        for canary in canaries {
-            run!(
-                all,
-                sqlx::query(
-                    "UPDATE rollout_host SET canary = 1 WHERE rollout = $1 AND member = $2"
-                )
-                .bind(rollout.id)
-                .bind(canary.0)
-            )?;
-            run!(
-                all,
-                sqlx::query(
-                    "UPDATE member SET trial = $1, within = $2, revision = $3 WHERE id = $4"
-                )
-                .bind(Json(&trial))
-                .bind(rollout.within())
-                .bind(revision)
-                .bind(canary.0)
-            )?;
-        }
+        let try_it = "UPDATE rollout_host SET canary = 1 WHERE rollout = $1 AND member";
+        on_members(&mut all, try_it, rollout.id, &canaries).await?;
+        run!(
+            all,
+            sqlx::query(
+                "UPDATE member SET trial = $1, within = $2, revision = $3
+                 WHERE id IN (SELECT member FROM rollout_host WHERE rollout = $4 AND canary <> 0)"
+            )
+            .bind(Json(&trial))
+            .bind(rollout.within())
+            .bind(revision)
+            .bind(rollout.id)
+        )?;
         announce(&mut all).await?;
         all.commit().await?;
         Ok(RolledOut::Rollout(rollout.id))
@@ -382,65 +378,28 @@ impl Store {
         now: i64,
     ) -> Result<bool, sqlx::Error> {
         let mut all = self.begin_alone(STEPS).await?;
-        let revision = next_revision(&mut all, now / 1000).await?;
-        let done = run!(
-            all,
-            sqlx::query(
-                "UPDATE rollout SET stage = $1, since = $2, paused = NULL, why = $3, revision = $4
-                 WHERE id = $5 AND stage = $6 AND revision = $7 AND (paused IS NULL OR $1 = 'aborted')"
-            )
-            .bind(to)
-            .bind(now)
-            .bind(why)
-            .bind(revision)
-            .bind(rollout.id)
-            .bind(rollout.stage)
-            .bind(rollout.revision)
-        )?;
-        if done == 0 {
-            return Ok(false);
+        let stepped = step(&mut all, rollout, to, why, lost, now).await?;
+        if stepped {
+            all.commit().await?;
         }
-        // Those that were on trial are like the others from now on, by a revision that is newer than what they try.
-        run!(
-            all,
-            sqlx::query(
-                "UPDATE member SET trial = NULL, within = NULL, revision = $1
-                 WHERE (trial IS NOT NULL OR within IS NOT NULL)
-                     AND id IN (SELECT member FROM rollout_host WHERE rollout = $2)"
-            )
-            .bind(revision)
-            .bind(rollout.id)
-        )?;
-        let pinned = rollout.trial(&rollout.before.0);
-        for (host, what) in lost {
-            if to == Stage::Done {
-                run!(
-                    all,
-                    sqlx::query("UPDATE member SET trial = $1, revision = $2 WHERE id = $3")
-                        .bind(Json(&pinned))
-                        .bind(revision)
-                        .bind(host.0)
-                )?;
-            }
-            run!(
-                all,
-                sqlx::query("UPDATE rollout_host SET lost = $1 WHERE rollout = $2 AND member = $3")
-                    .bind(what)
-                    .bind(rollout.id)
-                    .bind(host.0)
-            )?;
-        }
-        let chosen = match to {
-            Stage::All => Some((&rollout.policy.0, Some(rollout.within()))),
-            Stage::Done => Some((&rollout.policy.0, None)),
-            // The others never heard of it.
-            _ if rollout.stage == Stage::Canary => None,
-            Stage::Canary | Stage::Halted | Stage::Aborted => Some((&rollout.before.0, None)),
-        };
-        if let Some((settings, within)) = chosen {
-            set(&mut all, rollout.target(), settings, within, revision).await?;
-        }
-        announce(&mut all).await?;
+        Ok(stepped)
+    }
+
+    /// Ends a rollout for this reason, at whatever stage it is by then, and all go back. Says whether it went on.
+    pub(crate) async fn abort_rollout(
+        &self,
+        id: i64,
+        why: &str,
+        now: i64,
+    ) -> Result<bool, sqlx::Error> {
+        let mut all = self.begin_alone(STEPS).await?;
+        let rollout: Option<Rollout> = on!(all, |db| sqlx::query_as(
+            "SELECT * FROM rollout WHERE id = $1 AND stage IN ('canary', 'all')"
+        )
+        .bind(id)
+        .fetch_optional(db))?;
+        let Some(rollout) = rollout else { return Ok(false) };
+        step(&mut all, &rollout, Stage::Aborted, Some(why), &[], now).await?;
         all.commit().await?;
         Ok(true)
     }
@@ -480,19 +439,23 @@ impl Store {
             return Ok(false);
         }
         let revision = next_revision(&mut all, now / 1000).await?;
-        let mut told = 0;
-        for host in hosts {
-            told += run!(
-                all,
-                sqlx::query(
-                    "UPDATE member SET within = $1, revision = $2
-                     WHERE id = $3 AND revoked IS NULL AND within IS DISTINCT FROM $1"
-                )
-                .bind(PAUSED)
-                .bind(revision)
-                .bind(host.0)
-            )?;
-        }
+        let told = match &mut all {
+            Writing::Sqlite(all) => {
+                let mut told = 0;
+                for host in hosts {
+                    let query = sqlx::query(concat!(keep!(), " AND id = $3"));
+                    let query = query.bind(PAUSED).bind(revision).bind(host.0);
+                    told += query.execute(&mut **all).await?.rows_affected();
+                }
+                told
+            }
+            Writing::Postgres(all) => {
+                let query = sqlx::query(concat!(keep!(), " AND id = ANY($3)"));
+                let hosts: Vec<i64> = hosts.iter().map(|host| host.0).collect();
+                let query = query.bind(PAUSED).bind(revision).bind(hosts);
+                query.execute(&mut **all).await?.rows_affected()
+            }
+        };
         if told == 0 {
             return Ok(false);
         }
@@ -522,17 +485,21 @@ impl Store {
             return Ok(false);
         }
         let revision = next_revision(&mut all, now / 1000).await?;
+        // Whether they were told that it is paused or not, they have too little time left.
         run!(
             all,
             sqlx::query(
                 "UPDATE member SET within = $1, revision = $2
-                 WHERE within = $3 AND id IN (SELECT member FROM rollout_host WHERE rollout = $4)"
+                 WHERE within IS NOT NULL AND id IN (SELECT member FROM rollout_host WHERE rollout = $3)"
             )
             .bind(rollout.within())
             .bind(revision)
-            .bind(PAUSED)
             .bind(rollout.id)
         )?;
+        if rollout.stage == Stage::All {
+            let within = Some(rollout.within());
+            set(&mut all, rollout.target(), &rollout.policy.0, within, revision).await?;
+        }
         announce(&mut all).await?;
         all.commit().await?;
         Ok(true)
@@ -626,6 +593,136 @@ impl Store {
         .bind(preview)
         .fetch_all(db))
     }
+}
+
+/// See [`Store::step`].
+async fn step(
+    all: &mut Writing,
+    rollout: &Rollout,
+    to: Stage,
+    why: Option<&str>,
+    lost: &[(HostId, String)],
+    now: i64,
+) -> Result<bool, sqlx::Error> {
+    let revision = next_revision(all, now / 1000).await?;
+    let done = run!(
+        all,
+        sqlx::query(
+            "UPDATE rollout SET stage = $1, since = $2, paused = NULL, why = $3, revision = $4
+             WHERE id = $5 AND stage = $6 AND revision = $7 AND (paused IS NULL OR $1 = 'aborted')"
+        )
+        .bind(to)
+        .bind(now)
+        .bind(why)
+        .bind(revision)
+        .bind(rollout.id)
+        .bind(rollout.stage)
+        .bind(rollout.revision)
+    )?;
+    if done == 0 {
+        return Ok(false);
+    }
+    // Those that were on trial are like the others from now on, by a revision that is newer than what they try; if all go back, as they
+    // were before.
+    let (goes_back, of_all) = match to {
+        Stage::Canary | Stage::Halted | Stage::Aborted => (true, rollout.stage == Stage::All),
+        Stage::All | Stage::Done => (false, true),
+    };
+    run!(
+        all,
+        sqlx::query(
+            "UPDATE member SET within = NULL, revision = $1, trial = CASE WHEN $2 THEN
+                 (SELECT pinned FROM rollout_host AS its WHERE its.rollout = $3 AND its.member = member.id) END
+             WHERE id IN (SELECT member FROM rollout_host WHERE rollout = $3 AND (canary <> 0 OR $4)
+                 AND (trial IS NOT NULL OR within IS NOT NULL OR pinned IS NOT NULL))"
+        )
+        .bind(revision)
+        .bind(goes_back)
+        .bind(rollout.id)
+        .bind(of_all)
+    )?;
+    note_lost(all, rollout.id, lost).await?;
+    if to == Stage::Done {
+        run!(
+            all,
+            sqlx::query(
+                "UPDATE member SET trial = $1, revision = $2
+                 WHERE id IN (SELECT member FROM rollout_host WHERE rollout = $3 AND lost IS NOT NULL)"
+            )
+            .bind(Json(rollout.trial(&rollout.before.0)))
+            .bind(revision)
+            .bind(rollout.id)
+        )?;
+    }
+    let chosen = match to {
+        Stage::All => Some((&rollout.policy.0, Some(rollout.within()))),
+        Stage::Done => Some((&rollout.policy.0, None)),
+        // The others never heard of it.
+        _ if rollout.stage == Stage::Canary => None,
+        Stage::Canary | Stage::Halted | Stage::Aborted => Some((&rollout.before.0, None)),
+    };
+    if let Some((settings, within)) = chosen {
+        set(all, rollout.target(), settings, within, revision).await?;
+    }
+    announce(all).await?;
+    Ok(true)
+}
+
+/// What these hosts lost by a rollout.
+async fn note_lost(
+    all: &mut Writing,
+    rollout: i64,
+    lost: &[(HostId, String)],
+) -> Result<(), sqlx::Error> {
+    match all {
+        Writing::Sqlite(all) => {
+            for (host, what) in lost {
+                let query = sqlx::query(
+                    "UPDATE rollout_host SET lost = $1 WHERE rollout = $2 AND member = $3",
+                );
+                query.bind(what).bind(rollout).bind(host.0).execute(&mut **all).await?;
+            }
+        }
+        Writing::Postgres(all) => {
+            let (hosts, what): (Vec<i64>, Vec<&str>) =
+                lost.iter().map(|(host, what)| (host.0, what.as_str())).unzip();
+            sqlx::query(
+                "UPDATE rollout_host SET lost = said.what
+                 FROM unnest($1::bigint[], $2::text[]) AS said (host, what)
+                 WHERE rollout = $3 AND member = said.host",
+            )
+            .bind(hosts)
+            .bind(what)
+            .bind(rollout)
+            .execute(&mut **all)
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a statement on a rollout's rows of these hosts: it ends with the name of the column that has them.
+async fn on_members(
+    all: &mut Writing,
+    statement: &str,
+    rollout: i64,
+    hosts: &BTreeSet<HostId>,
+) -> Result<(), sqlx::Error> {
+    match all {
+        Writing::Sqlite(all) => {
+            let statement = format!("{statement} = $2");
+            for host in hosts {
+                let query = sqlx::query(sqlx::AssertSqlSafe(&*statement));
+                query.bind(rollout).bind(host.0).execute(&mut **all).await?;
+            }
+        }
+        Writing::Postgres(all) => {
+            let query = sqlx::query(sqlx::AssertSqlSafe(format!("{statement} = ANY($2)")));
+            let hosts: Vec<i64> = hosts.iter().map(|host| host.0).collect();
+            query.bind(rollout).bind(hosts).execute(&mut **all).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Milliseconds for which a question is told to hosts, and for which what they said is kept.

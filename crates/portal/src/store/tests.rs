@@ -76,7 +76,7 @@ pub(crate) async fn member(store: &Store, name: &str) -> HostId {
     digest[..4].copy_from_slice(&number.to_be_bytes());
     store.add_ticket(&digest, group, 1_000).await.unwrap();
     let host = HostId(number.into());
-    assert_eq!(store.enrol(&digest, host, name, 500).await.unwrap(), Admitted::Yes);
+    assert_eq!(store.enrol(&digest, host, name, 9, 500).await.unwrap(), Admitted::Yes);
     host
 }
 
@@ -325,7 +325,7 @@ async fn a_ticket_is_good_once_and_what_a_group_wants_is_numbered() {
         store.add_ticket(&[1; 32], group, 1_000).await.unwrap();
         assert!(!store.has_ticket(&[1; 32], 1_000).await.unwrap(), "it has ended");
         let host = HostId(1 << 52);
-        let enrol = async |host| store.enrol(&[1; 32], host, "pbx", 500).await.unwrap();
+        let enrol = async |host| store.enrol(&[1; 32], host, "pbx", 9, 500).await.unwrap();
         assert_eq!(enrol(host).await, Admitted::Yes);
         assert_eq!(enrol(HostId(7)).await, Admitted::Spent);
         store.note_certificate(host, 9).await.unwrap();
@@ -387,7 +387,7 @@ async fn fleet_of(store: &Store, hosts: &[i64]) -> (i64, [i64; 2]) {
         let digest = [u8::try_from(*host).unwrap(); 32];
         store.add_ticket(&digest, one, 1_000).await.unwrap();
         let name = format!("pbx-{host}");
-        let enrolled = store.enrol(&digest, HostId(*host), &name, 1).await.unwrap();
+        let enrolled = store.enrol(&digest, HostId(*host), &name, 9, 1).await.unwrap();
         assert_eq!(enrolled, Admitted::Yes);
     }
     let presence: Vec<_> = hosts.iter().map(|host| (HostId(*host), true)).collect();
@@ -445,7 +445,7 @@ async fn what_a_host_is_to_do_comes_from_its_organisation_its_group_and_itself()
         let of_host = Limits { exemptions: Some(3), ..Limits::default() };
         assert_eq!(store.wanted(HostId(2)).await.unwrap().unwrap().limits, of_host);
         store.add_ticket(&[3; 32], two, 1_000).await.unwrap();
-        let third = async || store.enrol(&[3; 32], HostId(3), "pbx-3", 1).await.unwrap();
+        let third = async || store.enrol(&[3; 32], HostId(3), "pbx-3", 9, 1).await.unwrap();
         assert_eq!(third().await, Admitted::Full(2));
         store.revoke(HostId(2), 2).await.unwrap();
         assert_eq!((store.hosts_of(tenant).await.unwrap(), third().await), (1, Admitted::Yes));
@@ -532,6 +532,15 @@ async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_don
         let canaries = store.outstanding(id, Standout::Canary, 9).await.unwrap();
         assert_eq!((canaries.len(), &*canaries[0].name), (1, "pbx-1"));
         assert!(store.watched(id).await.unwrap()[1].has(&known.rollout));
+        // However short the pause was, the whole time begins anew.
+        let pause_and_resume = async |of| {
+            let before = wants(&store, of).await.1;
+            assert!(store.pause_rollout(id, 69_000).await.unwrap());
+            assert!(store.resume_rollout(&rollout(id).await, 69_000).await.unwrap());
+            let (countries, after, within) = wants(&store, of).await;
+            assert!(countries == "PT" && after > before && within == Some(120));
+        };
+        pause_and_resume(1).await;
         assert!(store.pause_rollout(id, 70_000).await.unwrap());
         assert_eq!(wants(&store, 1).await.2, Some(120), "it may be cut off by it");
         let on = rollout(id).await;
@@ -549,12 +558,21 @@ async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_don
         assert!(store.step(&rollout(id).await, Stage::All, None, &[], 90_000).await.unwrap());
         let all = wants(&store, 2).await;
         assert_eq!((wants(&store, 1).await.0, &*all.0, all.2), ("PT".to_owned(), "PT", Some(120)));
+        pause_and_resume(2).await;
         // One that lost something by it keeps what was before, until something else is chosen.
         let on = rollout(id).await;
         let lost = [(HostId(2), "it is silent".to_owned())];
         assert!(store.step(&on, Stage::Done, None, &lost, 99_000).await.unwrap());
         assert_eq!((countries(3).await, wants(&store, 1).await.2), ("PT".to_owned(), None));
         assert_eq!(wants(&store, 2).await.0, "ES");
+        // Another rollout has it try what the others do, and if nothing comes of that it has it again.
+        let id = begin().await.unwrap();
+        assert_eq!(countries(2).await, "ES");
+        assert!(store.step(&rollout(id).await, Stage::All, None, &[], 99_000).await.unwrap());
+        assert_eq!(countries(2).await, "PT");
+        assert!(store.abort_rollout(id, "why", 99_000).await.unwrap());
+        assert!(!store.abort_rollout(id, "why", 99_000).await.unwrap(), "it is over");
+        assert_eq!((countries(1).await, countries(2).await), ("PT".to_owned(), "ES".to_owned()));
         store.choose(tenant, Target::Group(one), &policy, 50).await.unwrap();
         assert_eq!(countries(2).await, "PT");
         assert_eq!(store.group(one).await.unwrap().unwrap().settings(), policy);
@@ -562,7 +580,7 @@ async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_don
         let ended = store.rollouts(Some(tenant), 9).await.unwrap();
         assert_eq!(
             ended.iter().map(|it| (it.applied, it.lost)).collect::<Vec<_>>(),
-            [(None, 1), (None, 1)]
+            [(None, 0), (None, 1), (None, 1)]
         );
         assert!(store.rollouts(Some(1), 9).await.unwrap().is_empty());
 

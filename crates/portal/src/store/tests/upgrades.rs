@@ -79,7 +79,7 @@ async fn a_database_of_before_organisations_keeps_its_hosts_and_what_they_are_to
         assert!(store.remove_group(1).await.unwrap());
         assert!(!store.remove_group(2).await.unwrap(), "it has hosts");
         store.add_ticket(&[1; 32], 2, 1_000).await.unwrap();
-        let enrolled = store.enrol(&[1; 32], HostId(13), "pbx-2", 500).await.unwrap();
+        let enrolled = store.enrol(&[1; 32], HostId(13), "pbx-2", 9, 500).await.unwrap();
         assert_eq!(enrolled, Admitted::Yes);
     }
 }

@@ -1,0 +1,2 @@
+-- As in `../sqlite`.
+ALTER TABLE rollout_host ADD COLUMN pinned JSON;
