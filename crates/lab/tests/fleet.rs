@@ -29,6 +29,9 @@ const AT: &str = "127.0.0.1:8443";
 const PORTAL: &str = "https://127.0.0.1:8443";
 const MOMENT: Duration = Duration::from_secs(15);
 const DAY: Duration = Duration::from_secs(86_400);
+/// The hosts of a crowd, and how often its portal is killed at most.
+const HOSTS: usize = 400;
+const TRIES: usize = 4;
 /// Where an agent keeps what makes its host one of a portal.
 const MEMBERSHIP: &str = "fleet/membership.json";
 
@@ -290,7 +293,6 @@ fn a_portal_that_is_killed_costs_nothing_and_one_from_an_old_backup_changes_noth
 
 #[test]
 fn a_portal_that_is_killed_while_it_tells_many_tells_all_of_them_when_it_is_back() {
-    const HOSTS: usize = 400;
     fleet(|scene, ana, group| {
         let database = scene.portal.database().unwrap();
         let new = "INSERT INTO member (id, host_group, name, enrolled, until) VALUES (?1, ?2, 'pbx-' || ?1, 0, 0)";
@@ -300,36 +302,53 @@ fn a_portal_that_is_killed_while_it_tells_many_tells_all_of_them_when_it_is_back
         let (key, certificate) = authority(scene);
         let gather = || Crowd::gather(HOSTS, PORTAL, &key, &certificate);
         let crowd = scene.portal.namespace().inside(gather).unwrap().unwrap();
-        let choose = |countries: &[&str]| {
-            let path = format!("{FLEET}/groups/{group}/policy");
-            let told = ana.must("PUT", &path, Some(&allow(countries)))?;
-            anyhow::Ok(Mark { epoch: 1, revision: told["revision"].as_u64().unwrap() })
-        };
-        let first = choose(&["ES"]).unwrap();
-        let all = |crowd: &Crowd| crowd.applied(first).len() == HOSTS;
-        crowd.wait(MOMENT * 2, "all have it", all).unwrap();
-
-        // As soon as the first one is told there is no portal any more.
-        let portal = Pid::from_raw(scene.portal.pid().cast_signed()).unwrap();
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                crowd.wait(MOMENT, "one is told", |crowd| crowd.newer_than(first) > 0).unwrap();
-                kill_process(portal, Signal::KILL).unwrap();
-            });
-            // Whether it still answers is its affair.
-            let _ = choose(&["ES", "PT"]);
-        });
-        crowd.wait(MOMENT, "all have lost it", |crowd| crowd.connected() == 0).unwrap();
-        let told = crowd.newer_than(first);
-        assert!((1..HOSTS).contains(&told), "{told} of {HOSTS} were told before it was killed");
-        assert_eq!(crowd.applied(first).len(), HOSTS - told, "the others do what they did");
-
-        let _ = scene.portal.end();
-        scene.portal.restart_after_a_kill().unwrap();
-        let all = |crowd: &Crowd| crowd.newer_than(first) == HOSTS;
-        crowd.wait(MOMENT * 2, "all are told", all).unwrap();
+        // On a busy machine it may have told all of them before it dies.
+        let told = (0..TRIES).map(|_| killed_while_it_tells(scene, &ana, group, &crowd));
+        let told: Vec<usize> = told.take_while(|told| *told == HOSTS).collect();
+        assert!(told.len() < TRIES, "it was never killed in the middle");
         assert_eq!(crowd.taken_back(), 0);
     });
+}
+
+/// Kills the portal as soon as the first host of a crowd is told something else, and starts it again until all are told. How many were
+/// told before.
+fn killed_while_it_tells(
+    scene: &mut Scene<'_>,
+    ana: &Client<'_>,
+    group: i64,
+    crowd: &Crowd,
+) -> usize {
+    let ana = ana.on(&scene.portal);
+    let choose = |countries: &[&str]| {
+        let path = format!("{FLEET}/groups/{group}/policy");
+        let told = ana.must("PUT", &path, Some(&allow(countries)))?;
+        anyhow::Ok(Mark { epoch: 1, revision: told["revision"].as_u64().unwrap() })
+    };
+    let first = choose(&["ES"]).unwrap();
+    let all = |crowd: &Crowd| crowd.applied(first).len() == HOSTS;
+    crowd.wait(MOMENT * 2, "all have it", all).unwrap();
+    let portal = Pid::from_raw(scene.portal.pid().cast_signed()).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let began = Instant::now();
+            while crowd.newer_than(first) == 0 && began.elapsed() < MOMENT {
+                thread::yield_now();
+            }
+            kill_process(portal, Signal::KILL).unwrap();
+        });
+        // Whether it still answers is its affair.
+        let _ = choose(&["ES", "PT"]);
+    });
+    crowd.wait(MOMENT, "all have lost it", |crowd| crowd.connected() == 0).unwrap();
+    let told = crowd.newer_than(first);
+    assert!(told > 0);
+    assert_eq!(crowd.applied(first).len(), HOSTS - told, "the others do what they did");
+    // Nobody is there to end well.
+    let _ = scene.portal.end();
+    scene.portal.restart_after_a_kill().unwrap();
+    let all = |crowd: &Crowd| crowd.newer_than(first) == HOSTS;
+    crowd.wait(MOMENT * 2, "all are told", all).unwrap();
+    told
 }
 
 #[test]

@@ -236,7 +236,7 @@ async fn what_an_operator_withdraws_or_a_revoked_host_said_is_shared_no_more() {
         let same = "192.0.2.9/32";
         assert!(make(&store, a, made(same, 2 * DAY, true), later).await);
         let evil = member(&store, "evil").await;
-        assert!(make(&store, evil, made(same, 2 * DAY, true), later + HOUR / 2).await);
+        assert!(make(&store, evil, made(same, 2 * DAY + HOUR, true), later + HOUR / 2).await);
         let shared = store.shared_bans(later).await.unwrap();
         assert_eq!(shared.iter().find(|ban| ban.target == same).unwrap().name, "pbx-0");
         store.revoke(evil, later).await.unwrap();
