@@ -485,6 +485,11 @@ fn of_the_database(cluster: &Cluster) -> Result<Duration> {
     let stats = procfs::process::all_processes()?
         .filter_map(|process| process.ok()?.stat().ok())
         .filter(|stat| stat.pid == server || stat.ppid == server);
-    let ticks: u64 = stats.map(|stat| stat.utime + stat.stime).sum();
+    let ticks = stats.map(|stat| {
+        // A connection that has ended had some of it too.
+        let ended = if stat.pid == server { stat.cutime + stat.cstime } else { 0 };
+        stat.utime + stat.stime + ended.unsigned_abs()
+    });
+    let ticks: u64 = ticks.sum();
     Ok(Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64))
 }
