@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -228,8 +228,7 @@ async fn lead(
     let system = |what| move |source| Error::System { what, source };
     let at = hosts.local_addr().map_err(system("say where it listens"))?;
     let hosts = tokio::net::TcpListener::from_std(hosts).map_err(system("use its socket"))?;
-    let name = settings.names.first().cloned().unwrap_or_else(host::name);
-    let address = fleet::address(at, &name);
+    let address = fleet::address(&host_at(at, settings), at.port());
     let (store, statements) = (shared.store.clone(), Arc::new(Statements::default()));
     let follower = &shared.follower;
     let connected = follower.connected();
@@ -259,15 +258,27 @@ fn be_impatient(builder: &mut Builder<TokioExecutor>) {
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PATIENCE);
 }
 
-/// Where a browser finds it: by a name where it listens on all addresses.
+/// Where a browser finds it.
 fn url(at: SocketAddr, settings: &Settings, tls: bool) -> String {
     let scheme = if tls { "https" } else { "http" };
-    match at.ip().is_unspecified() {
-        true => {
+    format!("{scheme}://{}:{}/", host_at(at, settings), at.port())
+}
+
+/// The host of its addresses: a name where it listens on all of its own. An IPv6 one is in brackets.
+fn host_at(at: SocketAddr, settings: &Settings) -> String {
+    let ip = match at.ip() {
+        ip if ip.is_unspecified() => {
             let name = settings.names.first().cloned().unwrap_or_else(host::name);
-            format!("{scheme}://{name}:{}/", at.port())
+            match name.parse() {
+                Ok(ip) => ip,
+                Err(_) => return name,
+            }
         }
-        false => format!("{scheme}://{at}/"),
+        ip => ip,
+    };
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -434,16 +433,8 @@ fn json(message: &impl Serialize) -> Result<Answer, Refusal> {
 }
 
 /// Where hosts are to connect, as an address without a path.
-pub(crate) fn address(at: SocketAddr, name: &str) -> String {
-    let host = match at.ip() {
-        ip if ip.is_unspecified() => match name.parse::<std::net::Ipv6Addr>() {
-            Ok(ip) => format!("[{ip}]"),
-            Err(_) => name.to_owned(),
-        },
-        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-        std::net::IpAddr::V4(ip) => ip.to_string(),
-    };
-    match at.port() {
+pub(crate) fn address(host: &str, port: u16) -> String {
+    match port {
         443 => format!("https://{host}"),
         port => format!("https://{host}:{port}"),
     }
