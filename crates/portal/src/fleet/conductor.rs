@@ -1,6 +1,7 @@
 //! [`conduct`]: brings rollouts from stage to stage. Some hosts try what is chosen, then all have it, and then it stays; where a host
 //! loses those whom it serves, or its connection, all go back. One that is cut off from its portal goes back by itself.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,9 +42,11 @@ pub(crate) async fn conduct(store: Store, follower: Arc<Follower>) {
     let mut turn = interval(EVERY);
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut since = Instant::now();
+    // Those of which it was said that they can't be brought on.
+    let mut stuck = BTreeSet::new();
     loop {
         turn.tick().await;
-        match look(&store, since.elapsed() > SETTLED).await {
+        match look(&store, since.elapsed() > SETTLED, &mut stuck).await {
             // What can't be told now is as soon as it can: it looks by itself.
             Ok(true) => drop(follower.catch_up().await),
             Ok(false) => {}
@@ -56,16 +59,24 @@ pub(crate) async fn conduct(store: Store, follower: Arc<Follower>) {
 }
 
 /// Whether any took a step.
-async fn look(store: &Store, is_settled: bool) -> Result<bool, sqlx::Error> {
+async fn look(
+    store: &Store,
+    is_settled: bool,
+    stuck: &mut BTreeSet<i64>,
+) -> Result<bool, sqlx::Error> {
     let mut stepped = false;
     for rollout in store.rollouts_on().await? {
         match bring_on(store, &rollout, is_settled).await {
-            Ok(is_stepped) => stepped |= is_stepped,
+            Ok(is_stepped) => {
+                stuck.remove(&rollout.id);
+                stepped |= is_stepped;
+            }
             Err(error) if is_away(&error) => return Err(error),
             // It keeps no other from going on.
-            Err(error) => {
+            Err(error) if stuck.insert(rollout.id) => {
                 tracing::warn!(rollout = rollout.id, %error, "a rollout can't be brought on; it is tried again each second");
             }
+            Err(_) => {}
         }
     }
     Ok(stepped)
