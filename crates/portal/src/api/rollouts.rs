@@ -341,16 +341,14 @@ pub(super) async fn steer_rollout(
     let after = Some(json!({ "id": id, "stage": rollout.stage }));
     shared.store.write_down(&Deed { after, ..by.deed(action) }, clock::now()).await?;
     let now = clock::now();
-    let goes_on = matches!(rollout.stage, Stage::Canary | Stage::All);
-    let done = goes_on
-        && match steer {
-            Steer::Pause => shared.store.pause_rollout(id, now).await?,
-            Steer::Resume => shared.store.resume_rollout(&rollout, now).await?,
-            Steer::Abort => {
-                let why = format!("aborted by {}", by.name);
-                shared.store.abort_rollout(id, &why, now).await?
-            }
-        };
+    let done = match steer {
+        Steer::Pause => shared.store.pause_rollout(id, now).await?,
+        Steer::Resume => shared.store.resume_rollout(&rollout, now).await?,
+        Steer::Abort => {
+            let why = format!("aborted by {}", by.name);
+            shared.store.abort_rollout(id, &why, now).await?
+        }
+    };
     if !done {
         let detail = "it is not at a stage at which that can be done: see how far it is";
         return Err(Problem::new(Kind::Unfit, detail));
