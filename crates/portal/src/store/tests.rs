@@ -467,6 +467,28 @@ async fn what_a_host_is_to_do_comes_from_its_organisation_its_group_and_itself()
 }
 
 #[tokio::test]
+async fn an_organisation_is_changed_and_chosen_for_at_once() {
+    for store in both().await {
+        let (tenant, _) = fleet_of(&store, &[]).await;
+        let (limits, settings) = (Limits::default(), allowing("ES"));
+        let change = async || {
+            for _ in 0..100 {
+                assert!(
+                    store.set_tenant(tenant, "Client", &limits, Editing::Tenant).await.unwrap()
+                );
+            }
+        };
+        let choose = async || {
+            for _ in 0..100 {
+                let target = Target::Tenant(tenant);
+                store.choose(tenant, target, &settings, 50).await.unwrap().unwrap();
+            }
+        };
+        tokio::join!(change(), choose(), change());
+    }
+}
+
+#[tokio::test]
 async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_done() {
     for store in both().await {
         let (tenant, [one, _]) = fleet_of(&store, &[1, 2, 3]).await;
