@@ -71,8 +71,8 @@ function One({ rollout, fleet }: { rollout: RolloutReport; fleet: Fleet }) {
         {rollout.operator}, {moment(rollout.began)}
       </span>
       {rollout.why && <p className="doubt">{rollout.why}</p>}
-      {rollout.lost.map(({ host, what }) => (
-        <p key={host} className="doubt">
+      {rollout.lost.map(({ id, host, what }) => (
+        <p key={id} className="doubt">
           {host}: {what}
         </p>
       ))}

@@ -133,6 +133,8 @@ pub(crate) struct RolloutReport {
 /// A host that lost something.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LostReport {
+    /// Its number.
+    id: i64,
     /// Its name.
     host: String,
     /// What.
@@ -246,7 +248,7 @@ impl RolloutReport {
             progress;
         let lost = lost
             .into_iter()
-            .filter_map(|host| Some(LostReport { host: host.name, what: host.lost? }));
+            .filter_map(|host| Some(LostReport { id: host.id, host: host.name, what: host.lost? }));
         Self {
             id: rollout.id,
             tenant: rollout.tenant,

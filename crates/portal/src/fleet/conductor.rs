@@ -203,7 +203,12 @@ fn fewer(before: Served, now: Served) -> Option<String> {
 fn halted(watched: &[Watched], lost: &[(HostId, String)]) -> String {
     let name = |id: HostId| {
         let host = watched.iter().find(|host| HostId(host.id) == id);
-        host.map_or_else(|| id.to_string(), |host| host.name.clone())
+        let name = host.map_or("", |host| host.name.as_str());
+        // Another may be named like it.
+        match watched.iter().filter(|host| host.name == name).count() {
+            1 => name.to_owned(),
+            _ => format!("{name} (host {id})"),
+        }
     };
     let more = match lost.len() {
         0 | 1 => String::new(),

@@ -52,6 +52,8 @@ pub(crate) enum Admitted {
     Full(u32),
 }
 
+/// Those who enrol hosts do so alone, and those who take away what hosts enrol for.
+pub(super) const ENROLMENT: &str = "enrolment";
 /// The hosts of an organisation that were not revoked.
 const HOSTS_OF: &str = "SELECT count(*) FROM member JOIN host_group ON host_group.id = host_group WHERE tenant = $1 AND revoked IS NULL";
 
@@ -160,7 +162,7 @@ impl Store {
         now: i64,
     ) -> Result<Admitted, sqlx::Error> {
         // Those who enrol at once are counted one after another.
-        let mut all = self.begin_alone("enrolment").await?;
+        let mut all = self.begin_alone(ENROLMENT).await?;
         run!(all, sqlx::query("DELETE FROM ticket WHERE expires <= $1").bind(now))?;
         let group: Option<i64> = on!(all, |db| sqlx::query_scalar(
             "DELETE FROM ticket WHERE digest = $1 RETURNING host_group"
@@ -277,7 +279,9 @@ impl Store {
             Writing::Sqlite(all) => {
                 for (host, Statement { said, at, .. }) in last {
                     let query = sqlx::query(
-                        "UPDATE member SET report = $1, reported = $2, applied = $4
+                        "UPDATE member SET report = $1, reported = $2, applied = $4,
+                             served = coalesce($1 -> 'served', served),
+                             served_at = CASE WHEN $1 -> 'served' IS NULL THEN served_at ELSE $2 END
                          WHERE id = $3 AND (reported IS NULL OR reported <= $2)",
                     );
                     let query = query.bind(Json(&said.report)).bind(at).bind(host.0);
@@ -293,7 +297,9 @@ impl Store {
                 let applied: Vec<Option<i64>> =
                     last.values().map(|statement| applied(&statement.said.report)).collect();
                 sqlx::query(
-                    "UPDATE member SET report = said.report, reported = said.at, applied = said.applied
+                    "UPDATE member SET report = said.report, reported = said.at, applied = said.applied,
+                         served = coalesce((said.report -> 'served')::json, served),
+                         served_at = CASE WHEN said.report -> 'served' IS NULL THEN served_at ELSE said.at END
                      FROM unnest($1::bigint[], $2::jsonb[], $3::bigint[], $4::bigint[]) AS said (host, report, at, applied)
                      WHERE id = said.host AND (reported IS NULL OR reported <= said.at)",
                 )

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::Store;
 use super::database::{Writing, on, run};
-use super::fleet::announce;
+use super::fleet::{ENROLMENT, announce};
 use super::rollouts::STEPS;
 use crate::fleet::{Chosen, Level, Settings};
 
@@ -319,14 +319,17 @@ impl Store {
 
     /// A group that has no hosts, revoked ones among them, is gone. Says whether it had none and there was one.
     pub(crate) async fn remove_group(&self, id: i64) -> Result<bool, sqlx::Error> {
+        // Nobody comes to it meanwhile.
+        let mut all = self.begin_alone(ENROLMENT).await?;
         let done = run!(
-            self,
+            all,
             sqlx::query(
                 "DELETE FROM host_group WHERE id = $1
                      AND NOT EXISTS (SELECT 1 FROM member WHERE host_group = $1)"
             )
             .bind(id)
         )?;
+        all.commit().await?;
         Ok(done > 0)
     }
 

@@ -74,6 +74,10 @@ impl Rollout {
 
 /// Seconds that it may take to tell hosts that something stays.
 const MARGIN: i64 = 60;
+/// Milliseconds for which an agent may be restarted and not know whom its host serves.
+const RESTARTED: i64 = 600_000;
+/// Rollouts of an organisation that are kept.
+const ROLLOUTS: i64 = 20;
 /// Seconds for which hosts keep what they try while that is paused.
 const PAUSED: i64 = 86_400;
 
@@ -118,6 +122,7 @@ pub(crate) struct Progress {
 /// A host of a rollout that stands out.
 #[derive(Debug, Clone, FromRow)]
 pub(crate) struct Outstanding {
+    pub(crate) id: i64,
     pub(crate) name: String,
     /// What it lost.
     pub(crate) lost: Option<String>,
@@ -235,26 +240,19 @@ impl Store {
         .fetch_optional(db)
         })?;
         let Some(rollout) = rollout else { return Ok(RolledOut::Another) };
-        match &mut all {
-            Writing::Sqlite(all) => {
-                let query = sqlx::query(concat!(
-                    "INSERT INTO rollout_host (rollout, member, canary, before, pinned)
-                     SELECT $4, member.id, 0, report -> '$.served', trial ",
-                    listening!()
-                ));
-                let query = query.bind(tenant).bind(host_group).bind(seen).bind(rollout.id);
-                query.execute(&mut **all).await?;
-            }
-            Writing::Postgres(all) => {
-                let query = sqlx::query(concat!(
-                    "INSERT INTO rollout_host (rollout, member, canary, before, pinned)
-                     SELECT $4, member.id, 0, report -> 'served', trial ",
-                    listening!()
-                ));
-                let query = query.bind(tenant).bind(host_group).bind(seen).bind(rollout.id);
-                query.execute(&mut **all).await?;
-            }
-        }
+        run!(
+            all,
+            sqlx::query(concat!(
+                "INSERT INTO rollout_host (rollout, member, canary, before, pinned)
+                 SELECT $4, member.id, 0, CASE WHEN served_at > $5 THEN served END, trial ",
+                listening!()
+            ))
+            .bind(tenant)
+            .bind(host_group)
+            .bind(seen)
+            .bind(rollout.id)
+            .bind(now - RESTARTED)
+        )?;
         // Where no policy comes of it there is nothing to try.
         let levels: Vec<Levels> = on!(all, |db| sqlx::query_as(levels!(
             "JOIN member ON member.host_group = host_group.id
@@ -280,6 +278,26 @@ impl Store {
         }
         let try_it = "UPDATE rollout_host SET canary = 1 WHERE rollout = $1 AND member";
         on_members(&mut all, try_it, rollout.id, &canaries).await?;
+        run!(
+            all,
+            sqlx::query(
+                "UPDATE rollout SET canaries = $1,
+                     hosts = (SELECT count(*) FROM rollout_host AS its WHERE its.rollout = rollout.id)
+                 WHERE id = $2"
+            )
+            .bind(i64::try_from(canaries.len()).unwrap_or(i64::MAX))
+            .bind(rollout.id)
+        )?;
+        // What became of older ones is in the audit.
+        run!(
+            all,
+            sqlx::query(
+                "DELETE FROM rollout WHERE tenant = $1
+                     AND id NOT IN (SELECT id FROM rollout WHERE tenant = $1 ORDER BY id DESC LIMIT $2)"
+            )
+            .bind(tenant)
+            .bind(ROLLOUTS)
+        )?;
         run!(
             all,
             sqlx::query(
@@ -310,11 +328,7 @@ impl Store {
     ) -> Result<Vec<Progress>, sqlx::Error> {
         on!(self, |db| {
             sqlx::query_as(
-            "SELECT rollout.*,
-                 (SELECT count(*) FROM rollout_host AS its WHERE its.rollout = rollout.id) AS hosts,
-                 (SELECT count(*) FROM rollout_host AS its WHERE its.rollout = rollout.id AND canary <> 0) AS canaries,
-                 (SELECT count(*) FROM rollout_host AS its WHERE its.rollout = rollout.id AND lost IS NOT NULL) AS lost,
-                 CASE WHEN stage IN ('canary', 'all') THEN
+            "SELECT rollout.*, CASE WHEN stage IN ('canary', 'all') THEN
                      (SELECT count(*) FROM rollout_host AS its JOIN member ON member.id = its.member
                       WHERE its.rollout = rollout.id AND applied >= rollout.revision AND (canary <> 0 OR stage <> 'canary'))
                  END AS applied
@@ -338,7 +352,7 @@ impl Store {
             Standout::Lost => "lost IS NOT NULL",
         };
         let query = format!(
-            "SELECT name, lost FROM rollout_host JOIN member ON member.id = member
+            "SELECT member.id, name, lost FROM rollout_host JOIN member ON member.id = member
              WHERE rollout = $1 AND {by} ORDER BY name, member.id LIMIT $2"
         );
         on!(self, |db| sqlx::query_as(sqlx::AssertSqlSafe(&*query))
@@ -642,6 +656,14 @@ async fn step(
         .bind(of_all)
     )?;
     note_lost(all, rollout.id, lost).await?;
+    run!(
+        all,
+        sqlx::query(
+            "UPDATE rollout SET lost = (SELECT count(*) FROM rollout_host AS its
+                 WHERE its.rollout = rollout.id AND its.lost IS NOT NULL) WHERE id = $1"
+        )
+        .bind(rollout.id)
+    )?;
     if to == Stage::Done {
         run!(
             all,

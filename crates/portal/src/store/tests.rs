@@ -534,8 +534,13 @@ async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_don
         let lost = store.outstanding(id, Standout::Lost, 9).await.unwrap();
         assert_eq!((lost.len(), lost[0].lost.as_deref()), (1, Some("it lost a phone")));
 
-        // It is done: all have it, first until a deadline. While it is paused nobody has one.
+        // It is done: all have it, first until a deadline. While it is paused nobody has one. Whom a host serves is known for a while
+        // of one whose agent has just started too.
+        let started = Statement::of(HostId(1), Said::default(), 100);
+        store.note_statements(&[started], 100).await.unwrap();
         let id = begin().await.unwrap();
+        let watched = store.watched(id).await.unwrap();
+        assert_eq!(watched[0].before.as_ref().map(|it| it.0), served);
         let host = [HostId(1)];
         let applied = rollout(id).await.revision.cast_unsigned();
         let report =
@@ -605,6 +610,16 @@ async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_don
             [(None, 0), (None, 1), (None, 1)]
         );
         assert!(store.rollouts(Some(1), 9).await.unwrap().is_empty());
+        // The last ones are kept, and what a host served long ago says nothing.
+        for _ in 0..20 {
+            let RolledOut::Rollout(id) = store.begin_rollout(&new, 700_101).await.unwrap() else {
+                panic!("none goes on");
+            };
+            assert!(store.watched(id).await.unwrap()[0].before.is_none());
+            assert!(store.abort_rollout(id, "why", 700_102).await.unwrap());
+        }
+        let kept = store.rollouts(Some(tenant), 99).await.unwrap();
+        assert_eq!((kept.len(), kept[0].hosts, kept[0].canaries), (20, 2, 1));
 
         // What hosts are asked is not told to them, and what they say is theirs alone.
         let asked = store.ask_preview(tenant, None, &allowing("FR"), seen, 100_000).await.unwrap();
