@@ -45,7 +45,7 @@ pub(crate) enum Kind {
     /// It is dangerous, and the dangers in `risks` were not accepted.
     #[serde(rename = "urn:geofilter:risky")]
     Risky,
-    /// What the host does now leaves nothing to do of that kind.
+    /// As things are that can't be done, or there is nothing to do of that kind.
     #[serde(rename = "urn:geofilter:unfit")]
     Unfit,
     /// The agent does not answer; what the kernel holds stays in force.
@@ -91,7 +91,7 @@ impl Problem {
             Kind::Locked => (StatusCode::TOO_MANY_REQUESTS, "too many attempts"),
             Kind::Missing => (StatusCode::NOT_FOUND, "not found"),
             Kind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "makes no sense"),
-            Kind::Unfit => (StatusCode::CONFLICT, "nothing to do"),
+            Kind::Unfit => (StatusCode::CONFLICT, "not as things are"),
             Kind::Risky => (StatusCode::CONFLICT, "dangerous"),
             Kind::Unreachable => (StatusCode::SERVICE_UNAVAILABLE, "the agent does not answer"),
             Kind::Failed => (StatusCode::BAD_GATEWAY, "failed"),
