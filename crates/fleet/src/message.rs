@@ -1,6 +1,7 @@
 //! The messages, as JSON.
 
 use std::fmt;
+use std::mem::take;
 
 use data_encoding::HEXLOWER;
 use geofilter_core::change::{Change, Risk};
@@ -205,10 +206,10 @@ impl Previewed {
     pub fn tidy(mut self) -> Self {
         self.would_cut.truncate(CUTS);
         for who in &mut self.would_cut {
-            who.what = cut(&who.what, NAME);
+            who.what = cut(take(&mut who.what), NAME);
         }
         self.risks.truncate(RISKS);
-        self.failed = self.failed.map(|why| cut(&why, REASON));
+        self.failed = self.failed.map(|why| cut(why, REASON));
         self
     }
 }
@@ -225,13 +226,13 @@ impl Report {
     /// What of it is kept, whatever the host may be up to. It can be written down anywhere.
     #[must_use]
     pub fn tidy(mut self) -> Self {
-        self.version = cut(&self.version, VERSION);
+        self.version = cut(self.version, VERSION);
         if let Some(refused) = &mut self.refused {
-            refused.why = cut(&refused.why, REASON);
+            refused.why = cut(take(&mut refused.why), REASON);
             refused.risks.truncate(RISKS);
         }
         if let Some(standing) = &mut self.standing {
-            standing.policy = cut(&standing.policy, DIGEST);
+            standing.policy = cut(take(&mut standing.policy), DIGEST);
         }
         if let Some(instead) = &mut self.instead {
             // Its ports are the host's own.
@@ -244,7 +245,10 @@ impl Report {
 }
 
 /// So many characters of a line.
-pub(crate) fn cut(text: &str, most: usize) -> String {
+pub(crate) fn cut(text: String, most: usize) -> String {
+    if text.len() <= most && !text.contains(char::is_control) {
+        return text;
+    }
     text.chars().filter(|it| !it.is_control()).take(most).collect()
 }
 

@@ -46,12 +46,12 @@ pub struct Report {
 impl Report {
     /// What of it is kept, as of all that a host says.
     pub(crate) fn tidy(self) -> Self {
-        let digest = |text: String| cut(&text, DIGEST);
+        let digest = |text: String| cut(text, DIGEST);
         Self {
             digest: digest(self.digest),
-            date: cut(&self.date, DIGEST),
+            date: cut(self.date, DIGEST),
             held: self.held.map(digest),
-            why: self.why.map(|why| cut(&why, REASON)),
+            why: self.why.map(|why| cut(why, REASON)),
             own: self.own,
         }
     }
