@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use geofilter_fleet::Heard;
 use geofilter_fleet::bans::{Part, SHARED_AT_A_TIME, SharedBan, SharedBans};
 use ipnet::IpNet;
-use tokio::sync::watch;
 
 use crate::clock;
 use crate::store::{Shared, Sharing, Store};
@@ -18,10 +17,9 @@ const KEPT: usize = 256;
 type Line = Arc<[u8]>;
 
 /// See the module.
+#[derive(Default)]
 pub(crate) struct Bans {
     state: Mutex<State>,
-    /// How many lines there were.
-    said: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -42,20 +40,7 @@ struct State {
 /// How far a host is: nothing was told yet, or so many lines.
 pub(super) type Place = Option<u64>;
 
-impl Default for Bans {
-    fn default() -> Self {
-        Self { state: Mutex::default(), said: watch::channel(0).0 }
-    }
-}
-
 impl Bans {
-    /// Changes when there is more to be told, and at once.
-    pub(super) fn follow(&self) -> watch::Receiver<u64> {
-        let mut said = self.said.subscribe();
-        said.mark_changed();
-        said
-    }
-
     /// What a host is to be told that is this far, and how far it is then.
     pub(super) fn after(&self, place: Place) -> (Vec<Line>, Place) {
         let mut state = self.lock();
@@ -76,21 +61,19 @@ impl Bans {
         }
     }
 
-    /// Learns what has changed since the last time.
-    pub(super) async fn catch_up(&self, store: &Store) -> Result<(), sqlx::Error> {
-        let Some(sharing) = store.sharing().await? else { return Ok(()) };
+    /// Learns what has changed since the last time. Returns how many lines there were by then, if there are more.
+    pub(super) async fn catch_up(&self, store: &Store) -> Result<Option<u64>, sqlx::Error> {
+        let Some(sharing) = store.sharing().await? else { return Ok(None) };
         let known = self.lock().sharing;
         if known == Some(sharing) {
-            return Ok(());
+            return Ok(None);
         }
         // Of a database that was taken back all is new.
         let is_step =
             known.is_some_and(|known| known.shares == sharing.shares && known.bans < sharing.bans);
         let since = known.filter(|_| is_step).map_or(0, |known| known.bans);
         let changed = store.shared_since(since).await?;
-        let said = self.lock().learn(sharing, is_step, changed, clock::now());
-        self.said.send_replace(said);
-        Ok(())
+        Ok(Some(self.lock().learn(sharing, is_step, changed, clock::now())))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -271,7 +254,7 @@ mod tests {
             state.in_force.insert(ban(number).target, ban(number));
             state.tell(&[ban(number)], &[]);
         }
-        let bans = Bans { state: Mutex::new(state), said: watch::channel(0).0 };
+        let bans = Bans { state: Mutex::new(state) };
         assert_eq!(bans.after(Some(1000 - 256)).0.len(), 256);
         let (all, _) = bans.after(Some(1000 - 257));
         assert!(all.iter().all(|line| line.len() < 64 * 1024));

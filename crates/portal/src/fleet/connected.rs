@@ -9,37 +9,57 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::store::Wanted;
 
-/// What a host is to do, and what it is asked: a line each, whose bytes all of its group share.
+type Line = Arc<[u8]>;
+
+/// What a host is to do, what it is asked, and what all hear: a line each, whose bytes those share who hear the same.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told {
     mark: Option<Mark>,
     /// None until it is known.
-    line: Option<Arc<[u8]>>,
+    line: Option<Line>,
     /// None if nothing was asked.
     question: Option<Asked>,
+    all: ToAll,
+}
+
+/// What all hosts hear.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct ToAll {
+    /// Which world data they can pull; none until it is known.
+    of_world: Option<Line>,
+    /// How many lines of bans there were.
+    bans: u64,
 }
 
 /// See [`Told`].
 #[derive(Debug, Clone)]
 struct Asked {
     number: i64,
-    line: Arc<[u8]>,
+    line: Line,
 }
 
 impl Told {
-    /// What is to be said to whoever heard that before.
-    pub(super) fn since(&self, before: &Self) -> Vec<Arc<[u8]>> {
+    /// What is to be said to whoever heard that before, except of bans.
+    pub(super) fn since(&self, before: &Self) -> Vec<Line> {
         let number = |told: &Self| told.question.as_ref().map(|asked| asked.number);
-        let line = self.line.clone().filter(|_| self.line != before.line);
+        let line = self.line.as_ref().filter(|_| self.line != before.line);
         let question = self.question.as_ref().filter(|_| number(self) != number(before));
-        line.into_iter().chain(question.map(|asked| Arc::clone(&asked.line))).collect()
+        let (of_world, before) = (&self.all.of_world, &before.all.of_world);
+        let of_world = of_world.as_ref().filter(|_| of_world != before);
+        let lines = [line, question.map(|asked| &asked.line), of_world];
+        lines.into_iter().flatten().cloned().collect()
+    }
+
+    /// Whether there is more to be told of bans.
+    pub(super) fn has_bans_since(&self, before: &Self) -> bool {
+        self.all.bans != before.all.bans
     }
 
     fn of(wanted: &Wanted) -> Self {
         let Wanted { group: _, mark, policy, within, limits } = wanted.clone();
         let snapshot = Snapshot { mark, policy, within, limits };
         let line = Heard::Snapshot(Box::new(snapshot)).line();
-        Self { mark: Some(wanted.mark), line: Some(line.into()), question: None }
+        Self { mark: Some(wanted.mark), line: Some(line.into()), ..Self::default() }
     }
 }
 
@@ -56,9 +76,22 @@ struct Hosts {
     serial: u64,
     /// Who has come or gone, and is not noted yet.
     presence: HashMap<HostId, bool>,
+    all: ToAll,
 }
 
 impl Hosts {
+    /// Changes what all hear, if that is otherwise then.
+    fn tell_all(&mut self, change: impl FnOnce(&mut ToAll)) {
+        let mut all = self.all.clone();
+        change(&mut all);
+        if all != self.all {
+            self.all = all;
+            for host in self.by_id.values() {
+                host.hears.send_modify(|told| told.all = self.all.clone());
+            }
+        }
+    }
+
     fn remove(&mut self, host: HostId) {
         if self.by_id.remove(&host).is_some() {
             self.presence.insert(host, false);
@@ -66,14 +99,10 @@ impl Hosts {
     }
 }
 
-/// What all hosts hear of world data: a line; none until it is known.
-pub(super) type OfWorld = watch::Receiver<Option<Arc<[u8]>>>;
-
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Connected {
     hosts: Mutex<Hosts>,
-    of_world: watch::Sender<Option<Arc<[u8]>>>,
 }
 
 /// A place among them, until it is dropped.
@@ -94,14 +123,16 @@ impl Drop for Place {
 }
 
 impl Connected {
-    /// A host listens from now on. Another connection of the same host hears nothing more.
+    /// A host listens from now on, first to what all hear. Another connection of the same host hears nothing more.
     pub(super) fn add(
         self: &Arc<Self>,
         host: HostId,
         group: i64,
     ) -> (watch::Receiver<Told>, Place) {
-        let (hears, receiver) = watch::channel(Told::default());
         let mut hosts = self.lock();
+        let told = Told { all: hosts.all.clone(), ..Told::default() };
+        let (hears, mut receiver) = watch::channel(told);
+        receiver.mark_changed();
         hosts.serial += 1;
         let serial = hosts.serial;
         hosts.by_id.insert(host, Host { group, serial, hears });
@@ -109,9 +140,12 @@ impl Connected {
         (receiver, Place { host, serial, among: Arc::clone(self) })
     }
 
-    /// Tells a host what it is to do, unless it was told something newer meanwhile.
+    /// Tells a host that has just come what it is to do, unless it was told meanwhile: what is known here may be older than that, by its
+    /// limits if not by its mark.
     pub(super) fn tell(&self, host: HostId, wanted: &Wanted) {
-        if let Some(host) = self.lock().by_id.get(&host) {
+        if let Some(host) = self.lock().by_id.get(&host)
+            && host.hears.borrow().mark < Some(wanted.mark)
+        {
             host.tell(&Told::of(wanted));
         }
     }
@@ -135,7 +169,7 @@ impl Connected {
 
     /// Asks hosts what they would be to do, by a question of that number.
     pub(super) fn ask(&self, number: i64, hosts: &[(HostId, Option<Change>)]) {
-        let mut lines: Vec<(&Option<Change>, Arc<[u8]>)> = Vec::new();
+        let mut lines: Vec<(&Option<Change>, Line)> = Vec::new();
         let asked = self.lock();
         for (id, policy) in hosts {
             let Some(host) = asked.by_id.get(id) else { continue };
@@ -144,7 +178,7 @@ impl Connected {
                 lines.iter().find(|(of, _)| *of == policy).map(|(_, line)| Arc::clone(line));
             let line = known.unwrap_or_else(|| {
                 let question = Question { number, policy: policy.clone() };
-                let line: Arc<[u8]> = Heard::Preview(Box::new(question)).line().into();
+                let line: Line = Heard::Preview(Box::new(question)).line().into();
                 lines.push((policy, Arc::clone(&line)));
                 line
             });
@@ -152,22 +186,14 @@ impl Connected {
         }
     }
 
-    /// What whoever listens from now on hears of world data, first what is known of it.
-    pub(super) fn of_world(&self) -> OfWorld {
-        let mut of_world = self.of_world.subscribe();
-        of_world.mark_changed();
-        of_world
+    /// Tells all hosts of world data, if that is another line than before.
+    pub(super) fn tell_of_world(&self, line: Line) {
+        self.lock().tell_all(|all| all.of_world = Some(line));
     }
 
-    /// Tells all hosts of world data, if that is another line than before.
-    pub(super) fn tell_of_world(&self, line: Arc<[u8]>) {
-        self.of_world.send_if_modified(|told| {
-            let is_new = told.as_ref() != Some(&line);
-            if is_new {
-                *told = Some(line);
-            }
-            is_new
-        });
+    /// Tells all hosts that there were so many lines of bans by now.
+    pub(super) fn tell_of_bans(&self, lines: u64) {
+        self.lock().tell_all(|all| all.bans = lines);
     }
 
     /// A host hears nothing more: its connection ends at once.

@@ -2,6 +2,7 @@
 //! directions. It keeps little: there are thousands.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::bans::Bans;
-use super::connected::{OfWorld, Place, Told};
+use super::connected::{Place, Told};
 use super::listener::OfHost;
 use super::{HostId, Statements};
 use crate::clock;
@@ -31,7 +32,6 @@ const AT_A_TIME: usize = 1024;
 pub(super) struct Conversation {
     pub(super) host: HostId,
     pub(super) told: watch::Receiver<Told>,
-    pub(super) of_world: OfWorld,
     /// Given up when nobody hears it any more.
     pub(super) place: Place,
     pub(super) upgrade: OnUpgrade,
@@ -41,12 +41,8 @@ pub(super) struct Conversation {
 
 /// What happens next.
 enum Next {
-    /// The host is to do something else; not, if it is cut off.
+    /// There is more to be told; not, if the host is cut off.
     Told(bool),
-    /// There is more to be told of bans.
-    Bans,
-    /// There is other world data, or none.
-    World,
     /// What it said is written down, or is not.
     Written(bool),
     /// It said more, or nothing more.
@@ -65,7 +61,7 @@ impl Conversation {
     }
 
     async fn converse(self) -> io::Result<()> {
-        let Self { host, mut told, mut of_world, place: _place, upgrade, statements, bans } = self;
+        let Self { host, mut told, place: _place, upgrade, statements, bans } = self;
         let upgraded = upgrade.await.map_err(io::Error::other)?;
         let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>()
         else {
@@ -76,9 +72,8 @@ impl Conversation {
         drop(read_buf);
         // By its number, what it said that is not known yet to be written down. It says nothing more meanwhile.
         let mut pending: Option<(u64, oneshot::Receiver<bool>)> = None;
-        let mut quiet = Instant::now();
-        let mut heard = Told::default();
-        let (mut more, mut far) = (bans.follow(), None);
+        let mut quiet = pin!(sleep(KEEP_ALIVE));
+        let (mut heard, mut far) = (Told::default(), None);
         loop {
             if pending.is_none()
                 && let Some(said) = line(&mut buffer)?
@@ -88,26 +83,23 @@ impl Conversation {
             buffer.reserve(AT_A_TIME);
             let next = tokio::select! {
                 changed = told.changed() => Next::Told(changed.is_ok()),
-                _ = more.changed() => Next::Bans,
-                Ok(()) = of_world.changed() => Next::World,
                 written = written(&mut pending) => Next::Written(written),
                 read = stream.read_buf(&mut buffer), if pending.is_none() => Next::Read(read?),
-                () = sleep_until(quiet + KEEP_ALIVE) => Next::Quiet,
+                () = &mut quiet => Next::Quiet,
             };
             let answers: Vec<Arc<[u8]>> = match next {
                 Next::Told(false) | Next::Read(0) => return Ok(()),
                 Next::Told(true) => {
                     let now = told.borrow_and_update().clone();
-                    let lines = now.since(&heard);
+                    let mut lines = now.since(&heard);
+                    if now.has_bans_since(&heard) {
+                        let of_bans;
+                        (of_bans, far) = bans.after(far);
+                        lines.extend(of_bans);
+                    }
                     heard = now;
                     lines
                 }
-                Next::Bans => {
-                    let lines;
-                    (lines, far) = bans.after(far);
-                    lines
-                }
-                Next::World => of_world.borrow_and_update().iter().cloned().collect(),
                 Next::Written(false) => {
                     pending = None;
                     Vec::new()
@@ -128,7 +120,7 @@ impl Conversation {
                     stream.flush().await
                 };
                 timeout(PATIENCE, write).await??;
-                quiet = Instant::now();
+                quiet.as_mut().reset(Instant::now() + KEEP_ALIVE);
             }
         }
     }

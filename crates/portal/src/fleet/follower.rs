@@ -63,7 +63,9 @@ impl Follower {
 
     async fn look(&self) -> Result<(), sqlx::Error> {
         let mut told = self.told.lock().await;
-        self.bans.catch_up(&self.store).await?;
+        if let Some(lines) = self.bans.catch_up(&self.store).await? {
+            self.connected.tell_of_bans(lines);
+        }
         let changed = self.store.changed().await?.filter(|changed| *changed != told.changed);
         let Some(changed) = changed else { return Ok(()) };
         // Of a database that was taken back every revocation is new.

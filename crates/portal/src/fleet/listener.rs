@@ -361,9 +361,8 @@ impl Listener {
         self.connected.tell(host, &self.known(host).await?);
         let upgrade = hyper::upgrade::on(request);
         let (statements, bans) = (Arc::clone(&self.statements), Arc::clone(&self.bans));
-        let of_world = self.connected.of_world();
         *begun.conversation.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Conversation { host, told, of_world, place, upgrade, statements, bans });
+            Some(Conversation { host, told, place, upgrade, statements, bans });
         let mut answer = Response::new(Full::default());
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
