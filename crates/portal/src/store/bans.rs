@@ -23,9 +23,8 @@ pub(crate) const ENOUGH: i64 = 3;
 pub(crate) const MOST_OF_A_HOST: i64 = 60;
 /// How many bans may be shared at a time because of one host.
 const MOST_IN_FORCE_OF_A_HOST: i64 = 512;
-/// The same of an organisation, as long as there are others: who may invite hosts has the budgets of many.
+/// How many times an hour those of an organisation may, as long as there are others: who may invite hosts has the budgets of many.
 const MOST_OF_A_TENANT: i64 = 1_024;
-const MOST_IN_FORCE_OF_A_TENANT: i64 = 2_048;
 /// How many bans that a host says in an hour are looked at.
 const MOST_SAID: i64 = 600;
 
@@ -302,8 +301,10 @@ struct OfTenant {
 }
 
 impl OfTenant {
-    fn is_over(&self, is_known: bool) -> bool {
-        let is_full = !is_known && self.in_force >= MOST_IN_FORCE_OF_A_TENANT;
+    /// Whether it has as much as it may have. While it has less than the places that are left there is room for another organisation,
+    /// however many there are (dynamic thresholds, Choudhury and Hahne 1998).
+    fn is_over(&self, is_known: bool, left: i64) -> bool {
+        let is_full = !is_known && self.in_force >= left;
         !self.is_alone && (is_full || self.shared >= MOST_OF_A_TENANT)
     }
 }
@@ -479,7 +480,8 @@ impl Deciding {
         .bind(self.now)
         .fetch_one(db)
         })?;
-        if !is_known && in_force >= i64::try_from(SHARED).unwrap_or(i64::MAX) {
+        let left = i64::try_from(SHARED).unwrap_or(i64::MAX) - in_force;
+        if !is_known && left <= 0 {
             return Ok(Fate::Unfit);
         }
         if !is_known && of_host >= MOST_IN_FORCE_OF_A_HOST {
@@ -487,7 +489,7 @@ impl Deciding {
         }
         let shared = self.count(all, host, "shared", 0).await?;
         let of_tenant = self.of_tenant(all, host).await?;
-        if shared >= MOST_OF_A_HOST || of_tenant.is_over(is_known) {
+        if shared >= MOST_OF_A_HOST || of_tenant.is_over(is_known, left) {
             return Ok(Fate::Over);
         }
         of_tenant.shared += 1;

@@ -213,6 +213,29 @@ async fn hosts_of_one_organisation_leave_room_for_those_of_others() {
 }
 
 #[tokio::test]
+async fn however_many_organisations_there_are_there_is_room_for_another() {
+    for store in both().await {
+        let [a, b, c, _] = hosts(&store).await;
+        for of in [b, c] {
+            let tenant = store.add_tenant(&format!("Of {of}")).await.unwrap().unwrap();
+            let group = store.add_group(tenant, "Theirs").await.unwrap().unwrap();
+            assert!(store.move_host(1, of, group, 1).await.unwrap());
+        }
+        let full = "WITH RECURSIVE place (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM place WHERE number < $2)
+                    INSERT INTO shared_ban (target, since, until, proven, hosts, host, why, changed)
+                    SELECT '198.18.' || $1 || '.' || number, 0, $3, TRUE, 1, $1, '', 1 FROM place";
+        // Two have a third each, and leave one.
+        for (of, many) in [(a, 1_366), (b, 1_365)] {
+            run!(store, sqlx::query(full).bind(of.0).bind(many).bind(NOW + DAY)).unwrap();
+        }
+        for (of, has_room) in [(a, false), (b, false), (c, true)] {
+            let proven = made(&format!("192.0.2.{}/32", of.0 % 200), HOUR, true);
+            assert_eq!(make(&store, of, proven, NOW).await, has_room);
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_an_operator_withdraws_or_a_revoked_host_said_is_shared_no_more() {
     for store in both().await {
         let [a, b, c, _] = hosts(&store).await;
