@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use geofilter_core::country::CountryCode;
-use geofilter_core::evidence::{Day, Evidence, MOST_OF_A_DAY, Span};
+use geofilter_core::evidence::{Day, Evidence, MOST_OF_A_DAY, OfDay, Span};
 use geofilter_core::logs::Stamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -17,11 +17,13 @@ use crate::fleet;
 use crate::problem::{Kind, Problem};
 use crate::server::Shared;
 use crate::session::{By, Own, Seeing};
-use crate::store::Member;
+use crate::store::{HostDay, Member};
 
 const HOUR: i64 = 3600;
 /// Countries that are named.
 const NAMED: usize = 20;
+/// Hosts that are added up at a time: each may have two years of days.
+const AT_A_TIME: usize = 200;
 
 /// Of which hosts, and when.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -172,44 +174,53 @@ struct Report {
 }
 
 impl Report {
-    async fn of(self, shared: &Shared, members: Vec<Member>) -> Result<FleetReport, Problem> {
-        let last = format!("{}-31", self.month.name);
-        let known = shared.store.evidence_until(self.tenant, &last).await?;
-        let mut evidence: HashMap<i64, Vec<(Day, _)>> = HashMap::new();
-        let mut days: BTreeMap<String, DayReport> = BTreeMap::new();
-        let mut attempts: BTreeMap<CountryCode, u64> = BTreeMap::new();
+    async fn of(self, shared: &Shared, mut members: Vec<Member>) -> Result<FleetReport, Problem> {
+        let mut sum = Sum::default();
+        // What is known of years of thousands of hosts would not fit into memory.
+        members.sort_by_key(|member| member.id);
+        for some in members.chunks(AT_A_TIME) {
+            self.add(shared, some, &mut sum).await?;
+        }
+        sum.hosts.sort_by(|one, other| (&one.name, one.id).cmp(&(&other.name, other.id)));
+        Ok(FleetReport {
+            month: self.month.name,
+            organisation: self.organisation,
+            days: sum.days.into_values().collect(),
+            without: sum.without,
+            with: sum.with,
+            attempts: most(sum.attempts),
+            dropped: most(sum.dropped),
+            hosts: sum.hosts,
+        })
+    }
+
+    /// Adds what is known of some hosts, by their numbers.
+    async fn add(&self, shared: &Shared, some: &[Member], sum: &mut Sum) -> Result<(), Problem> {
+        let (Some(first), Some(last)) = (some.first(), some.last()) else { return Ok(()) };
+        let until = format!("{}-31", self.month.name);
+        let known = shared.store.evidence_until(self.tenant, first.id..=last.id, &until).await?;
+        let mut evidence: HashMap<i64, Vec<(Day, OfDay)>> = HashMap::new();
         let mut attempted: HashMap<i64, u64> = HashMap::new();
-        for of in known {
-            let of_day = of.of_day.0;
-            if self.month.has(&of.day) {
-                let day = days.entry(of.day.clone()).or_default();
-                day.day.clone_from(&of.day);
-                add(&mut day.attempts, of_day.attempted());
-                add(&mut day.logins, of_day.logins);
-                day.hosts += 1;
-                day.enforced += u64::from(of_day.enforced >= MOST_OF_A_DAY);
-                for (country, count) in &of_day.attempts {
-                    add(attempts.entry(*country).or_default(), *count);
-                }
-                add(attempted.entry(of.member).or_default(), of_day.attempted());
+        for HostDay { member, day, of_day } in known {
+            let of_day = of_day.0;
+            if self.month.has(&day) {
+                sum.add(&day, &of_day);
+                add(attempted.entry(member).or_default(), of_day.attempted());
             }
             // What a host makes up has no date.
-            if let Ok(day) = of.day.parse() {
-                evidence.entry(of.member).or_default().push((day, of_day));
+            if let Ok(day) = day.parse() {
+                evidence.entry(member).or_default().push((day, of_day));
             }
         }
-        let (mut without, mut with) = (Span::default(), Span::default());
-        let mut dropped: BTreeMap<CountryCode, u64> = BTreeMap::new();
-        let mut hosts = Vec::new();
-        for member in members {
+        for member in some {
             let own: Evidence =
                 evidence.remove(&member.id).unwrap_or_default().into_iter().collect();
             let compared = own.compare(self.month.end());
-            join(&mut without, compared.without);
-            join(&mut with, compared.with);
+            join(&mut sum.without, compared.without);
+            join(&mut sum.with, compared.with);
             let mut host = OfHost {
                 id: member.id,
-                name: member.name,
+                name: member.name.clone(),
                 without: compared.without,
                 with: compared.with,
                 attempts: attempted.get(&member.id).copied().unwrap_or(0),
@@ -223,21 +234,38 @@ impl Report {
                     add(&mut host.passed, packets.passed);
                 }
                 for (country, packets) in &slot.counts.countries {
-                    add(dropped.entry(*country).or_default(), packets.dropped);
+                    add(sum.dropped.entry(*country).or_default(), packets.dropped);
                 }
             }
-            hosts.push(host);
+            sum.hosts.push(host);
         }
-        Ok(FleetReport {
-            month: self.month.name,
-            organisation: self.organisation,
-            days: days.into_values().collect(),
-            without,
-            with,
-            attempts: most(attempts),
-            dropped: most(dropped),
-            hosts,
-        })
+        Ok(())
+    }
+}
+
+/// What is known of the hosts so far.
+#[derive(Default)]
+struct Sum {
+    days: BTreeMap<String, DayReport>,
+    without: Span,
+    with: Span,
+    attempts: BTreeMap<CountryCode, u64>,
+    dropped: BTreeMap<CountryCode, u64>,
+    hosts: Vec<OfHost>,
+}
+
+impl Sum {
+    /// Adds a day of a host, which is of the month.
+    fn add(&mut self, day: &str, of_day: &OfDay) {
+        let of_all = self.days.entry(day.to_owned()).or_default();
+        day.clone_into(&mut of_all.day);
+        add(&mut of_all.attempts, of_day.attempted());
+        add(&mut of_all.logins, of_day.logins);
+        of_all.hosts += 1;
+        of_all.enforced += u64::from(of_day.enforced >= MOST_OF_A_DAY);
+        for (country, count) in &of_day.attempts {
+            add(self.attempts.entry(*country).or_default(), *count);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the logs of the fleet's hosts told of attempts, day by day.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use geofilter_core::evidence::OfDay;
 use geofilter_fleet::HostId;
@@ -19,22 +20,28 @@ pub(crate) struct HostDay {
 }
 
 impl Store {
-    /// All days of an organisation's hosts, or of everybody's, up to this one, in their order.
+    /// The days of some of an organisation's hosts, or of everybody's, up to this one, in their order: of those whose numbers are from one to
+    /// another.
     pub(crate) async fn evidence_until(
         &self,
         tenant: Option<i64>,
+        of: RangeInclusive<i64>,
         day: &str,
     ) -> Result<Vec<HostDay>, sqlx::Error> {
         on!(self, |db| {
             sqlx::query_as(
-            "SELECT evidence.member, day, of_day
+                "SELECT evidence.member, day, of_day
              FROM evidence JOIN member ON member.id = evidence.member
                  JOIN host_group ON host_group.id = member.host_group
-             WHERE tenant = coalesce($1, tenant) AND revoked IS NULL AND day <= $2 ORDER BY day, evidence.member"
-        )
-        .bind(tenant)
-        .bind(day)
-        .fetch_all(db)
+             WHERE tenant = coalesce($1, tenant) AND revoked IS NULL AND day <= $2
+                 AND evidence.member >= $3 AND evidence.member <= $4
+             ORDER BY day, evidence.member",
+            )
+            .bind(tenant)
+            .bind(day)
+            .bind(of.start())
+            .bind(of.end())
+            .fetch_all(db)
         })
     }
 }

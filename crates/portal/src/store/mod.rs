@@ -42,6 +42,8 @@ pub(crate) use database::{News, is_away};
 
 pub use database::Server;
 
+pub(crate) use evidence::HostDay;
+
 pub(crate) use fleet::{Admitted, KeptAuthority, Known, Member};
 
 pub(crate) use history::{Ending, Past};

@@ -652,10 +652,12 @@ async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_don
             let said = Said { days, ..Said::default() };
             store.note_statements(&[Statement::of(HostId(host), said, 102)], 102).await.unwrap();
         }
-        let known = async |of| store.evidence_until(of, "2026-11-30").await.unwrap();
+        let of_some = async |of, some| store.evidence_until(of, some, "2026-11-30").await.unwrap();
+        let known = async |of| of_some(of, 0..=i64::MAX).await;
         let november = known(Some(tenant)).await;
         assert_eq!((november.len(), november[0].member, november[0].of_day.0.logins), (1, 1, 4));
         assert_eq!((known(None).await.len(), known(Some(1)).await.len()), (1, 0));
+        assert_eq!((of_some(None, 1..=1).await.len(), of_some(None, 2..=9).await.len()), (1, 0));
         let answers = store.answers(asked.id).await.unwrap();
         let said = |it: &Answered| it.answer.as_ref().map(|answer| answer.0.more);
         assert_eq!(answers.iter().map(said).collect::<Vec<_>>(), [Some(7), None]);
