@@ -35,6 +35,8 @@ const WATCHED: Duration = Duration::from_secs(30);
 const REPORTED: Duration = Duration::from_secs(12);
 /// How often it is looked whether all have answered.
 const LOOK: Duration = Duration::from_millis(50);
+/// How many days of evidence each host has, of which a report of a month is made.
+const DAYS: usize = 90;
 /// For how long nothing happens: each host hears twice that the portal is there.
 const IDLE: Duration = Duration::from_secs(90);
 
@@ -188,6 +190,7 @@ struct Measured {
     listed: Duration,
     counted: u64,
     lost: i64,
+    report: (Duration, u64),
     telemetry: f64,
     database: f64,
     after: u64,
@@ -327,7 +330,21 @@ impl Measured {
         let lost = i64::try_from(counted)? - kept()?;
         let watched: i64 = sql("SELECT sum(watched) FROM series WHERE step = 3600")?.parse()?;
         ensure!(watched == kept()? * 10_000, "the hours are not the sum of their steps: {watched}");
+
+        // Of a day five countries: what a host in a quiet place logs.
+        sql(&format!(
+            "INSERT INTO evidence (member, day, of_day)
+             SELECT number, to_char(now() - make_interval(days => day), 'YYYY-MM-DD'),
+                 '{{\"attempts\":{{\"BR\":40,\"CN\":310,\"FR\":12,\"NL\":95,\"US\":220}},\"probes\":31,\"logins\":44,\"watched\":86400,\"enforced\":0}}'
+             FROM generate_series(1, {hosts}) AS number, generate_series(0, {DAYS} - 1) AS day"
+        ))?;
+        let before = portal.memory()?;
+        let began = Instant::now();
+        let told = portal.ask("GET", "/api/v1/fleet/report", None)?;
+        ensure!(told["hosts"].as_array().is_some_and(|told| told.len() == hosts), "{told}");
+        let took = began.elapsed();
         let after = portal.memory()?;
+        let report = (took, after.saturating_sub(before));
         Ok(Self {
             hosts,
             minutes,
@@ -345,6 +362,7 @@ impl Measured {
             listed,
             counted,
             lost,
+            report,
             telemetry,
             database,
             after,
@@ -465,6 +483,13 @@ impl Measured {
                 seconds(cpu),
                 seconds(self.listed)
             ),
+            "",
+            "",
+        );
+        let (took, memory) = self.report;
+        row(
+            &format!("a report of a month over all, {DAYS} days of each kept"),
+            format!("{}, {} MiB of memory more after it", seconds(took), memory / 1024),
             "",
             "",
         );
