@@ -2,6 +2,7 @@
 ALTER TABLE member ADD COLUMN served JSON;
 ALTER TABLE member ADD COLUMN served_at BIGINT;
 UPDATE member SET served = report -> 'served', served_at = reported WHERE report -> 'served' IS NOT NULL;
+ALTER TABLE rollout_host ADD COLUMN stale BIGINT NOT NULL DEFAULT 0;
 
 ALTER TABLE rollout ADD COLUMN hosts BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE rollout ADD COLUMN canaries BIGINT NOT NULL DEFAULT 0;

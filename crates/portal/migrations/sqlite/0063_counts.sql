@@ -2,6 +2,8 @@
 ALTER TABLE member ADD COLUMN served TEXT;
 ALTER TABLE member ADD COLUMN served_at INTEGER;
 UPDATE member SET served = report -> 'served', served_at = reported WHERE report -> 'served' IS NOT NULL;
+-- Whether that was said before the host's agent was started, when a rollout began.
+ALTER TABLE rollout_host ADD COLUMN stale INTEGER NOT NULL DEFAULT 0;
 
 -- How many hosts a rollout watches, how many of them try it first, and how many lost something: counted once.
 ALTER TABLE rollout ADD COLUMN hosts INTEGER NOT NULL DEFAULT 0;

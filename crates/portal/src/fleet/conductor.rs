@@ -164,13 +164,19 @@ fn lost(rollout: &Rollout, host: &Watched, is_settled: bool, now: i64) -> Option
     if let Some(away) = not_in_force(report) {
         return Some(away);
     }
-    fewer(host.before.as_ref()?.0, report.served?)
+    let (before, served) = (host.before.as_ref()?.0, report.served?);
+    match host.stale {
+        0 => fewer(before, served),
+        // Its machine may just have been started: it has the whole time, and its kernel has forgotten its peers.
+        _ if now < rollout.since + rollout.hold => None,
+        _ => fewer(Served { peers: 0, ..before }, served),
+    }
 }
 
-/// Whether its PBX has said so since its agent started, if it had said so before.
+/// Whether its PBX has said so since its agent started, if it had said so when the rollout began.
 fn knows_whom_it_serves(host: &Watched) -> bool {
     let served = host.report.as_ref().and_then(|report| report.0.served);
-    host.before.is_none() || served.is_some()
+    host.before.is_none() || host.stale != 0 || served.is_some()
 }
 
 /// Why what a host did is not in force there any more.
@@ -263,6 +269,7 @@ mod tests {
             name: format!("pbx-{id}"),
             canary: canary.into(),
             before: Some(SERVED.into()),
+            stale: 0,
             report: None,
             reported: Some(NOW + 60_000),
             applied: Some(7),
@@ -344,8 +351,28 @@ mod tests {
     fn a_host_whose_pbx_has_not_spoken_since_its_agent_started_is_waited_for() {
         let started = host(1, true, |_, report| report.served = None);
         assert_eq!(after(Stage::Canary, 60, std::slice::from_ref(&started)), Next::Wait);
-        let without = Watched { before: None, ..started };
-        assert_eq!(after(Stage::Canary, 60, &[without]), Next::Step(Stage::All, Vec::new()));
+        let on = Next::Step(Stage::All, Vec::new());
+        let without = Watched { before: None, ..started.clone() };
+        assert_eq!(after(Stage::Canary, 60, &[without]), on);
+        // One that had not when the rollout began may have none any more.
+        let stale = Watched { stale: 1, ..started };
+        assert_eq!(after(Stage::Canary, 60, &[stale]), on);
+    }
+
+    #[test]
+    fn a_host_that_is_started_as_a_rollout_begins_has_the_whole_time_to_serve_those_it_served_before()
+     {
+        let with = |now: Served| {
+            host(1, true, move |host, report| {
+                host.stale = 1;
+                report.served = Some(now);
+            })
+        };
+        let fewer = with(Served { phones: 2, ..SERVED });
+        assert_eq!(after(Stage::Canary, 59, std::slice::from_ref(&fewer)), Next::Wait);
+        assert!(matches!(after(Stage::Canary, 60, &[fewer]), Next::Halt(_)));
+        let forgot = with(Served { peers: 0, ..SERVED });
+        assert_eq!(after(Stage::Canary, 60, &[forgot]), Next::Step(Stage::All, Vec::new()));
     }
 
     #[test]

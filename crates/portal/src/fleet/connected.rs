@@ -142,8 +142,9 @@ impl Connected {
 
     /// Tells a host that has just come what it is to do, unless it was told meanwhile: what is known here may be older than that, by its
     /// limits if not by its mark.
-    pub(super) fn tell(&self, host: HostId, wanted: &Wanted) {
-        if let Some(host) = self.lock().by_id.get(&host)
+    pub(super) fn tell(&self, place: &Place, wanted: &Wanted) {
+        if let Some(host) = self.lock().by_id.get(&place.host)
+            && host.serial == place.serial
             && host.hears.borrow().mark < Some(wanted.mark)
         {
             host.tell(&Told::of(wanted));

@@ -358,7 +358,7 @@ impl Listener {
         // What is decided from here on is heard.
         let (told, place) = self.connected.add(host, group);
         // It may have been revoked, or told to do something else, just before.
-        self.connected.tell(host, &self.known(host).await?);
+        self.connected.tell(&place, &self.known(host).await?);
         let upgrade = hyper::upgrade::on(request);
         let (statements, bans) = (Arc::clone(&self.statements), Arc::clone(&self.bans));
         *begun.conversation.lock().unwrap_or_else(PoisonError::into_inner) =

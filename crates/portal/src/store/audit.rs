@@ -3,7 +3,7 @@ use sqlx::FromRow;
 use utoipa::ToSchema;
 
 use super::Store;
-use super::database::{on, run};
+use super::database::{Writing, on, run};
 use crate::clock;
 
 /// What somebody did.
@@ -55,18 +55,9 @@ struct Row {
 impl Store {
     /// Writes it down. It is never changed afterwards.
     pub(crate) async fn write_down(&self, deed: &Deed<'_>, now: i64) -> Result<(), sqlx::Error> {
-        let text = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
-        run!(self, sqlx::query(
-            "INSERT INTO audit (time, operator, source, host, action, before, after) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(now)
-        .bind(deed.operator)
-        .bind(deed.source)
-        .bind(deed.host)
-        .bind(deed.action)
-        .bind(text(&deed.before))
-        .bind(text(&deed.after)))
-        .map(drop)
+        let mut all = self.begin().await?;
+        write_down(&mut all, deed, now).await?;
+        all.commit().await
     }
 
     /// So many of the lines before this one, the newest first.
@@ -80,6 +71,26 @@ impl Store {
         .fetch_all(db))?;
         Ok(rows.into_iter().map(Row::entry).collect())
     }
+}
+
+/// Writes it down with what else is done, or not at all.
+pub(super) async fn write_down(
+    all: &mut Writing,
+    deed: &Deed<'_>,
+    now: i64,
+) -> Result<(), sqlx::Error> {
+    let text = |value: &Option<serde_json::Value>| value.as_ref().map(ToString::to_string);
+    run!(all, sqlx::query(
+        "INSERT INTO audit (time, operator, source, host, action, before, after) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(now)
+    .bind(deed.operator)
+    .bind(deed.source)
+    .bind(deed.host)
+    .bind(deed.action)
+    .bind(text(&deed.before))
+    .bind(text(&deed.after)))
+    .map(drop)
 }
 
 impl Row {

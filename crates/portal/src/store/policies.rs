@@ -319,7 +319,7 @@ impl Store {
 
     /// A group that has no hosts, revoked ones among them, is gone. Says whether it had none and there was one.
     pub(crate) async fn remove_group(&self, id: i64) -> Result<bool, sqlx::Error> {
-        // Nobody comes to it meanwhile.
+        // Nobody enrols for it meanwhile.
         let mut all = self.begin_alone(ENROLMENT).await?;
         let done = run!(
             all,
@@ -328,9 +328,12 @@ impl Store {
                      AND NOT EXISTS (SELECT 1 FROM member WHERE host_group = $1)"
             )
             .bind(id)
-        )?;
-        all.commit().await?;
-        Ok(done > 0)
+        );
+        let done = unless_moved(done.map(|done| done > 0))?;
+        if done {
+            all.commit().await?;
+        }
+        Ok(done)
     }
 
     /// Has somebody of an organisation want this from now on, at this second since 1970. Returns which revision that is; none if there is
@@ -392,7 +395,7 @@ impl Store {
     ) -> Result<bool, sqlx::Error> {
         let Some(mut all) = self.begin_beside_rollouts(tenant).await? else { return Ok(false) };
         let revision = next_revision(&mut all, now).await?;
-        run!(
+        let moved = run!(
             all,
             sqlx::query(
                 "UPDATE member SET host_group = $1, revision = $2, trial = NULL WHERE id = $3"
@@ -400,7 +403,10 @@ impl Store {
             .bind(group)
             .bind(revision)
             .bind(host.0)
-        )?;
+        );
+        if !unless_moved(moved.map(|_| true))? {
+            return Ok(false);
+        }
         announce(&mut all).await?;
         all.commit().await?;
         Ok(true)
@@ -501,6 +507,14 @@ pub(super) async fn set(
     let settings = (!settings.is_empty()).then_some(Json(settings));
     let done = run!(all, sqlx::query(query).bind(settings).bind(within).bind(revision).bind(id))?;
     Ok(done > 0)
+}
+
+/// A host came to a group while that was taken away, or was to come to it by then: it is not done, and nothing failed.
+fn unless_moved(done: Result<bool, sqlx::Error>) -> Result<bool, sqlx::Error> {
+    match done {
+        Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => Ok(false),
+        done => done,
+    }
 }
 
 /// Hosts that had something else than what is chosen for all now do that.

@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use geofilter_core::change::Change;
 use geofilter_fleet::{HostId, Previewed, Report, Served};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sqlx::FromRow;
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use super::Store;
+use super::audit::{Deed, write_down};
 use super::database::{Writing, on, run};
 use super::fleet::announce;
 use super::policies::{Levels, Target, Trial, levels, next_revision, set};
@@ -76,6 +78,9 @@ impl Rollout {
 const MARGIN: i64 = 60;
 /// Milliseconds for which an agent may be restarted and not know whom its host serves.
 const RESTARTED: i64 = 600_000;
+/// What the audit names instead of an operator, and how many hosts it names of a rollout.
+const PORTAL: &str = "(the portal itself)";
+const WRITTEN_DOWN: usize = 20;
 /// Rollouts of an organisation that are kept.
 const ROLLOUTS: i64 = 20;
 /// Seconds for which hosts keep what they try while that is paused.
@@ -89,6 +94,8 @@ pub(crate) struct Watched {
     pub(crate) canary: i64,
     /// Whom it served when that began.
     pub(crate) before: Option<Json<Served>>,
+    /// Whether its agent has been started since it said that.
+    pub(crate) stale: i64,
     pub(crate) report: Option<Json<Report>>,
     pub(crate) reported: Option<i64>,
     /// By which revision it does what it is told.
@@ -243,8 +250,9 @@ impl Store {
         run!(
             all,
             sqlx::query(concat!(
-                "INSERT INTO rollout_host (rollout, member, canary, before, pinned)
-                 SELECT $4, member.id, 0, CASE WHEN served_at > $5 THEN served END, trial ",
+                "INSERT INTO rollout_host (rollout, member, canary, before, stale, pinned)
+                 SELECT $4, member.id, 0, CASE WHEN served_at > $5 THEN served END,
+                     CASE WHEN report -> 'served' IS NULL THEN 1 ELSE 0 END, trial ",
                 listening!()
             ))
             .bind(tenant)
@@ -371,7 +379,7 @@ impl Store {
     /// The hosts that a rollout watches, by name.
     pub(crate) async fn watched(&self, rollout: i64) -> Result<Vec<Watched>, sqlx::Error> {
         on!(self, |db| sqlx::query_as(
-            "SELECT member.id, name, canary, before, report, reported, applied,
+            "SELECT member.id, name, canary, before, stale, report, reported, applied,
                  revoked IS NOT NULL AS gone, within IS NOT DISTINCT FROM $2 AS kept
              FROM rollout_host JOIN member ON member.id = rollout_host.member
              WHERE rollout = $1 ORDER BY name, member.id",
@@ -685,6 +693,20 @@ async fn step(
     };
     if let Some((settings, within)) = chosen {
         set(all, rollout.target(), settings, within, revision).await?;
+    }
+    // What an operator does is written down where it is asked.
+    if let Some(action) = match to {
+        Stage::Done => Some("rollout done"),
+        Stage::Halted => Some("rollout halted"),
+        Stage::Canary | Stage::All | Stage::Aborted => None,
+    } {
+        let hosts =
+            lost.iter().take(WRITTEN_DOWN).map(|(host, what)| json!({ "id": host, "lost": what }));
+        let hosts: Vec<_> = hosts.collect();
+        let after = json!({ "id": rollout.id, "why": why, "lost": lost.len(), "hosts": hosts });
+        let (operator, after) = (PORTAL, Some(after));
+        let deed = Deed { operator, source: "", host: None, action, before: None, after };
+        write_down(all, &deed, now).await?;
     }
     announce(all).await?;
     Ok(true)

@@ -524,6 +524,7 @@ async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_don
         let watched = store.watched(id).await.unwrap();
         assert_eq!(watched.len(), 2, "the third does not listen");
         assert_eq!((watched[0].canary, watched[0].before.as_ref().map(|it| it.0)), (1, served));
+        assert_eq!(watched[0].stale, 0);
         let (tried, on) = (wants(&store, 1).await.1, rollout(id).await);
         let lost = [(HostId(1), "it lost a phone".to_owned())];
         assert!(store.step(&on, Stage::Halted, Some("why"), &lost, 70_000).await.unwrap());
@@ -533,6 +534,9 @@ async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_don
         assert!(wants(&store, 2).await.1 < tried, "the others never heard of it");
         let lost = store.outstanding(id, Standout::Lost, 9).await.unwrap();
         assert_eq!((lost.len(), lost[0].lost.as_deref()), (1, Some("it lost a phone")));
+        let audited = store.audit(i64::MAX, 1).await.unwrap().swap_remove(0);
+        assert_eq!(audited.action, "rollout halted");
+        assert_eq!(audited.after.unwrap()["hosts"][0]["lost"], "it lost a phone");
 
         // It is done: all have it, first until a deadline. While it is paused nobody has one. Whom a host serves is known for a while
         // of one whose agent has just started too.
@@ -540,7 +544,7 @@ async fn a_rollout_is_tried_by_its_canaries_and_is_what_is_chosen_once_it_is_don
         store.note_statements(&[started], 100).await.unwrap();
         let id = begin().await.unwrap();
         let watched = store.watched(id).await.unwrap();
-        assert_eq!(watched[0].before.as_ref().map(|it| it.0), served);
+        assert_eq!((watched[0].before.as_ref().map(|it| it.0), watched[0].stale), (served, 1));
         let host = [HostId(1)];
         let applied = rollout(id).await.revision.cast_unsigned();
         let report =
