@@ -140,7 +140,7 @@ impl Scene<'_> {
     /// Waits until so many hosts listen to each portal that any listens to, the fewest first.
     fn listen(&self, portals: &[u8]) {
         let wanted = portals.iter().map(u8::to_string).collect::<Vec<_>>().join("\n");
-        let query = "SELECT count(*) AS hosts FROM member WHERE revoked IS NULL GROUP BY portal ORDER BY hosts";
+        let query = "SELECT count(*) AS hosts FROM member WHERE revoked IS NULL AND portal IS NOT NULL GROUP BY portal ORDER BY hosts";
         let listen = || self.leader.sql(query).unwrap();
         within(MOMENT, Instant::now(), || listen() == wanted, listen);
     }
