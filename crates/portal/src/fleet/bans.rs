@@ -2,19 +2,18 @@
 //! bytes they share, and each host keeps only how far it is.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use geofilter_fleet::Heard;
 use geofilter_fleet::bans::{Part, SHARED_AT_A_TIME, SharedBan, SharedBans};
 use ipnet::IpNet;
 
+use super::connected::Line;
 use crate::clock;
 use crate::store::{Shared, Sharing, Store};
 
 /// Lines that are kept for whoever is not as far. Who is further behind is told all there is.
 const KEPT: usize = 256;
-
-type Line = Arc<[u8]>;
 
 /// See the module.
 #[derive(Default)]
@@ -168,6 +167,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use geofilter_fleet::HostId;
     use geofilter_fleet::bans::{MadeBan, OfBans};
 

@@ -9,9 +9,10 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::store::Wanted;
 
-type Line = Arc<[u8]>;
+/// Something that hosts hear, whose bytes those share who hear the same.
+pub(super) type Line = Arc<[u8]>;
 
-/// What a host is to do, what it is asked, and what all hear: a line each, whose bytes those share who hear the same.
+/// What a host is to do, what it is asked, and what all hear: a line each.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told {
     mark: Option<Mark>,

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::bans::Bans;
-use super::connected::{Place, Told};
+use super::connected::{Line, Place, Told};
 use super::listener::OfHost;
 use super::{HostId, Statements};
 use crate::clock;
@@ -87,7 +87,7 @@ impl Conversation {
                 read = stream.read_buf(&mut buffer), if pending.is_none() => Next::Read(read?),
                 () = &mut quiet => Next::Quiet,
             };
-            let answers: Vec<Arc<[u8]>> = match next {
+            let answers: Vec<Line> = match next {
                 Next::Told(false) | Next::Read(0) => return Ok(()),
                 Next::Told(true) => {
                     let now = told.borrow_and_update().clone();

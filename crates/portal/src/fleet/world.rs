@@ -25,6 +25,7 @@ use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::connected::Line;
 use crate::clock;
 use crate::memory;
 use crate::store::{Attempt, NewWorld, Place, Store, Worlds};
@@ -223,7 +224,7 @@ impl World {
     }
 
     /// What hosts hear of it.
-    pub(super) async fn line(&self) -> Result<Arc<[u8]>, sqlx::Error> {
+    pub(super) async fn line(&self) -> Result<Line, sqlx::Error> {
         let digest = self.store.world_digest().await?;
         let served = digest.map(|digest| Served { digest, spread: self.keeping.spread });
         Ok(Heard::World(served).line().into())
